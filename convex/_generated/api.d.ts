@@ -1,0 +1,87 @@
+/* eslint-disable */
+/**
+ * Generated `api` utility.
+ *
+ * THIS CODE IS AUTOMATICALLY GENERATED.
+ *
+ * To regenerate, run `npx convex dev`.
+ * @module
+ */
+
+import type * as clerk_api from "../clerk/api.js";
+import type * as clerk_app from "../clerk/app.js";
+import type * as clerk_conductor from "../clerk/conductor.js";
+import type * as clerk_judgement from "../clerk/judgement.js";
+import type * as clerk_lifecycle from "../clerk/lifecycle.js";
+import type * as clerk_mirror from "../clerk/mirror.js";
+import type * as clerk_plan from "../clerk/plan.js";
+import type * as clerk_profile from "../clerk/profile.js";
+import type * as clerk_reconcile from "../clerk/reconcile.js";
+import type * as clerk_report from "../clerk/report.js";
+import type * as clerk_runs from "../clerk/runs.js";
+import type * as clerk_step from "../clerk/step.js";
+import type * as clerk_sweep from "../clerk/sweep.js";
+import type * as clerk_tables from "../clerk/tables.js";
+import type * as clerk_walk from "../clerk/walk.js";
+import type * as clerk_webhook from "../clerk/webhook.js";
+import type * as crons from "../crons.js";
+import type * as http from "../http.js";
+import type * as messages from "../messages.js";
+import type * as users from "../users.js";
+
+import type {
+  ApiFromModules,
+  FilterApi,
+  FunctionReference,
+} from "convex/server";
+
+declare const fullApi: ApiFromModules<{
+  "clerk/api": typeof clerk_api;
+  "clerk/app": typeof clerk_app;
+  "clerk/conductor": typeof clerk_conductor;
+  "clerk/judgement": typeof clerk_judgement;
+  "clerk/lifecycle": typeof clerk_lifecycle;
+  "clerk/mirror": typeof clerk_mirror;
+  "clerk/plan": typeof clerk_plan;
+  "clerk/profile": typeof clerk_profile;
+  "clerk/reconcile": typeof clerk_reconcile;
+  "clerk/report": typeof clerk_report;
+  "clerk/runs": typeof clerk_runs;
+  "clerk/step": typeof clerk_step;
+  "clerk/sweep": typeof clerk_sweep;
+  "clerk/tables": typeof clerk_tables;
+  "clerk/walk": typeof clerk_walk;
+  "clerk/webhook": typeof clerk_webhook;
+  crons: typeof crons;
+  http: typeof http;
+  messages: typeof messages;
+  users: typeof users;
+}>;
+
+/**
+ * A utility for referencing Convex functions in your app's public API.
+ *
+ * Usage:
+ * ```js
+ * const myFunctionReference = api.myModule.myFunction;
+ * ```
+ */
+export declare const api: FilterApi<
+  typeof fullApi,
+  FunctionReference<any, "public">
+>;
+
+/**
+ * A utility for referencing Convex functions in your app's internal API.
+ *
+ * Usage:
+ * ```js
+ * const myFunctionReference = internal.myModule.myFunction;
+ * ```
+ */
+export declare const internal: FilterApi<
+  typeof fullApi,
+  FunctionReference<any, "internal">
+>;
+
+export declare const components: {};

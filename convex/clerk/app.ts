@@ -1,0 +1,62 @@
+/**
+ * What this app mirrors: the one file of the folder to edit. Types, validators, the diff and the
+ * report follow from here.
+ */
+import type { UserJSON } from "@clerk/backend";
+import { v, type Infer } from "convex/values";
+
+/**
+ * The fields of a `users` row that mirror Clerk, beside `clerkId` and `clerkCreatedAt`. Each is
+ * absent where Clerk has nothing. Leave out what changes on every sign-in (each change of a row
+ * re-runs the queries subscribed to it) and what clients must not see (`private_metadata`).
+ */
+export const profileFields = {
+  username: v.string(),
+  firstName: v.string(),
+  lastName: v.string(),
+  /** First and last name in one, for display. */
+  name: v.string(),
+  /** The primary address, which need not be the first one listed. */
+  email: v.string(),
+  emailVerified: v.boolean(),
+  phoneNumber: v.string(),
+  imageUrl: v.string(),
+  clerkExternalId: v.string(),
+  publicMetadata: v.record(v.string(), v.any()),
+  banned: v.boolean(),
+  locked: v.boolean(),
+};
+
+type ProfileFields = {
+  [Field in keyof typeof profileFields]: Infer<(typeof profileFields)[Field]> | null | undefined;
+};
+
+/**
+ * Reads the fields above from Clerk's user JSON. Null, undefined and `{}` all mean "absent". What
+ * this throws, or returns with a type other than declared above, sets that one user aside.
+ */
+export function readProfileFields(user: UserJSON): ProfileFields {
+  const email = user.email_addresses.find(({ id }) => id === user.primary_email_address_id);
+  const phone = user.phone_numbers.find(({ id }) => id === user.primary_phone_number_id);
+  return {
+    username: user.username,
+    firstName: user.first_name,
+    lastName: user.last_name,
+    name: [user.first_name, user.last_name].filter(Boolean).join(" ") || null,
+    email: email?.email_address,
+    emailVerified: email && email.verification?.status === "verified",
+    phoneNumber: phone?.phone_number,
+    imageUrl: user.image_url,
+    clerkExternalId: user.external_id,
+    publicMetadata: user.public_metadata,
+    banned: user.banned,
+    locked: user.locked,
+  };
+}
+
+const COLORS = ["tomato", "goldenrod", "seagreen", "teal", "royalblue", "slateblue", "orchid"];
+
+/** The app's own required fields of a row that the sync creates. The sync never writes them again. */
+export function newUserFields() {
+  return { color: COLORS[Math.floor(Math.random() * COLORS.length)] ?? "teal" };
+}

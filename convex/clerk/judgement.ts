@@ -1,0 +1,153 @@
+/**
+ * The steps of a run that settle its suspects: absence from a listing is a suspicion, only Clerk's
+ * answer about the very id is evidence, and only a 404 right before it allows a deletion.
+ */
+import { v } from "convex/values";
+import { internalMutation, internalQuery, type QueryCtx } from "../_generated/server";
+import { applyEvidence, isUntouchedSince, removeUser } from "./mirror";
+import { whyHold } from "./plan";
+import { isClerkId } from "./profile";
+import { dropSuspect, markSuspect, suspectIds, suspectOf } from "./runs";
+import { MAX_ENTRIES, Step, type StepResult } from "./step";
+import { vCheckpoint, vReading, type Reading } from "./tables";
+
+/** Ids of up to `count` suspects of a run. */
+export const suspects = internalQuery({
+  args: {
+    runId: v.id("reconcileRuns"),
+    state: v.union(v.literal("open"), v.literal("orphaned")),
+    count: v.number(),
+  },
+  handler: async (ctx: QueryCtx, { runId, state, count }): Promise<string[]> =>
+    await suspectIds(ctx, runId, state, count),
+});
+
+/**
+ * Settles suspects by Clerk's answer.
+ * @param asked ids of the suspects; those that are no Clerk ids were not sent
+ * @param found the users among them whom Clerk knows
+ * @param askedAt ms, taken before Clerk was asked
+ */
+export const judge = internalMutation({
+  args: {
+    at: vCheckpoint,
+    asked: v.array(v.string()),
+    found: v.array(vReading),
+    askedAt: v.number(),
+  },
+  handler: async (ctx, { at, asked, found, askedAt }): Promise<StepResult | null> => {
+    const step = await Step.at(ctx, at);
+    if (!step?.isIn("evidence")) return null;
+    const answers = new Map(found.map((user) => [idOf(user), user]));
+    for (const clerkId of asked) {
+      await judgeOne(step, clerkId, answers.get(clerkId) ?? null, askedAt);
+      if (await step.isNearBudget()) break;
+    }
+    return await decideAfterWalk(step);
+  },
+});
+
+async function judgeOne(
+  step: Step<"evidence" | "delete">,
+  clerkId: string,
+  answer: Reading | null,
+  askedAt: number,
+): Promise<void> {
+  const { ctx, run, counts } = step;
+  const cannot = isClerkId(clerkId)
+    ? answer?.kind === "unreadable" && answer.reason
+    : "its clerkId is not a Clerk user id, so Clerk can't be asked about it";
+  if (cannot) {
+    await dropSuspect(ctx, run._id, clerkId);
+    const kind = answer === null ? "orphaned" : "stale";
+    await step.setAside({ clerkId, kind, fields: [], reason: cannot });
+    return;
+  }
+  const user = answer?.kind === "profile" ? answer : null;
+  const outcome = await applyEvidence(ctx, clerkId, user, { askedAt, dryRun: run.dryRun });
+  if (outcome.kind === "orphaned") {
+    counts.drift.orphaned += 1;
+    if (!outcome.versioned) counts.unversioned += 1;
+    await markSuspect(ctx, run._id, clerkId, "orphaned");
+    return;
+  }
+  await dropSuspect(ctx, run._id, clerkId);
+  if (outcome.kind === "created" || outcome.kind === "updated") {
+    await step.repaired(clerkId, outcome);
+  } else if (outcome.kind === "unclear") {
+    counts.postponed += 1;
+    const kind = user === null ? "orphaned" : "stale";
+    await step.found({ clerkId, kind, fields: [], action: "postponed", reason: outcome.reason });
+  }
+}
+
+/** What follows once nothing is left to list: more evidence, a hold, deletions, or the end. */
+export async function decideAfterWalk(step: Step<"undated" | "evidence">): Promise<StepResult> {
+  const { ctx, run, counts } = step;
+  const [open] = await suspectIds(ctx, run._id, "open", 1);
+  if (open !== undefined) return await step.goTo({ kind: "evidence" });
+
+  const { orphaned } = counts.drift;
+  const { maxDeletions } = run;
+  const mirrored = counts.confirmed + orphaned;
+  const reason = whyHold({ ...counts, orphaned, mirrored, maxDeletions });
+  if (reason === null && !run.dryRun) {
+    return orphaned > 0
+      ? await step.goTo({ kind: "delete" })
+      : await step.end({ kind: "completed" });
+  }
+  const action = reason === null ? "none" : "held";
+  const room = Math.max(0, MAX_ENTRIES - counts.entries);
+  for (const clerkId of await suspectIds(ctx, run._id, "orphaned", room)) {
+    await step.found({ clerkId, kind: "orphaned", fields: [], action });
+  }
+  return await step.end(reason === null ? { kind: "completed" } : { kind: "held", reason });
+}
+
+/**
+ * Deletes orphans whom Clerk has just confirmed to be gone, unless something touched them since.
+ * @param gone ids that Clerk answered with 404 `resource_not_found`
+ * @param alive users whom Clerk knows after all: repaired, not deleted
+ * @param askedAt ms, taken before Clerk was asked
+ */
+export const remove = internalMutation({
+  args: {
+    at: vCheckpoint,
+    gone: v.array(v.string()),
+    alive: v.array(vReading),
+    askedAt: v.number(),
+  },
+  handler: async (ctx, { at, gone, alive, askedAt }): Promise<StepResult | null> => {
+    const step = await Step.at(ctx, at);
+    if (!step?.isIn("delete")) return null;
+    for (const user of alive) {
+      step.counts.drift.orphaned -= 1;
+      await judgeOne(step, idOf(user), user, askedAt);
+    }
+    for (const clerkId of gone) await removeOne(step, clerkId, askedAt);
+    const [next] = await suspectIds(ctx, step.run._id, "orphaned", 1);
+    return next === undefined
+      ? await step.end({ kind: "completed" })
+      : await step.goTo({ kind: "delete" });
+  },
+});
+
+async function removeOne(step: Step<"delete">, clerkId: string, askedAt: number): Promise<void> {
+  const { ctx, run, counts } = step;
+  if ((await suspectOf(ctx, run._id, clerkId))?.state !== "orphaned") return;
+  await dropSuspect(ctx, run._id, clerkId);
+  const entry = { clerkId, kind: "orphaned" as const, fields: [] };
+  if (!(await isUntouchedSince(ctx, clerkId, askedAt))) {
+    counts.drift.orphaned -= 1;
+    counts.postponed += 1;
+    const reason = "changed while Clerk was asked";
+    await step.found({ ...entry, action: "postponed", reason });
+  } else if ((await removeUser(ctx, clerkId, "run")).outcome === "deleted") {
+    counts.repaired.deleted += 1;
+    await step.found({ ...entry, action: "deleted" });
+  }
+}
+
+function idOf(user: Reading): string {
+  return user.kind === "profile" ? user.profile.clerkId : user.clerkId;
+}

@@ -1,0 +1,199 @@
+/**
+ * The only writer of `users` and `clerkVersions`: reads what is known, lets `plan` decide, applies.
+ * Events come in as mutations; runs call the helpers inside their own steps.
+ */
+import { v } from "convex/values";
+import type { Doc } from "../_generated/dataModel";
+import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
+import { newUserFields } from "./app";
+import {
+  differingFields,
+  planEvent,
+  planEvidence,
+  planListed,
+  type Known,
+  type Plan,
+} from "./plan";
+import { readSyncState } from "./runs";
+import { vProfile, type Profile, type Version } from "./tables";
+
+type User = Doc<"users">;
+type Incoming = { profile: Profile; version: number };
+type By = Version["appliedBy"];
+
+/** What became of a user, or would have in a dry run: "user_1 has been …". */
+export type Outcome =
+  | { kind: "unchanged" | "gone" }
+  | { kind: "created"; fields: string[] }
+  | { kind: "updated"; fields: string[] }
+  /** In Convex only; `versioned`: an event or a run saw this user in Clerk before. */
+  | { kind: "orphaned"; versioned: boolean }
+  | { kind: "late" | "unclear"; reason: string };
+
+/**
+ * Applies a verified event in one transaction.
+ * @returns what became of it: `late` and `unclear` change nothing, and a run settles them
+ */
+export const applyEvent = internalMutation({
+  args: {
+    instanceId: v.optional(v.string()),
+    change: v.union(
+      v.object({ kind: v.literal("user"), profile: vProfile, version: v.number() }),
+      v.object({ kind: v.literal("deleted"), clerkId: v.string() }),
+    ),
+  },
+  returns: v.object({ outcome: v.string(), reason: v.optional(v.string()) }),
+  handler: async (ctx, { instanceId, change }): Promise<{ outcome: string; reason?: string }> => {
+    const state = await readSyncState(ctx);
+    if (state?.instanceId !== undefined && instanceId !== state.instanceId) {
+      return { outcome: "foreign", reason: `${instanceId} is not ${state.instanceId}` };
+    }
+    if (change.kind === "deleted") return await removeUser(ctx, change.clerkId, "event");
+    const known = await readKnown(ctx, change.profile.clerkId);
+    const plan = planEvent(known, change, {
+      now: Date.now(),
+      lastFullRunStartedAt: state?.lastFullRunStartedAt ?? -Infinity,
+    });
+    const outcome = await carryOut(ctx, plan, known, change, { by: "event" });
+    return { outcome: outcome.kind, reason: "reason" in outcome ? outcome.reason : undefined };
+  },
+});
+
+type How = { by: By; dryRun?: boolean };
+
+/**
+ * Compares a user of a listing with the mirror and repairs the difference.
+ * @param row the user's row where the caller has read it already
+ * @param seenAt ms, taken before the listing was asked for
+ */
+export async function applyListed(
+  ctx: MutationCtx,
+  user: Incoming,
+  { row, seenAt, dryRun }: { row: User | undefined; seenAt: number; dryRun: boolean },
+): Promise<Outcome> {
+  // The common case, decided without a further read.
+  if (row && differingFields(row, user.profile).length === 0) return { kind: "unchanged" };
+  const known = await readKnown(ctx, user.profile.clerkId, row);
+  const plan = planListed(known, user, seenAt);
+  return await carryOut(ctx, plan, known, user, { by: "run", dryRun });
+}
+
+/**
+ * Settles one id by Clerk's answer about it, null for "not found". Deletes nobody: an orphan is
+ * only reported.
+ * @param askedAt ms, taken before Clerk was asked
+ */
+export async function applyEvidence(
+  ctx: MutationCtx,
+  clerkId: string,
+  answer: Incoming | null,
+  { askedAt, dryRun }: { askedAt: number; dryRun: boolean },
+): Promise<Outcome> {
+  const known = await readKnown(ctx, clerkId);
+  const verdict = planEvidence(known, answer, askedAt);
+  if (verdict.write === "remove") return { kind: "orphaned", versioned: known.version !== null };
+  if (verdict.write === "nothing" && verdict.because === "gone") return { kind: "gone" };
+  if (answer === null) return carryOutNothing(verdict);
+  return await carryOut(ctx, verdict, known, answer, { by: "run", dryRun });
+}
+
+/** Removes every row of an id and remembers that it is gone. */
+export async function removeUser(ctx: MutationCtx, clerkId: string, by: By) {
+  const rows = await rowsOf(ctx, clerkId);
+  for (const row of rows) await ctx.db.delete("users", row._id);
+  const version = await readVersion(ctx, clerkId);
+  await writeVersion(ctx, version, {
+    kind: "tombstone",
+    clerkId,
+    appliedAt: Date.now(),
+    appliedBy: by,
+  });
+  return { outcome: rows.length > 0 ? "deleted" : "absent" };
+}
+
+/** Whether nothing was applied to this id since a time, in ms. */
+export async function isUntouchedSince(ctx: QueryCtx, clerkId: string, time: number) {
+  const version = await readVersion(ctx, clerkId);
+  return version === null || version.appliedAt < time;
+}
+
+type ReadKnown = Known & { row: User | null; version: Doc<"clerkVersions"> | null };
+
+async function readKnown(ctx: QueryCtx, clerkId: string, row?: User): Promise<ReadKnown> {
+  return {
+    row: row ?? (await findUser(ctx, clerkId)),
+    version: await readVersion(ctx, clerkId),
+  };
+}
+
+/** The mirror's row of an id: of several, the oldest. */
+export async function findUser(ctx: QueryCtx, clerkId: string): Promise<User | null> {
+  return await ctx.db
+    .query("users")
+    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
+    .first();
+}
+
+/** Rows of one id that a deletion removes: more than these no app has by accident. */
+const MAX_DUPLICATES = 100;
+
+async function rowsOf(ctx: QueryCtx, clerkId: string): Promise<User[]> {
+  return await ctx.db
+    .query("users")
+    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
+    .take(MAX_DUPLICATES);
+}
+
+async function readVersion(ctx: QueryCtx, clerkId: string) {
+  return await ctx.db
+    .query("clerkVersions")
+    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
+    .unique();
+}
+
+async function writeVersion(
+  ctx: MutationCtx,
+  known: Doc<"clerkVersions"> | null,
+  version: Version,
+): Promise<void> {
+  if (known === null) await ctx.db.insert("clerkVersions", version);
+  else await ctx.db.replace("clerkVersions", known._id, version);
+}
+
+async function carryOut(
+  ctx: MutationCtx,
+  plan: Plan,
+  known: ReadKnown,
+  { profile, version }: Incoming,
+  { by, dryRun }: How,
+): Promise<Outcome> {
+  if (plan.write === "nothing") return carryOutNothing(plan);
+  const { clerkId } = profile;
+  if (!dryRun) {
+    await writeRow(ctx, plan, known.row, profile);
+    const applied = { clerkId, appliedAt: Date.now(), appliedBy: by };
+    await writeVersion(ctx, known.version, { kind: "live", version, ...applied });
+  }
+  if (plan.write === "insert") return { kind: "created", fields: Object.keys(profile) };
+  return plan.write === "patch" ? { kind: "updated", fields: plan.fields } : { kind: "unchanged" };
+}
+
+function carryOutNothing(plan: Plan): Outcome {
+  if (plan.write !== "nothing" || plan.because === "equal") return { kind: "unchanged" };
+  return { kind: plan.because, reason: plan.reason };
+}
+
+async function writeRow(
+  ctx: MutationCtx,
+  plan: Plan,
+  row: User | null,
+  profile: Profile,
+): Promise<void> {
+  if (plan.write === "insert") await ctx.db.insert("users", { ...newUserFields(), ...profile });
+  if (plan.write !== "patch" || row === null) return;
+  // A field that Clerk no longer has is undefined here, which removes it from the row.
+  const fields = Object.fromEntries(
+    plan.fields.map((field) => [field, profile[field as keyof Profile]]),
+  );
+  await ctx.db.patch("users", row._id, fields);
+}

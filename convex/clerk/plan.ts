@@ -1,0 +1,169 @@
+/** Pure: what is known of a user, and what Clerk says → the change to make. */
+import { compareValues, type Value } from "convex/values";
+import { vProfile, type Profile, type Version } from "./tables";
+
+const MINUTE = 60_000;
+/**
+ * Clerk's data is "eventually consistent" (https://clerk.com/docs/guides/development/webhooks/overview):
+ * what an event just said may be missing from its API for a while. Also the most by which an
+ * event's version may lie ahead of our clock.
+ */
+export const SETTLING_MS = 5 * MINUTE;
+
+/** The row's mirrored part; null where there is no row. */
+export type Known = { row: Partial<Profile> | null; version: Version | null };
+
+export type Plan =
+  | { write: "insert" }
+  | { write: "patch"; fields: string[] }
+  /** The profile is right, what is known about it is not: write the version only. */
+  | { write: "version" }
+  | { write: "nothing"; because: "equal" }
+  /** Doubtful: nothing is changed, and Clerk is asked about this very id. */
+  | { write: "nothing"; because: "late" | "unclear"; reason: string };
+
+/** Names of the mirrored fields in which a row differs from a profile. Absent equals undefined. */
+export function differingFields(row: Partial<Profile>, profile: Profile): string[] {
+  return Object.keys(vProfile.fields).filter((field) => {
+    const [before, after] = [row, profile].map(
+      (fields) => (fields as Record<string, Value | undefined>)[field],
+    );
+    return compareValues(before, after) !== 0;
+  });
+}
+
+/**
+ * An event that carries a user, which may be of any age.
+ * @param now ms
+ * @param lastFullRunStartedAt ms; what Clerk said before it, that run has seen
+ */
+export function planEvent(
+  known: Known,
+  incoming: { profile: Profile; version: number },
+  { now, lastFullRunStartedAt }: { now: number; lastFullRunStartedAt: number },
+): Plan {
+  if (known.version?.kind === "tombstone") {
+    const reason = "this id was deleted";
+    const because = incoming.version > known.version.appliedAt ? "unclear" : "late";
+    return { write: "nothing", because, reason };
+  }
+  const knownVersion = known.version?.version ?? -Infinity;
+  if (incoming.version < knownVersion) {
+    return { write: "nothing", because: "late", reason: "older than what was applied" };
+  }
+  const change = insertOrPatch(known, incoming.profile);
+  if (change === null) {
+    return incoming.version > knownVersion
+      ? { write: "version" }
+      : { write: "nothing", because: "equal" };
+  }
+  const reason = whyUnclear(incoming.version, knownVersion, now, lastFullRunStartedAt);
+  return reason === null ? change : { write: "nothing", because: "unclear", reason };
+}
+
+function whyUnclear(version: number, known: number, now: number, lastFullRunStartedAt: number) {
+  if (version === known) return "another look at the version that was applied";
+  if (version < lastFullRunStartedAt) return "older than the last full run";
+  if (version > now + SETTLING_MS) return "from the future";
+  return null;
+}
+
+/**
+ * A user of a listing.
+ * @param seenAt ms, taken before the request was sent
+ */
+export function planListed(
+  known: Known,
+  incoming: { profile: Profile; version: number },
+  seenAt: number,
+): Plan {
+  const { version } = known;
+  if (version?.kind === "tombstone") {
+    return { write: "nothing", because: "late", reason: "listed although deleted" };
+  }
+  const change = insertOrPatch(known, incoming.profile);
+  if (change === null) return { write: "nothing", because: "equal" };
+  if (version && (incoming.version < version.version || version.appliedAt >= seenAt)) {
+    return { write: "nothing", because: "late", reason: "changed since" };
+  }
+  return change;
+}
+
+export type Verdict = Plan | { write: "remove" } | { write: "nothing"; because: "gone" };
+
+/**
+ * Clerk's answer about one id: right, whatever the versions say, unless it may not yet show what an
+ * event said.
+ * @param answer null when Clerk does not know the id
+ * @param askedAt ms, taken before the request was sent
+ */
+export function planEvidence(
+  known: Known,
+  answer: { profile: Profile; version: number } | null,
+  askedAt: number,
+): Verdict {
+  const { version } = known;
+  const unsettled =
+    version?.appliedBy === "event" && version.appliedAt > askedAt - SETTLING_MS ? version : null;
+  if (version && version.appliedAt >= askedAt) return postponed("changed while Clerk was asked");
+  if (answer === null) {
+    if (known.row === null) return { write: "nothing", because: "gone" };
+    return unsettled ? postponed("an event of the last five minutes") : { write: "remove" };
+  }
+  const change = insertOrPatch(known, answer.profile);
+  if (change === null && version?.kind !== "tombstone") {
+    return { write: "nothing", because: "equal" };
+  }
+  if (unsettled && (unsettled.kind === "tombstone" || answer.version < unsettled.version)) {
+    return postponed("an event of the last five minutes");
+  }
+  return change ?? { write: "version" };
+}
+
+function postponed(reason: string): Plan {
+  return { write: "nothing", because: "unclear", reason };
+}
+
+function insertOrPatch(known: Known, profile: Profile): Plan | null {
+  if (known.row === null) return { write: "insert" };
+  const fields = differingFields(known.row, profile);
+  return fields.length === 0 ? null : { write: "patch", fields };
+}
+
+/** At most this many deletions a run, unless told otherwise. */
+const MAX_DELETIONS = 500;
+const MAX_DELETIONS_SHARE = 0.05;
+/** A small table may lose this many, whatever the share. */
+const MIN_DELETIONS = 10;
+
+/**
+ * Why a run must delete none of the orphans that it found, or null. All or nothing: half of a
+ * false deletion is no better.
+ * @param mirrored rows of the mirror; `confirmed` of them Clerk knows
+ * @param unversioned orphans that stem from before the sync
+ * @param maxDeletions replaces all other grounds
+ */
+export function whyHold(run: {
+  orphaned: number;
+  mirrored: number;
+  confirmed: number;
+  unversioned: number;
+  maxDeletions?: number;
+}): string | null {
+  const { orphaned, mirrored, confirmed, unversioned, maxDeletions } = run;
+  if (orphaned === 0) return null;
+  if (maxDeletions !== undefined) {
+    return orphaned > maxDeletions
+      ? `${orphaned} users are gone from Clerk, and maxDeletions is ${maxDeletions}`
+      : null;
+  }
+  if (confirmed === 0) return `Clerk knows not one of the ${mirrored} mirrored users`;
+  const limit = Math.min(MAX_DELETIONS, Math.max(MIN_DELETIONS, mirrored * MAX_DELETIONS_SHARE));
+  if (orphaned > limit) {
+    return `${orphaned} of ${mirrored} mirrored users are gone from Clerk, more than ${Math.floor(limit)} at once`;
+  }
+  if (unversioned > 0) {
+    return `${unversioned} of the ${orphaned} users to delete stem from before the sync: it never saw them in Clerk`;
+  }
+  return null;
+}

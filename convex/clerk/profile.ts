@@ -1,0 +1,118 @@
+/** Pure: Clerk's user JSON → what is mirrored of it, or the reason why not. No reason holds a value. */
+import type { UserJSON } from "@clerk/backend";
+import { ValidationError, validate } from "convex-helpers/validators";
+import { getConvexSize, type Value } from "convex/values";
+import { readProfileFields } from "./app";
+import { vProfile, type Profile, type Reading } from "./tables";
+
+// What Convex holds: https://docs.convex.dev/production/state/limits and its value types.
+const MAX_ARRAY_LENGTH = 8192;
+const MAX_KEY_LENGTH = 1024;
+/** Values nest 16 deep in a stored document, of which the document itself is one. */
+const MAX_FIELD_DEPTH = 15;
+/** Bytes. A document holds 1 MiB, which the app's own fields share. Clerk allows 8 kB of metadata. */
+const MAX_FIELD_BYTES = 256 * 1024;
+
+/** The Clerk user id that a JSON object names, or null. Nothing else is ever sent to Clerk as an id. */
+export function clerkIdOf(json: unknown): string | null {
+  const id = isObject(json) ? json.id : undefined;
+  return typeof id === "string" && isClerkId(id) ? id : null;
+}
+
+export function isClerkId(id: string): boolean {
+  return /^user_\w+$/.test(id);
+}
+
+/**
+ * Reads a user of Clerk's list, or the `data` of a `user.created` or `user.updated` event.
+ * @returns null when it does not even name a user id and a creation time.
+ */
+export function readUser(json: unknown): Reading | null {
+  const clerkId = clerkIdOf(json);
+  if (clerkId === null || !isObject(json) || !isTime(json.created_at)) return null;
+  const identity = { clerkId, clerkCreatedAt: json.created_at };
+  const unreadable = (reason: string): Reading => ({ kind: "unreadable", ...identity, reason });
+
+  if (!isTime(json.updated_at)) return unreadable("updated_at: expected a time in ms");
+  let fields: Record<string, unknown>;
+  try {
+    fields = readProfileFields(json as unknown as UserJSON);
+  } catch (error) {
+    // Its message may quote what it stumbled over.
+    const name = error instanceof Error ? error.name : typeof error;
+    return unreadable(
+      `readProfileFields of clerk/app.ts threw ${name}: the JSON has another shape`,
+    );
+  }
+  const profile: Record<string, unknown> = { ...identity };
+  const leftOut: { field: string; reason: string }[] = [];
+  for (const [field, value] of Object.entries(fields)) {
+    if (isAbsent(value)) continue;
+    const reason = whyNotHeld(value, MAX_FIELD_DEPTH);
+    if (reason === null) profile[field] = value;
+    else leftOut.push({ field, reason });
+  }
+  const mismatch = whyNotAProfile(profile);
+  if (mismatch !== null) return unreadable(mismatch);
+  return {
+    kind: "profile",
+    profile: profile as Profile,
+    version: json.updated_at,
+    leftOut,
+  };
+}
+
+function whyNotAProfile(profile: unknown): string | null {
+  try {
+    validate(vProfile, profile, { throw: true });
+    return null;
+  } catch (error) {
+    if (!(error instanceof ValidationError)) throw error;
+    // Below the first segment, the path may hold keys that are data; `got` may hold a value.
+    const field = error.path?.split(/[.[]/)[0] ?? "the profile";
+    return `${field}: expected ${error.expected}, got another type`;
+  }
+}
+
+/** Why Convex refuses this value, or null. Its keys are data too, so the reason names none. */
+function whyNotHeld(value: unknown, depthLeft: number): string | null {
+  if (typeof value === "string") return value.isWellFormed() ? null : "text that is not Unicode";
+  if (typeof value !== "object" || value === null) return null;
+  if (depthLeft === 0) return `nested more than ${MAX_FIELD_DEPTH} levels deep`;
+  const tooLarge = depthLeft === MAX_FIELD_DEPTH ? () => whyTooLarge(value) : () => null;
+  if (Array.isArray(value)) {
+    if (value.length > MAX_ARRAY_LENGTH)
+      return `an array of more than ${MAX_ARRAY_LENGTH} elements`;
+    return firstReason(value, depthLeft) ?? tooLarge();
+  }
+  const badKey = Object.keys(value).some(
+    (key) => !/^[ -~]+$/.test(key) || /^[$_]/.test(key) || key.length > MAX_KEY_LENGTH,
+  );
+  if (badKey) return "a key that is empty, not ASCII, too long, or begins with $ or _";
+  return firstReason(Object.values(value), depthLeft) ?? tooLarge();
+}
+
+function firstReason(values: unknown[], depthLeft: number): string | null {
+  for (const value of values) {
+    const reason = whyNotHeld(value, depthLeft - 1);
+    if (reason !== null) return reason;
+  }
+  return null;
+}
+
+function whyTooLarge(value: object): string | null {
+  return getConvexSize(value as Value) > MAX_FIELD_BYTES ? `over ${MAX_FIELD_BYTES} bytes` : null;
+}
+
+function isAbsent(value: unknown): boolean {
+  if (value === null || value === undefined) return true;
+  return isObject(value) && Object.keys(value).length === 0;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isTime(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value);
+}

@@ -1,0 +1,171 @@
+/** What people read of a run: the Report, its sentence, the next command, the log lines. */
+import { v, type Infer } from "convex/values";
+import type { Doc } from "../_generated/dataModel";
+import { vCounts, type DriftEntry, type RunState } from "./tables";
+
+export const vReport = v.object({
+  /** What happened, in a sentence. */
+  summary: v.string(),
+  /** The command to type, when there is something to do. */
+  next: v.nullable(v.string()),
+  status: v.union(
+    v.literal("running"),
+    v.literal("completed"),
+    v.literal("held"),
+    v.literal("failed"),
+  ),
+  runId: v.id("reconcileRuns"),
+  mode: v.literal("full"),
+  dryRun: v.boolean(),
+  /** Times in ms since 1970; null while the run is running. */
+  startedAt: v.number(),
+  finishedAt: v.nullable(v.number()),
+  durationMs: v.nullable(v.number()),
+  ...vCounts.pick(
+    "clerkUsers",
+    "scanned",
+    "unchanged",
+    "drift",
+    "repaired",
+    "setAside",
+    "postponed",
+    "requests",
+  ).fields,
+  /** Orphaned users found and not deleted, because the run is held. */
+  held: v.number(),
+});
+export type Report = Infer<typeof vReport>;
+
+type Run = Doc<"reconcileRuns">;
+
+export function reportOf(run: Run): Report {
+  const { _id: runId, state, counts, mode, dryRun, startedAt } = run;
+  const finishedAt = state.kind === "running" ? null : state.finishedAt;
+  const { clerkUsers, scanned, unchanged, drift, repaired, setAside, postponed, requests } = counts;
+  return {
+    summary: summaryOf(run),
+    next: nextOf(run),
+    status: state.kind,
+    runId,
+    mode,
+    dryRun,
+    startedAt,
+    finishedAt,
+    durationMs: finishedAt === null ? null : finishedAt - startedAt,
+    clerkUsers,
+    scanned,
+    unchanged,
+    drift,
+    repaired,
+    held: state.kind === "held" ? drift.orphaned : 0,
+    setAside,
+    postponed,
+    requests,
+  };
+}
+
+function summaryOf({ state, counts, dryRun }: Run): string {
+  const { scanned, repaired, drift } = counts;
+  const done = dryRun
+    ? list(
+        "would",
+        ["create", drift.missing],
+        ["update", drift.stale],
+        state.kind !== "held" && ["delete", drift.orphaned],
+      )
+    : list(
+        "",
+        ["created", repaired.created],
+        ["updated", repaired.updated],
+        ["deleted", repaired.deleted],
+      );
+  const open = [
+    counts.setAside > 0 && `${users(counts.setAside)} set aside.`,
+    counts.postponed > 0 && `${users(counts.postponed)} left to a later run.`,
+  ].filter((sentence) => sentence !== false);
+  const sentence = headline(state, `${users(scanned)} compared`, done);
+  return [dryRun && "Dry run.", sentence, ...open].filter(Boolean).join(" ");
+}
+
+function headline(state: RunState, compared: string, done: string | null): string {
+  switch (state.kind) {
+    case "running":
+      return `Under way (${state.phase.kind}): ${compared} so far${done ? `, ${done}` : ""}.`;
+    case "completed":
+      return done === null ? `In sync: ${compared}, no drift to repair.` : `${compared}: ${done}.`;
+    case "held":
+      return `Held: ${state.reason}. None was deleted. ${compared}${done ? `: ${done}` : ""}.`;
+    case "failed":
+      return `Failed: ${state.reason} ${done ? `Until then: ${done}.` : "No user was changed."}`;
+  }
+}
+
+/** "would create 3, delete 1", or null when there is nothing to list. */
+function list(prefix: string, ...items: (readonly [verb: string, count: number] | false)[]) {
+  const parts = items.flatMap((item) => (item && item[1] > 0 ? `${item[0]} ${item[1]}` : []));
+  return parts.length === 0 ? null : `${prefix} ${parts.join(", ")}`.trim();
+}
+
+function users(count: number): string {
+  return count === 1 ? "1 user" : `${count} users`;
+}
+
+function nextOf({ state, counts, dryRun }: Run): string | null {
+  const { missing, stale, orphaned } = counts.drift;
+  switch (state.kind) {
+    case "running":
+      return command("report");
+    case "held":
+      return command("run", { maxDeletions: orphaned });
+    case "failed":
+      return command("run", dryRun ? { dryRun } : {});
+    case "completed":
+      if (dryRun && missing + stale + orphaned > 0) return command("run");
+      return counts.setAside > 0 ? command("report") : null;
+  }
+}
+
+function command(name: "run" | "report", args: Record<string, number | boolean> = {}): string {
+  const suffix = Object.keys(args).length === 0 ? "" : ` '${JSON.stringify(args)}'`;
+  return `npx convex run clerk/reconcile:${name}${suffix}`;
+}
+
+type Event = `webhook.${"applied" | "ignored" | "rejected" | "failed"}` | RunEvent;
+type RunEvent = `reconcile.${"started" | "drift" | "finished" | "held" | "failed"}`;
+
+/** Writes one JSON object, `event` first, on one line. Never pass a user's data: ids and field names only. */
+export function log(level: "info" | "error", event: Event, details: Record<string, unknown>): void {
+  console[level](JSON.stringify({ event, ...details }));
+}
+
+/** Lines a function call may log: Convex keeps 256. */
+const MAX_DRIFT_LINES = 200;
+
+/** Logs what steps of a run found, a line each, and counts what no longer fits. */
+export class DriftLog {
+  #lines = 0;
+  #left = 0;
+
+  write(entries: DriftEntry[]): void {
+    for (const { runId, clerkId, kind, fields, action, reason } of entries) {
+      if (this.#lines < MAX_DRIFT_LINES) {
+        log("info", "reconcile.drift", { runId, clerkId, kind, fields, action, reason });
+        this.#lines += 1;
+      } else this.#left += 1;
+    }
+  }
+
+  /** How many entries were found but not logged, for the last line. */
+  get unlogged(): number {
+    return this.#left;
+  }
+}
+
+/** The line that ends a run. */
+export function logEnd(report: Report, unloggedDrift: number): void {
+  const { status, ...rest } = report;
+  const details = unloggedDrift > 0 ? { status, unloggedDrift, ...rest } : { status, ...rest };
+  if (status === "completed") log("info", "reconcile.finished", details);
+  else if (status === "held") log("error", "reconcile.held", details);
+  else if (status === "failed") log("error", "reconcile.failed", details);
+}

@@ -1,0 +1,47 @@
+/** The chat room of the demo. */
+import { ConvexError, v } from "convex/values";
+import { asyncMap } from "convex-helpers";
+import { publicUser, userMutation, userQuery, vPublicUser } from "./users";
+
+const MAX_BODY_LENGTH = 2000;
+const MAX_LISTED = 100;
+
+/** Posts a message as the caller: 1 to 2,000 characters, without the white space around them. */
+export const send = userMutation({
+  args: { body: v.string() },
+  returns: v.id("messages"),
+  handler: async (ctx, args) => {
+    const body = args.body.trim();
+    if (body.length < 1 || body.length > MAX_BODY_LENGTH) {
+      throw new ConvexError(
+        `A message has 1 to ${MAX_BODY_LENGTH} characters; this one has ${body.length}.`,
+      );
+    }
+    return await ctx.db.insert("messages", { author: ctx.user._id, body });
+  },
+});
+
+/** The newest 100 messages, oldest first, each with its author as they are now. */
+export const list = userQuery({
+  args: {},
+  returns: v.array(
+    v.object({
+      _id: v.id("messages"),
+      sentAt: v.number(),
+      body: v.string(),
+      author: v.union(vPublicUser, v.literal("deleted user")),
+    }),
+  ),
+  handler: async (ctx) => {
+    const newest = await ctx.db.query("messages").order("desc").take(MAX_LISTED);
+    return await asyncMap(newest.reverse(), async ({ _id, _creationTime, body, author }) => {
+      const user = await ctx.db.get("users", author);
+      return {
+        _id,
+        sentAt: _creationTime,
+        body,
+        author: user ? publicUser(user) : ("deleted user" as const),
+      };
+    });
+  },
+});

@@ -1,0 +1,66 @@
+/** What the app asks of `users`, and who is asking. */
+import { ConvexError, v, type Infer } from "convex/values";
+import { customCtx, customMutation, customQuery } from "convex-helpers/server/customFunctions";
+import type { Doc } from "./_generated/dataModel";
+import { internalQuery, mutation, query, type QueryCtx } from "./_generated/server";
+
+/** What users may see of each other. */
+export const vPublicUser = v.object({
+  _id: v.id("users"),
+  name: v.string(),
+  color: v.string(),
+  imageUrl: v.optional(v.string()),
+});
+
+export function publicUser({ _id, name, username, color, imageUrl }: Doc<"users">) {
+  const shown: Infer<typeof vPublicUser> = {
+    _id,
+    name: name ?? username ?? "Somebody",
+    color,
+    imageUrl,
+  };
+  return shown;
+}
+
+async function userByClerkId(ctx: QueryCtx, clerkId: string): Promise<Doc<"users"> | null> {
+  return await ctx.db
+    .query("users")
+    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
+    .first();
+}
+
+/** The signed-in user's row. Throws for whoever isn't signed in, or has no row yet. */
+async function requireUser(ctx: QueryCtx): Promise<{ user: Doc<"users"> }> {
+  const identity = await ctx.auth.getUserIdentity();
+  if (identity === null) throw new ConvexError("Sign in first.");
+  const user = await userByClerkId(ctx, identity.subject);
+  if (user === null) throw new ConvexError("No Clerk User: your account has not arrived here yet.");
+  return { user };
+}
+
+/** A query and a mutation for signed-in users who have a row: `ctx.user`. */
+export const userQuery = customQuery(query, customCtx(requireUser));
+export const userMutation = customMutation(mutation, customCtx(requireUser));
+
+/** The row of a Clerk user id, or null. */
+export const getUser = internalQuery({
+  args: { clerkId: v.string() },
+  handler: async (ctx, { clerkId }) => await userByClerkId(ctx, clerkId),
+});
+
+/** Whether the caller is signed in, and whether the webhook has made their row yet. */
+export const loginStatus = query({
+  args: {},
+  returns: v.union(
+    v.object({ status: v.literal("No JWT Token") }),
+    v.object({ status: v.literal("No Clerk User") }),
+    v.object({ status: v.literal("Logged In"), user: vPublicUser }),
+  ),
+  handler: async (ctx) => {
+    const identity = await ctx.auth.getUserIdentity();
+    if (identity === null) return { status: "No JWT Token" as const };
+    const user = await userByClerkId(ctx, identity.subject);
+    if (user === null) return { status: "No Clerk User" as const };
+    return { status: "Logged In" as const, user: publicUser(user) };
+  },
+});

@@ -1,0 +1,212 @@
+/**
+ * A Clerk instance over HTTP, for the demo and the tests. It answers as Clerk's OpenAPI document
+ * says, for the endpoints and parameters that the sync uses; anything else is an error, so that a
+ * misspelt parameter is noticed. Faults are to order.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import {
+  clerkUser,
+  deletedUser,
+  userEvent,
+  type ClerkUserJSON,
+  type UserEvent,
+} from "./clerk-json";
+
+const MAX_LIMIT = 500;
+const DEFAULT_LIMIT = 10;
+const MAX_IDS = 100;
+const SORTABLE = ["created_at", "updated_at"] as const;
+
+/** An answer other than the right one. */
+export type Fault =
+  | { kind: "status"; status: number; code?: string; retryAfter?: number }
+  /** Any body with 200, sent as it is. */
+  | { kind: "body"; body: string; contentType?: string }
+  /** The right answer, changed. */
+  | { kind: "change"; change: (json: unknown) => unknown }
+  | { kind: "reset" }
+  | { kind: "hang" };
+
+type Ordered = { path: RegExp; fault: Fault; times: number };
+type Answer = { status: number; json: unknown };
+
+export type StandInRequest = { method: string; path: string; query: URLSearchParams };
+
+export class ClerkStandIn {
+  readonly users = new Map<string, ClerkUserJSON>();
+  readonly requests: StandInRequest[] = [];
+  secretKey = "sk_test_stand_in";
+  instanceId = "ins_stand_in";
+  /** Whether `created_at_after` includes its own millisecond: Clerk's documents do not say. */
+  createdAtAfterIsInclusive = false;
+  /** Called before each answer. */
+  onRequest: (request: StandInRequest) => void = () => undefined;
+  #server: Server | null = null;
+  #faults: Ordered[] = [];
+  #created = 0;
+
+  /** @returns the address for `CLERK_API_URL` */
+  async start(): Promise<string> {
+    const server = createServer((request, response) => {
+      this.#handle(request, response);
+    });
+    this.#server = server;
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    return `http://127.0.0.1:${port}`;
+  }
+
+  async stop(): Promise<void> {
+    const server = this.#server;
+    if (server === null) return;
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  }
+
+  /** Answers the next requests whose path and query match with a fault. */
+  order(path: RegExp, fault: Fault, times = Infinity): void {
+    this.#faults.push({ path, fault, times });
+  }
+
+  /** Answers rightly again. */
+  heal(): void {
+    this.#faults = [];
+  }
+
+  /** A user as if they had signed up; `updated_at` is `created_at` unless chosen. */
+  createUser(chosen: Partial<Parameters<typeof clerkUser>[0]> & { created_at: number }): {
+    user: ClerkUserJSON;
+    event: UserEvent;
+  } {
+    this.#created += 1;
+    const id = `user_${String(this.#created).padStart(27, "0")}`;
+    const user = clerkUser({ id, ...chosen });
+    this.users.set(user.id, user);
+    return { user, event: this.#event("user.created", user, user.updated_at) };
+  }
+
+  /** @param at becomes `updated_at`, unless the change names another, ms */
+  updateUser(id: string, change: Partial<ClerkUserJSON>, at: number): UserEvent {
+    const user = this.users.get(id);
+    if (user === undefined) throw new Error(`no user ${id}`);
+    const updated = { ...user, updated_at: at, ...change };
+    this.users.set(id, updated);
+    return this.#event("user.updated", updated, at);
+  }
+
+  deleteUser(id: string, at: number): UserEvent {
+    if (!this.users.delete(id)) throw new Error(`no user ${id}`);
+    return this.#event("user.deleted", deletedUser(id), at);
+  }
+
+  #event(type: UserEvent["type"], data: unknown, at: number): UserEvent {
+    return userEvent(type, structuredClone(data), { instanceId: this.instanceId, at });
+  }
+
+  #handle(message: IncomingMessage, response: ServerResponse): void {
+    const url = new URL(message.url ?? "/", "http://stand-in");
+    const request = {
+      method: message.method ?? "GET",
+      path: url.pathname,
+      query: url.searchParams,
+    };
+    this.requests.push(request);
+    this.onRequest(request);
+    const fault = this.#takeFault(`${url.pathname}${url.search}`);
+    const answer = this.#answer(request, message.headers.authorization);
+    if (fault === null) sendJson(response, answer);
+    else sendFault(response, fault, answer);
+  }
+
+  #takeFault(pathAndQuery: string): Fault | null {
+    const ordered = this.#faults.find(({ path, times }) => times > 0 && path.test(pathAndQuery));
+    if (ordered === undefined) return null;
+    ordered.times -= 1;
+    return ordered.fault;
+  }
+
+  #answer({ method, path, query }: StandInRequest, authorization: string | undefined): Answer {
+    if (authorization !== `Bearer ${this.secretKey}`) {
+      return error(401, "authentication_invalid", "Unable to authenticate the request");
+    }
+    if (method !== "GET") return error(405, "method_not_allowed", "Only GET is implemented");
+    if (path === "/v1/instance") return { status: 200, json: this.#instance() };
+    if (path === "/v1/users/count") {
+      const total_count = this.users.size;
+      return { status: 200, json: { object: "total_count", total_count } };
+    }
+    if (path === "/v1/users") return this.#list(query);
+    const id = /^\/v1\/users\/([^/]+)$/.exec(path)?.[1];
+    const user = id === undefined ? undefined : this.users.get(id);
+    return user === undefined
+      ? error(404, "resource_not_found", "not found")
+      : { status: 200, json: user };
+  }
+
+  #instance() {
+    return {
+      object: "instance",
+      id: this.instanceId,
+      environment_type: "development",
+      allowed_origins: null,
+      workspace_id: null,
+    };
+  }
+
+  #list(query: URLSearchParams): Answer {
+    const known = ["limit", "offset", "order_by", "user_id", "created_at_after"];
+    const unknown = [...query.keys()].find((name) => !known.includes(name));
+    if (unknown !== undefined) return error(422, "form_param_unknown", `${unknown} is not known`);
+    const ids = query.getAll("user_id");
+    if (ids.length > MAX_IDS) return error(422, "form_param_value_invalid", "too many user_id");
+    const [, sign, field] = /^([+-]?)(\w+)$/.exec(query.get("order_by") ?? "-created_at") ?? [];
+    const sortable = SORTABLE.find((name) => name === field);
+    if (sortable === undefined) return error(422, "form_param_value_invalid", "order_by");
+
+    const after = Number(query.get("created_at_after") ?? -Infinity);
+    const isAfter = (time: number) =>
+      this.createdAtAfterIsInclusive ? time >= after : time > after;
+    const direction = sign === "-" ? -1 : 1;
+    const users = [...this.users.values()]
+      .filter(({ id, created_at }) => isAfter(created_at) && (ids.length === 0 || ids.includes(id)))
+      .sort((a, b) => direction * (a[sortable] - b[sortable]));
+    const asked = Number(query.get("limit") ?? DEFAULT_LIMIT);
+    // A limit over the maximum was seen to be taken for none at all.
+    const limit = asked >= 1 && asked <= MAX_LIMIT ? asked : DEFAULT_LIMIT;
+    const offset = Number(query.get("offset") ?? 0);
+    return { status: 200, json: users.slice(offset, offset + limit) };
+  }
+}
+
+function error(status: number, code: string, message: string): Answer {
+  const errors = [{ message, long_message: message, code }];
+  return { status, json: { errors, clerk_trace_id: "trace_stand_in" } };
+}
+
+function sendJson(response: ServerResponse, { status, json }: Answer): void {
+  response.writeHead(status, { "content-type": "application/json" });
+  response.end(JSON.stringify(json));
+}
+
+function sendFault(response: ServerResponse, fault: Fault, answer: Answer): void {
+  switch (fault.kind) {
+    case "hang":
+      return;
+    case "reset":
+      response.destroy();
+      return;
+    case "body":
+      response.writeHead(200, { "content-type": fault.contentType ?? "application/json" });
+      response.end(fault.body);
+      return;
+    case "change":
+      sendJson(response, { ...answer, json: fault.change(answer.json) });
+      return;
+    case "status": {
+      const { status, code = "internal_clerk_error", retryAfter } = fault;
+      if (retryAfter !== undefined) response.setHeader("retry-after", String(retryAfter));
+      sendJson(response, error(status, code, "ordered"));
+    }
+  }
+}

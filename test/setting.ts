@@ -1,0 +1,78 @@
+/** What most tests need: the functions on convex-test, a Clerk stand-in over HTTP, the log. */
+import { convexTest } from "convex-test";
+import { afterEach, beforeEach, vi } from "vitest";
+import { api, internal } from "../convex/_generated/api";
+import schema from "../convex/schema";
+import { ClerkStandIn } from "../scripts/clerk-stand-in";
+import { signedEvent } from "../scripts/signed-event";
+
+export const WEBHOOK_SECRET = `whsec_${btoa("a signing secret of the tests")}`;
+/** A creation time long before any test. */
+export const LONG_AGO = 1_600_000_000_000;
+
+const modules = import.meta.glob("../convex/**/*.ts");
+
+export type Convex = ReturnType<typeof convex>;
+
+function convex() {
+  return convexTest({ schema, modules, transactionLimits: true });
+}
+
+type LogLine = { level: "info" | "error"; event: string; [detail: string]: unknown };
+
+export type Setting = {
+  t: Convex;
+  clerk: ClerkStandIn;
+  log: LogLine[];
+};
+
+/** Call it in a `describe` or at the top of a file: each test gets a setting of its own. */
+export function useSetting(): Setting {
+  const setting = {} as Setting;
+  beforeEach(async () => {
+    setting.t = convex();
+    setting.clerk = new ClerkStandIn();
+    setting.log = [];
+    vi.stubEnv("CLERK_SECRET_KEY", setting.clerk.secretKey);
+    vi.stubEnv("CLERK_API_URL", await setting.clerk.start());
+    vi.stubEnv("CLERK_WEBHOOK_SECRET", WEBHOOK_SECRET);
+    for (const level of ["info", "error"] as const) {
+      vi.spyOn(console, level).mockImplementation((line: string) => {
+        setting.log.push({ level, ...(JSON.parse(line) as { event: string }) });
+      });
+    }
+  });
+  afterEach(async () => {
+    await setting.clerk.stop();
+    vi.unstubAllEnvs();
+    vi.restoreAllMocks();
+  });
+  return setting;
+}
+
+export const run = internal.clerk.reconcile.run;
+export const report = internal.clerk.reconcile.report;
+export { api, internal };
+
+export async function rows(t: Convex) {
+  return await t.run(async (ctx) => await ctx.db.query("users").take(20_000));
+}
+
+/** Everything in the database, as text. */
+export async function everything(t: Convex): Promise<string> {
+  const tables = Object.keys(schema.tables) as (keyof typeof schema.tables)[];
+  const all = await t.run(
+    async (ctx) =>
+      await Promise.all(tables.map(async (table) => await ctx.db.query(table).take(20_000))),
+  );
+  return JSON.stringify(all);
+}
+
+let sent = 0;
+
+/** Posts an event to the mounted route as Clerk does. */
+export async function post(t: Convex, event: unknown, secret = WEBHOOK_SECRET): Promise<Response> {
+  sent += 1;
+  const { body, headers } = signedEvent(event, { secret, id: `msg_${sent}` });
+  return await t.fetch("/clerk-users-webhook", { method: "POST", body, headers });
+}

@@ -1,0 +1,16 @@
+import { defineConfig } from "vitest/config";
+
+const results = process.env.VITEST_JSON;
+
+export default defineConfig({
+  test: {
+    root: new URL("..", import.meta.url).pathname,
+    include: ["test/**/*.test.ts"],
+    // The nearest thing to Convex's default runtime: no Node globals.
+    environment: "edge-runtime",
+    server: { deps: { inline: ["convex-test"] } },
+    testTimeout: 60_000,
+    // CI counts what ran.
+    reporters: ["default", ...(results ? [["json", { outputFile: results }]] : [])],
+  },
+});
