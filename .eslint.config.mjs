@@ -6,8 +6,8 @@ const SYNC = "convex/clerk";
 /** Imports point one way: entries → stores and Clerk's API → pure files → tables and app. */
 const LAYERS = [
   ["app"],
-  ["tables"],
-  ["profile", "plan"],
+  ["validators"],
+  ["profile", "plan", "tables"],
   ["sweep"],
   ["report", "runs", "api"],
   ["mirror"],
@@ -18,7 +18,7 @@ const LAYERS = [
   ["reconcile", "webhook"],
 ];
 /** Files that decide without touching the database, Clerk or the clock. */
-const PURE = ["app", "tables", "profile", "plan", "sweep"];
+const PURE = ["app", "validators", "tables", "profile", "plan", "sweep"];
 
 const directionOfImports = LAYERS.flatMap((layer, level) =>
   layer.map((name) => ({
@@ -68,6 +68,8 @@ export default tseslint.config(
     rules: {
       eqeqeq: "error",
       "@typescript-eslint/consistent-type-imports": "error",
+      // Leaving a property out of an object is what a rest is for.
+      "@typescript-eslint/no-unused-vars": ["error", { ignoreRestSiblings: true }],
       // An awaited return keeps the function in the stack trace.
       "@typescript-eslint/return-await": ["error", "always"],
       // Numbers are what sentences for people are made of.

@@ -1,7 +1,8 @@
 /** The chat room of the demo. */
 import { ConvexError, v } from "convex/values";
 import { asyncMap } from "convex-helpers";
-import { publicUser, userMutation, userQuery, vPublicUser } from "./users";
+import { userMutation, userQuery } from "./functions";
+import { publicUser, vPublicUser } from "./users";
 
 const MAX_BODY_LENGTH = 2000;
 const MAX_LISTED = 100;

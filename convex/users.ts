@@ -1,8 +1,7 @@
-/** What the app asks of `users`, and who is asking. */
-import { ConvexError, v, type Infer } from "convex/values";
-import { customCtx, customMutation, customQuery } from "convex-helpers/server/customFunctions";
+/** What the app asks of `users`. */
+import { v, type Infer } from "convex/values";
 import type { Doc } from "./_generated/dataModel";
-import { internalQuery, mutation, query, type QueryCtx } from "./_generated/server";
+import { internalQuery, query, type QueryCtx } from "./_generated/server";
 
 /** What users may see of each other. */
 export const vPublicUser = v.object({
@@ -22,25 +21,13 @@ export function publicUser({ _id, name, username, color, imageUrl }: Doc<"users"
   return shown;
 }
 
-async function userByClerkId(ctx: QueryCtx, clerkId: string): Promise<Doc<"users"> | null> {
+/** The row of a Clerk user id: of several, the oldest, as the sync has it. */
+export async function userByClerkId(ctx: QueryCtx, clerkId: string): Promise<Doc<"users"> | null> {
   return await ctx.db
     .query("users")
     .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
     .first();
 }
-
-/** The signed-in user's row. Throws for whoever isn't signed in, or has no row yet. */
-async function requireUser(ctx: QueryCtx): Promise<{ user: Doc<"users"> }> {
-  const identity = await ctx.auth.getUserIdentity();
-  if (identity === null) throw new ConvexError("Sign in first.");
-  const user = await userByClerkId(ctx, identity.subject);
-  if (user === null) throw new ConvexError("No Clerk User: your account has not arrived here yet.");
-  return { user };
-}
-
-/** A query and a mutation for signed-in users who have a row: `ctx.user`. */
-export const userQuery = customQuery(query, customCtx(requireUser));
-export const userMutation = customMutation(mutation, customCtx(requireUser));
 
 /** The row of a Clerk user id, or null. */
 export const getUser = internalQuery({

@@ -6,7 +6,7 @@
 import { env } from "../_generated/server";
 import { isClerkId, readUser } from "./profile";
 import { readPage, UnexpectedAnswer } from "./sweep";
-import { type Reading } from "./tables";
+import { type Reading } from "./validators";
 
 /** The version of Clerk's API whose OpenAPI document this follows. */
 const API_VERSION = "2026-05-12";

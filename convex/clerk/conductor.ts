@@ -8,7 +8,7 @@ import type { DriftLog } from "./report";
 import { isIn, type Run, type RunIn } from "./runs";
 import type { StepResult } from "./step";
 import { batchOf, comparePositions, START, windowOf, type Window } from "./sweep";
-import type { Reading } from "./tables";
+import type { Reading } from "./validators";
 
 const MINUTE = 60_000;
 /** How far Clerk's clock may be behind ours: changes of the run's first moments are looked back at. */

@@ -9,7 +9,7 @@ import { whyHold } from "./plan";
 import { isClerkId } from "./profile";
 import { dropSuspect, markSuspect, suspectIds, suspectOf } from "./runs";
 import { MAX_ENTRIES, Step, type StepResult } from "./step";
-import { vCheckpoint, vReading, type Reading } from "./tables";
+import { vCheckpoint, vReading, type Reading } from "./validators";
 
 /** Ids of up to `count` suspects of a run. */
 export const suspects = internalQuery({

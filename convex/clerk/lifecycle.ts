@@ -12,7 +12,7 @@ import {
 } from "./runs";
 import { Step, type StepResult } from "./step";
 import { START } from "./sweep";
-import { vCheckpoint, vRunOptions } from "./tables";
+import { vCheckpoint, vRunOptions } from "./validators";
 
 /** Ids of the first and last users by id, asked of an instance before it is pinned. */
 const SAMPLE_SIZE = 20;

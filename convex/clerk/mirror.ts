@@ -15,7 +15,7 @@ import {
   type Plan,
 } from "./plan";
 import { readSyncState } from "./runs";
-import { vProfile, type Profile, type Version } from "./tables";
+import { vProfile, type Profile, type Version } from "./validators";
 
 type User = Doc<"users">;
 type Incoming = { profile: Profile; version: number };

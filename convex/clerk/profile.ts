@@ -1,17 +1,19 @@
 /** Pure: Clerk's user JSON → what is mirrored of it, or the reason why not. No reason holds a value. */
 import type { UserJSON } from "@clerk/backend";
 import { ValidationError, validate } from "convex-helpers/validators";
-import { getConvexSize, type Value } from "convex/values";
 import { readProfileFields } from "./app";
-import { vProfile, type Profile, type Reading } from "./tables";
+import { vProfile, type Profile, type Reading } from "./validators";
 
 // What Convex holds: https://docs.convex.dev/production/state/limits and its value types.
 const MAX_ARRAY_LENGTH = 8192;
 const MAX_KEY_LENGTH = 1024;
 /** Values nest 16 deep in a stored document, of which the document itself is one. */
 const MAX_FIELD_DEPTH = 15;
-/** Bytes. A document holds 1 MiB, which the app's own fields share. Clerk allows 8 kB of metadata. */
-const MAX_FIELD_BYTES = 256 * 1024;
+/**
+ * Characters of JSON, up to 3 bytes each. A document holds 1 MiB, which the app's own fields share;
+ * Clerk allows 8 kB of metadata.
+ */
+const MAX_FIELD_LENGTH = 128 * 1024;
 
 /** The Clerk user id that a JSON object names, or null. Nothing else is ever sent to Clerk as an id. */
 export function clerkIdOf(json: unknown): string | null {
@@ -48,7 +50,7 @@ export function readUser(json: unknown): Reading | null {
   const leftOut: { field: string; reason: string }[] = [];
   for (const [field, value] of Object.entries(fields)) {
     if (isAbsent(value)) continue;
-    const reason = whyNotHeld(value, MAX_FIELD_DEPTH);
+    const reason = whyNotHeld(value, MAX_FIELD_DEPTH) ?? whyTooLong(value);
     if (reason === null) profile[field] = value;
     else leftOut.push({ field, reason });
   }
@@ -62,10 +64,10 @@ export function readUser(json: unknown): Reading | null {
   };
 }
 
-function whyNotAProfile(profile: unknown): string | null {
+function whyNotAProfile(profile: Record<string, unknown>): string | null {
   try {
     validate(vProfile, profile, { throw: true });
-    return null;
+    return recordThatIsAList(profile);
   } catch (error) {
     if (!(error instanceof ValidationError)) throw error;
     // Below the first segment, the path may hold keys that are data; `got` may hold a value.
@@ -74,22 +76,29 @@ function whyNotAProfile(profile: unknown): string | null {
   }
 }
 
+/** `validate` of convex-helpers 0.1.124 takes a list for a record; Convex does not. */
+function recordThatIsAList(profile: Record<string, unknown>): string | null {
+  const field = Object.entries(vProfile.fields).find(
+    ([name, { kind }]) => kind === "record" && Array.isArray(profile[name]),
+  );
+  return field ? `${field[0]}: expected record, got another type` : null;
+}
+
 /** Why Convex refuses this value, or null. Its keys are data too, so the reason names none. */
 function whyNotHeld(value: unknown, depthLeft: number): string | null {
   if (typeof value === "string") return value.isWellFormed() ? null : "text that is not Unicode";
   if (typeof value !== "object" || value === null) return null;
   if (depthLeft === 0) return `nested more than ${MAX_FIELD_DEPTH} levels deep`;
-  const tooLarge = depthLeft === MAX_FIELD_DEPTH ? () => whyTooLarge(value) : () => null;
   if (Array.isArray(value)) {
     if (value.length > MAX_ARRAY_LENGTH)
       return `an array of more than ${MAX_ARRAY_LENGTH} elements`;
-    return firstReason(value, depthLeft) ?? tooLarge();
+    return firstReason(value, depthLeft);
   }
   const badKey = Object.keys(value).some(
     (key) => !/^[ -~]+$/.test(key) || /^[$_]/.test(key) || key.length > MAX_KEY_LENGTH,
   );
   if (badKey) return "a key that is empty, not ASCII, too long, or begins with $ or _";
-  return firstReason(Object.values(value), depthLeft) ?? tooLarge();
+  return firstReason(Object.values(value), depthLeft);
 }
 
 function firstReason(values: unknown[], depthLeft: number): string | null {
@@ -100,8 +109,10 @@ function firstReason(values: unknown[], depthLeft: number): string | null {
   return null;
 }
 
-function whyTooLarge(value: object): string | null {
-  return getConvexSize(value as Value) > MAX_FIELD_BYTES ? `over ${MAX_FIELD_BYTES} bytes` : null;
+function whyTooLong(value: unknown): string | null {
+  if (typeof value !== "object" && typeof value !== "string") return null;
+  const { length } = JSON.stringify(value);
+  return length > MAX_FIELD_LENGTH ? `over ${MAX_FIELD_LENGTH} characters of JSON` : null;
 }
 
 function isAbsent(value: unknown): boolean {

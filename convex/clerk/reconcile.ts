@@ -6,7 +6,7 @@ import { conduct } from "./conductor";
 import type { Begun } from "./lifecycle";
 import { DriftLog, log, logEnd, reportOf, vReport, type Report } from "./report";
 import type { RunOptions } from "./runs";
-import { MAX_PAGE_SIZE, vDriftEntry } from "./tables";
+import { MAX_PAGE_SIZE, vDriftEntry } from "./validators";
 
 /** Entries that a query returns: an array holds 8,192 elements. */
 const MAX_ENTRIES_SHOWN = 8000;

@@ -1,7 +1,7 @@
 /** What people read of a run: the Report, its sentence, the next command, the log lines. */
 import { v, type Infer } from "convex/values";
 import type { Doc } from "../_generated/dataModel";
-import { vCounts, type DriftEntry, type RunState } from "./tables";
+import { vCounts, type DriftEntry, type RunState } from "./validators";
 
 export const vReport = v.object({
   /** What happened, in a sentence. */

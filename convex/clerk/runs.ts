@@ -3,7 +3,7 @@ import type { Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
-import type { Counts, Phase, RunState, vRunOptions } from "./tables";
+import type { Counts, Phase, RunState, vRunOptions } from "./validators";
 
 const MINUTE = 60_000;
 /** A run that does not reach its next checkpoint for this long is taken for dead. */

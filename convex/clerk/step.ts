@@ -3,7 +3,7 @@ import type { Infer } from "convex/values";
 import type { MutationCtx } from "../_generated/server";
 import type { Outcome } from "./mirror";
 import { isIn, isRunning, lease, saveRun, type End, type Run, type RunIn } from "./runs";
-import type { Counts, DriftEntry, Phase, RunState, vCheckpoint } from "./tables";
+import type { Counts, DriftEntry, Phase, RunState, vCheckpoint } from "./validators";
 
 /** Entries kept of a run besides its deletions. */
 export const MAX_ENTRIES = 1000;

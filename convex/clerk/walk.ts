@@ -10,7 +10,7 @@ import { applyListed } from "./mirror";
 import { addSuspect, markSuspect } from "./runs";
 import { Step, type StepResult } from "./step";
 import { comparePositions, positionOf } from "./sweep";
-import { vCheckpoint, vPosition, vReading, type Position, type Reading } from "./tables";
+import { vCheckpoint, vPosition, vReading, type Position, type Reading } from "./validators";
 
 type User = Doc<"users">;
 

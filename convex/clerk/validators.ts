@@ -1,0 +1,132 @@
+/** Validators, and the types that follow from them. */
+import { v, type Infer } from "convex/values";
+import { profileFields } from "./app";
+
+const vIdentity = { clerkId: v.string(), clerkCreatedAt: v.number() };
+
+/** What the sync mirrors of one user. `clerkCreatedAt`: Clerk's `created_at`, ms. */
+export const vProfile = v.object({ ...v.object(profileFields).partial().fields, ...vIdentity });
+export type Profile = Infer<typeof vProfile>;
+
+/** A user as Clerk's JSON shows it: a profile, or the reason (without any value) why there is none. */
+export const vReading = v.union(
+  v.object({
+    kind: v.literal("profile"),
+    profile: vProfile,
+    /** Clerk's `updated_at`, ms. */
+    version: v.number(),
+    /** Fields that Convex can't hold, with the reason; the profile lacks them. */
+    leftOut: v.array(v.object({ field: v.string(), reason: v.string() })),
+  }),
+  v.object({ kind: v.literal("unreadable"), ...vIdentity, reason: v.string() }),
+);
+export type Reading = Infer<typeof vReading>;
+
+/** Times are ms since 1970 by Convex's clock. */
+const vApplied = {
+  clerkId: v.string(),
+  appliedAt: v.number(),
+  appliedBy: v.union(v.literal("event"), v.literal("run")),
+};
+export const vVersion = v.union(
+  /** `version`: Clerk's `updated_at` (ms) of the newest change that was applied. */
+  v.object({ kind: v.literal("live"), ...vApplied, version: v.number() }),
+  /** The id is gone from Clerk. */
+  v.object({ kind: v.literal("tombstone"), ...vApplied }),
+);
+export type Version = Infer<typeof vVersion>;
+
+/** A place in the order in which a full run settles users; ids sort after "". */
+export const vPosition = v.object(vIdentity);
+export type Position = Infer<typeof vPosition>;
+
+/** Where a run stands: enough to go on from here in another function call. */
+export const vPhase = v.union(
+  v.object({ kind: v.literal("begin") }),
+  /** All users and rows up to `settled` are compared. `expected`: Clerk's count as the run began. */
+  v.object({ kind: v.literal("walk"), settled: vPosition, expected: v.number() }),
+  /** `offset` users, newest change first, are looked at again. */
+  v.object({ kind: v.literal("lookBack"), offset: v.number(), expected: v.number() }),
+  /** Rows without a creation time up to `settledId` are taken as suspects. */
+  v.object({ kind: v.literal("undated"), settledId: v.string() }),
+  v.object({ kind: v.literal("evidence") }),
+  v.object({ kind: v.literal("delete") }),
+);
+export type Phase = Infer<typeof vPhase>;
+
+const vEnd = { finishedAt: v.number() };
+export const vRunState = v.union(
+  v.object({
+    kind: v.literal("running"),
+    phase: vPhase,
+    /** The checkpoint: a step that names another one was overtaken and changes nothing. */
+    step: v.number(),
+    leaseExpiresAt: v.number(),
+  }),
+  v.object({ kind: v.literal("completed"), ...vEnd }),
+  v.object({ kind: v.literal("held"), ...vEnd, reason: v.string() }),
+  v.object({ kind: v.literal("failed"), ...vEnd, reason: v.string() }),
+);
+export type RunState = Infer<typeof vRunState>;
+
+export const vCounts = v.object({
+  clerkUsers: v.number(),
+  scanned: v.number(),
+  unchanged: v.number(),
+  drift: v.object({ missing: v.number(), stale: v.number(), orphaned: v.number() }),
+  repaired: v.object({ created: v.number(), updated: v.number(), deleted: v.number() }),
+  setAside: v.number(),
+  postponed: v.number(),
+  requests: v.number(),
+  /** Users seen in the look-back; with `scanned`, what is held against Clerk's count. */
+  lookedBack: v.number(),
+  /** Rows of the mirror whose user the walk met. */
+  confirmed: v.number(),
+  /** Orphans that neither an event nor a run ever confirmed. */
+  unversioned: v.number(),
+  /** Rows of `driftEntries`. */
+  entries: v.number(),
+});
+export type Counts = Infer<typeof vCounts>;
+
+export const vDriftEntry = v.object({
+  runId: v.id("reconcileRuns"),
+  clerkId: v.string(),
+  /** In Clerk only, in both but different, in Convex only, twice in Convex. */
+  kind: v.union(
+    v.literal("missing"),
+    v.literal("stale"),
+    v.literal("orphaned"),
+    v.literal("duplicate"),
+  ),
+  /** Names of the profile fields that differed. */
+  fields: v.array(v.string()),
+  /** What was done about it; `none` in a dry run, `postponed` to a later run. */
+  action: v.union(
+    v.literal("created"),
+    v.literal("updated"),
+    v.literal("deleted"),
+    v.literal("held"),
+    v.literal("setAside"),
+    v.literal("postponed"),
+    v.literal("none"),
+  ),
+  reason: v.optional(v.string()),
+});
+export type DriftEntry = Infer<typeof vDriftEntry>;
+
+/** What a step takes a run on from, and the requests that Clerk was sent on the way. */
+export const vCheckpoint = v.object({
+  runId: v.id("reconcileRuns"),
+  step: v.number(),
+  requests: v.number(),
+});
+
+/** Page size of Clerk's user list: its own maximum (`LimitParameter` of its OpenAPI document). */
+export const MAX_PAGE_SIZE = 500;
+export const vRunOptions = v.object({
+  mode: v.literal("full"),
+  dryRun: v.boolean(),
+  maxDeletions: v.optional(v.number()),
+  pageSize: v.number(),
+});

@@ -1,0 +1,55 @@
+/**
+ * Sends a correctly signed `user.*` event to a webhook:
+ *   CLERK_WEBHOOK_SECRET=whsec_… npx tsx scripts/send-event.ts --url https://….convex.site/clerk-users-webhook \
+ *     --type user.updated --id user_123 [--data user.json] [--instance ins_123]
+ * `--data`: a file with Clerk's JSON of the user; without it, a user with nothing but that id.
+ */
+import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { clerkUser, deletedUser, userEvent, type UserEventType } from "./clerk-json";
+import { signedEvent } from "./signed-event";
+
+const TYPES: UserEventType[] = ["user.created", "user.updated", "user.deleted"];
+
+function parse() {
+  const { values } = parseArgs({
+    options: {
+      url: { type: "string" },
+      type: { type: "string", default: "user.updated" },
+      id: { type: "string" },
+      data: { type: "string" },
+      instance: { type: "string", default: "ins_test" },
+    },
+  });
+  const { url, id, data, instance } = values;
+  const type = TYPES.find((known) => known === values.type);
+  const secret = process.env.CLERK_WEBHOOK_SECRET;
+  if (!url || !URL.canParse(url)) throw new Error("--url must be the address of the webhook.");
+  if (!id) throw new Error("--id must be a Clerk user id, user_….");
+  if (!type) throw new Error(`--type must be one of ${TYPES.join(", ")}, not ${values.type}.`);
+  if (!secret) throw new Error("Set CLERK_WEBHOOK_SECRET to the endpoint's signing secret.");
+  return { url, id, type, data, instance, secret };
+}
+
+async function main(): Promise<void> {
+  const { url, id, type, data, instance, secret } = parse();
+  const now = Date.now();
+  const user: unknown =
+    data === undefined
+      ? clerkUser({ id, created_at: now })
+      : JSON.parse(readFileSync(data, "utf8"));
+  const payload = type === "user.deleted" ? deletedUser(id) : user;
+  const event = userEvent(type, payload, { instanceId: instance, at: now });
+  const request = signedEvent(event, { secret, id: `msg_${randomUUID()}`, at: now });
+  const response = await fetch(url, { method: "POST", ...request });
+  console.log(`${response.status} ${await response.text()}`);
+  process.exitCode = response.ok ? 0 : 1;
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 2;
+}

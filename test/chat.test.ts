@@ -1,0 +1,94 @@
+import { describe, expect, test } from "vitest";
+import { clerkUser, deletedUser, userEvent } from "../scripts/clerk-json";
+import { api, internal, LONG_AGO, post, useSetting } from "./setting";
+
+const setting = useSetting();
+
+const identity = (clerkId: string) => setting.t.withIdentity({ subject: clerkId });
+
+async function arrive(id: string, first_name: string | null, updated_at = LONG_AGO) {
+  const data = clerkUser({
+    id,
+    created_at: LONG_AGO,
+    updated_at,
+    first_name,
+    email: "secret@example.com",
+    image_url: `https://img.clerk.com/${id}`,
+  });
+  const at = { instanceId: setting.clerk.instanceId, at: LONG_AGO };
+  await post(setting.t, userEvent("user.created", data, at));
+}
+
+async function leave(id: string) {
+  const at = { instanceId: setting.clerk.instanceId, at: LONG_AGO };
+  await post(setting.t, userEvent("user.deleted", deletedUser(id), at));
+}
+
+describe("loginStatus", () => {
+  test("goes from no token to No Clerk User to Logged In as the webhook arrives", async () => {
+    expect(await setting.t.query(api.users.loginStatus, {})).toEqual({ status: "No JWT Token" });
+    const ada = identity("user_ada");
+    expect(await ada.query(api.users.loginStatus, {})).toEqual({ status: "No Clerk User" });
+    await arrive("user_ada", "Ada");
+    const after = await ada.query(api.users.loginStatus, {});
+    expect(after).toMatchObject({ status: "Logged In", user: { name: "Ada" } });
+    expect(JSON.stringify(after)).not.toMatch("secret@example.com");
+    await leave("user_ada");
+    expect(await ada.query(api.users.loginStatus, {})).toEqual({ status: "No Clerk User" });
+  });
+});
+
+describe("the chat room", () => {
+  test("shows each message with its author as they are now", async () => {
+    await arrive("user_ada", "Ada");
+    await arrive("user_bob", null);
+    await identity("user_ada").mutation(api.messages.send, { body: "  hello " });
+    await identity("user_bob").mutation(api.messages.send, { body: "hi" });
+    await arrive("user_ada", "Augusta", LONG_AGO + 1);
+    expect(await identity("user_bob").query(api.messages.list, {})).toMatchObject([
+      { body: "hello", author: { name: "Augusta", imageUrl: "https://img.clerk.com/user_ada" } },
+      { body: "hi", author: { name: "Somebody" } },
+    ]);
+    await leave("user_ada");
+    const [first] = await identity("user_bob").query(api.messages.list, {});
+    expect(first).toMatchObject({ body: "hello", author: "deleted user" });
+  });
+
+  test("is closed to whoever isn't signed in or has no row", async () => {
+    await arrive("user_ada", "Ada");
+    for (const who of [setting.t, identity("user_gone")]) {
+      await expect(who.mutation(api.messages.send, { body: "x" })).rejects.toThrow(
+        /Sign in|No Clerk/,
+      );
+      await expect(who.query(api.messages.list, {})).rejects.toThrow(/Sign in|No Clerk/);
+    }
+  });
+
+  test.each(["", " \n ", "x".repeat(2001)])(
+    "refuses a message of the wrong length",
+    async (body) => {
+      await arrive("user_ada", "Ada");
+      await expect(identity("user_ada").mutation(api.messages.send, { body })).rejects.toThrow(
+        "A message has 1 to 2000 characters",
+      );
+    },
+  );
+
+  test("lists the newest 100, the newest last", async () => {
+    await arrive("user_ada", "Ada");
+    for (let i = 0; i < 103; i++) {
+      await identity("user_ada").mutation(api.messages.send, { body: `message ${i}` });
+    }
+    const bodies = (await identity("user_ada").query(api.messages.list, {})).map(
+      ({ body }) => body,
+    );
+    expect(bodies).toEqual(Array.from({ length: 100 }, (_, i) => `message ${i + 3}`));
+  });
+});
+
+test("getUser finds a row by its Clerk id, and null for another", async () => {
+  await arrive("user_ada", "Ada");
+  const get = internal.users.getUser;
+  expect(await setting.t.query(get, { clerkId: "user_ada" })).toMatchObject({ firstName: "Ada" });
+  expect(await setting.t.query(get, { clerkId: "user_bob" })).toBeNull();
+});

@@ -1,0 +1,96 @@
+// @vitest-environment node
+import { spawnSync } from "node:child_process";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { describe, expect, test } from "vitest";
+import { startInProcess } from "../scripts/in-process-host";
+import { tell } from "../scripts/story";
+
+const tsx = (script: string, ...args: string[]) =>
+  spawnSync("npx", ["tsx", `scripts/${script}`, ...args], { encoding: "utf8" });
+
+async function tellQuietly(seed: number, spoil?: (host: Host) => void) {
+  const host = await startInProcess();
+  spoil?.(host);
+  const said: string[] = [];
+  try {
+    const print = (text = "") => said.push(text);
+    return { isEqual: await tell(host, { users: 40, seed, print }), said: said.join("\n") };
+  } finally {
+    await host.stop();
+  }
+}
+type Host = Awaited<ReturnType<typeof startInProcess>>;
+
+describe("the demo", () => {
+  test.each([1, 2, 3, 4])("converges with seed %i", async (seed) => {
+    const { isEqual, said } = await tellQuietly(seed);
+    expect(isEqual).toBe(true);
+    expect(said).toMatch("The users table equals Clerk");
+  });
+
+  test("tells the same story for the same seed", async () => {
+    const withoutTimes = ({ said }: { said: string }) => said.replace(/\s+\d+\.\d$|.*log:.*/gm, "");
+    expect(withoutTimes(await tellQuietly(7))).toBe(withoutTimes(await tellQuietly(7)));
+  });
+
+  test("fails when the table does not end equal to Clerk", async () => {
+    const { isEqual, said } = await tellQuietly(1, (host) => {
+      const readTable = host.readTable.bind(host);
+      host.readTable = async (table) => (await readTable(table)).slice(1);
+    });
+    expect(isEqual).toBe(false);
+    expect(said).toMatch("The users table differs from Clerk");
+  });
+
+  test("exits with 0, and with 2 and a sentence for wrong options", () => {
+    expect(tsx("demo.ts", "--users", "10")).toMatchObject({ status: 0 });
+    const wrong = tsx("demo.ts", "--users", "many");
+    expect(wrong.status).toBe(2);
+    expect(wrong.stderr).toMatch("--users must be a whole number from 10 to 5000, not many.");
+  });
+});
+
+describe("send-event", () => {
+  test("posts a signed event, and exits by the answer", async () => {
+    const received: string[] = [];
+    const server = createServer((request, response) => {
+      received.push(String(request.headers["svix-signature"]));
+      response.writeHead(received.length === 1 ? 200 : 400).end("seen");
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    const send = async () => {
+      const { spawn } = await import("node:child_process");
+      const args = [
+        "tsx",
+        "scripts/send-event.ts",
+        "--url",
+        `http://127.0.0.1:${port}`,
+        "--id",
+        "user_1",
+      ];
+      const env = { ...process.env, CLERK_WEBHOOK_SECRET: "whsec_c2VjcmV0" };
+      const child = spawn("npx", args, { env });
+      return await new Promise<number | null>((resolve) => child.on("close", resolve));
+    };
+    expect(await send()).toBe(0);
+    expect(await send()).toBe(1);
+    expect(received).toEqual([expect.stringMatching(/^v1,/), expect.stringMatching(/^v1,/)]);
+    server.close();
+  });
+
+  test("says what is missing", () => {
+    const wrong = tsx(
+      "send-event.ts",
+      "--url",
+      "http://127.0.0.1:9",
+      "--id",
+      "user_1",
+      "--type",
+      "user.x",
+    );
+    expect(wrong.status).toBe(2);
+    expect(wrong.stderr).toMatch("--type must be one of user.created, user.updated, user.deleted");
+  });
+});

@@ -1,0 +1,239 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  differingFields,
+  planEvent,
+  planEvidence,
+  planListed,
+  SETTLING_MS,
+  whyHold,
+  type Known,
+} from "../convex/clerk/plan";
+import type { Profile, Version } from "../convex/clerk/validators";
+
+const NOW = 1_800_000_000_000;
+const profile = (name: string): Profile => ({ clerkId: "user_1", clerkCreatedAt: 1, name });
+const live = (
+  version: number,
+  appliedAt = 0,
+  appliedBy: Version["appliedBy"] = "run",
+): Version => ({
+  kind: "live",
+  clerkId: "user_1",
+  version,
+  appliedAt,
+  appliedBy,
+});
+const tombstone = (appliedAt: number, appliedBy: Version["appliedBy"] = "event"): Version => ({
+  kind: "tombstone",
+  clerkId: "user_1",
+  appliedAt,
+  appliedBy,
+});
+const known = (row: string | null, version: Version | null): Known => ({
+  row: row === null ? null : profile(row),
+  version,
+});
+const incoming = (name: string, version: number) => ({ profile: profile(name), version });
+const patch = { write: "patch", fields: ["name"] };
+const nothing = (because: string) => ({ write: "nothing", because });
+
+describe("an event", () => {
+  const at = { now: NOW, lastFullRunStartedAt: NOW - 1000 };
+  const fresh = NOW - 10;
+
+  test.each([
+    ["inserts a user nobody knows", known(null, null), incoming("A", fresh), { write: "insert" }],
+    ["patches what differs", known("A", live(fresh - 1)), incoming("B", fresh), patch],
+    ["patches a row from before the sync", known("A", null), incoming("B", fresh), patch],
+    [
+      "raises the version of an equal row",
+      known("A", live(5)),
+      incoming("A", 6),
+      { write: "version" },
+    ],
+    ["confirms an equal row", known("A", null), incoming("A", 6), { write: "version" }],
+    ["that is known does nothing", known("A", live(6)), incoming("A", 6), nothing("equal")],
+    ["older than what is known is late", known("A", live(6)), incoming("B", 5), nothing("late")],
+    [
+      "at the known version is unclear",
+      known("A", live(fresh)),
+      incoming("B", fresh),
+      nothing("unclear"),
+    ],
+    [
+      "older than the last full run is unclear",
+      known("A", null),
+      incoming("B", NOW - 1001),
+      nothing("unclear"),
+    ],
+    [
+      "from the future is unclear",
+      known("A", null),
+      incoming("B", NOW + SETTLING_MS + 1),
+      nothing("unclear"),
+    ],
+    [
+      "after its deletion is late",
+      known(null, tombstone(fresh)),
+      incoming("A", fresh - 1),
+      nothing("late"),
+    ],
+    [
+      "newer than a tombstone is unclear",
+      known(null, tombstone(fresh)),
+      incoming("A", fresh + 1),
+      nothing("unclear"),
+    ],
+    [
+      "restores a row that was lost",
+      known(null, live(fresh - 1)),
+      incoming("A", fresh),
+      { write: "insert" },
+    ],
+  ])("%s", (_, before, event, plan) => {
+    expect(planEvent(before, event, at)).toMatchObject(plan);
+  });
+});
+
+describe("a listed user", () => {
+  const seenAt = NOW;
+  test.each([
+    ["is inserted", known(null, null), incoming("A", 5), { write: "insert" }],
+    ["is patched at an equal version", known("A", live(5, NOW - 1)), incoming("B", 5), patch],
+    [
+      "that is equal costs nothing",
+      known("A", live(9, NOW + 1)),
+      incoming("A", 5),
+      nothing("equal"),
+    ],
+    ["older than what is known is late", known("A", live(6)), incoming("B", 5), nothing("late")],
+    ["written since is late", known("A", live(5, NOW)), incoming("B", 6), nothing("late")],
+    ["under a tombstone is late", known(null, tombstone(0)), incoming("A", 5), nothing("late")],
+  ])("%s", (_, before, user, plan) => {
+    expect(planListed(before, user, seenAt)).toMatchObject(plan);
+  });
+});
+
+describe("evidence", () => {
+  const askedAt = NOW;
+  const recent = NOW - SETTLING_MS + 1;
+  test.each([
+    ["removes who is gone", known("A", live(5)), null, { write: "remove" }],
+    ["of nobody about nobody is gone", known(null, tombstone(0)), null, nothing("gone")],
+    ["is right against a newer version", known("A", live(9)), incoming("B", 5), patch],
+    ["revives who was deleted", known(null, tombstone(0)), incoming("A", 5), { write: "insert" }],
+    [
+      "lifts a tombstone off an equal row",
+      known("A", tombstone(0)),
+      incoming("A", 5),
+      { write: "version" },
+    ],
+    ["that is equal costs nothing", known("A", live(5)), incoming("A", 5), nothing("equal")],
+    ["overtaken by a change is put off", known("A", live(5, NOW)), null, nothing("unclear")],
+    [
+      "waits for a recent event to settle",
+      known("A", live(5, recent, "event")),
+      null,
+      nothing("unclear"),
+    ],
+    ["need not wait for a run", known("A", live(5, recent, "run")), null, { write: "remove" }],
+    [
+      "waits for a recent deletion to settle",
+      known(null, tombstone(recent)),
+      incoming("A", 5),
+      nothing("unclear"),
+    ],
+    [
+      "older than a recent event waits",
+      known("A", live(6, recent, "event")),
+      incoming("B", 5),
+      nothing("unclear"),
+    ],
+    [
+      "newer than a recent event is right",
+      known("A", live(6, recent, "event")),
+      incoming("B", 7),
+      patch,
+    ],
+  ])("%s", (_, before, answer, verdict) => {
+    expect(planEvidence(before, answer, askedAt)).toMatchObject(verdict);
+  });
+});
+
+describe("the difference of metadata", () => {
+  const withMetadata = (publicMetadata: Record<string, unknown> | undefined) => ({
+    ...profile("A"),
+    publicMetadata,
+  });
+
+  test("is none between a value and its copy, whatever the order of keys", () => {
+    fc.assert(
+      fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (metadata) => {
+        const copy = JSON.parse(JSON.stringify(metadata)) as Record<string, unknown>;
+        const reversed = Object.fromEntries(Object.entries(copy).reverse());
+        expect(differingFields(withMetadata(metadata), withMetadata(reversed))).toEqual([]);
+      }),
+    );
+  });
+
+  test("is found wherever two values differ in JSON", () => {
+    const sorted = (value: unknown): unknown =>
+      Array.isArray(value)
+        ? value.map(sorted)
+        : typeof value === "object" && value !== null
+          ? Object.entries(value)
+              .map(([key, of]) => [key, sorted(of)])
+              .sort()
+          : value;
+    fc.assert(
+      fc.property(fc.jsonValue({ maxDepth: 2 }), fc.jsonValue({ maxDepth: 2 }), (a, b) => {
+        const isSame =
+          JSON.stringify([sorted(a), typeof a, Array.isArray(a)]) ===
+          JSON.stringify([sorted(b), typeof b, Array.isArray(b)]);
+        const fields = differingFields(withMetadata({ a }), withMetadata({ a: b }));
+        expect(fields).toEqual(isSame ? [] : ["publicMetadata"]);
+      }),
+    );
+  });
+
+  test("tells a key that is inherited from one that is there", () => {
+    const a = withMetadata({ a: JSON.parse('{"toString": 1}') as unknown });
+    expect(differingFields(a, withMetadata({ a: { valueOf: 1 } }))).toEqual(["publicMetadata"]);
+    expect(differingFields(withMetadata(undefined), withMetadata({ a: 1 }))).toEqual([
+      "publicMetadata",
+    ]);
+  });
+});
+
+describe("deletions are held", () => {
+  const orphans = (orphaned: number, mirrored: number) => ({
+    orphaned,
+    mirrored,
+    confirmed: mirrored - orphaned,
+    unversioned: 0,
+  });
+
+  test.each([
+    [0, 0, false],
+    [10, 20, false],
+    [11, 20, true],
+    [50, 1000, false],
+    [51, 1000, true],
+    [500, 100_000, false],
+    [501, 100_000, true],
+    [1, 1, true],
+  ])("%i of %i: %s", (orphaned, mirrored, isHeld) => {
+    expect(whyHold(orphans(orphaned, mirrored)) !== null).toBe(isHeld);
+  });
+
+  test("when one of them stems from before the sync", () => {
+    expect(whyHold({ ...orphans(1, 100), unversioned: 1 })).toMatch("stem from before the sync");
+  });
+
+  test("just beyond maxDeletions, whatever else is true", () => {
+    const all = { orphaned: 7, mirrored: 7, confirmed: 0, unversioned: 7 };
+    expect(whyHold({ ...all, maxDeletions: 7 })).toBeNull();
+    expect(whyHold({ ...all, maxDeletions: 6 })).toMatch("maxDeletions is 6");
+  });
+});

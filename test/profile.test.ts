@@ -1,0 +1,157 @@
+import { describe, expect, test } from "vitest";
+import { readUser } from "../convex/clerk/profile";
+import { clerkUser, emailAddress } from "../scripts/clerk-json";
+import { everything, LONG_AGO, post, run, useSetting } from "./setting";
+import { userEvent } from "../scripts/clerk-json";
+
+const base = { id: "user_1", created_at: LONG_AGO };
+
+function profileOf(json: unknown): Record<string, unknown> {
+  const reading = readUser(json);
+  if (reading?.kind !== "profile") throw new Error(`unreadable: ${JSON.stringify(reading)}`);
+  return reading.profile;
+}
+
+describe("a profile", () => {
+  test("has the primary address, not the first one, and whether it is verified", () => {
+    const second = { ...emailAddress("idn_2", "second@example.com"), verification: null };
+    const user = clerkUser({
+      ...base,
+      email: "first@example.com",
+      primary_email_address_id: "idn_2",
+    });
+    user.email_addresses.push(second);
+    expect(profileOf(user)).toMatchObject({ email: "second@example.com", emailVerified: false });
+  });
+
+  test("lacks what Clerk has as null, as empty metadata, or not at all", () => {
+    const { image_url: _, ...user } = clerkUser(base);
+    expect(profileOf(user)).toEqual({
+      clerkId: "user_1",
+      clerkCreatedAt: LONG_AGO,
+      banned: false,
+      locked: false,
+    });
+  });
+
+  test("lacks an address whose primary id names none of the list", () => {
+    const user = clerkUser({
+      ...base,
+      email: "a@example.com",
+      primary_email_address_id: "idn_gone",
+    });
+    expect(profileOf(user)).not.toHaveProperty("email");
+    expect(profileOf(user)).not.toHaveProperty("emailVerified");
+  });
+
+  test.each([
+    ["Ada", null, "Ada"],
+    [null, "Lovelace", "Lovelace"],
+    ["Ada", "Lovelace", "Ada Lovelace"],
+    ["", "", undefined],
+    [null, null, undefined],
+  ])("of %s and %s has the name %s", (first_name, last_name, name) => {
+    expect(profileOf(clerkUser({ ...base, first_name, last_name })).name).toBe(name);
+  });
+
+  test("never has private or unsafe metadata", () => {
+    const secret = { key: "hidden" };
+    const user = clerkUser({ ...base, private_metadata: secret, unsafe_metadata: secret });
+    expect(JSON.stringify(readUser(user))).not.toMatch("hidden");
+  });
+});
+
+const deep = (levels: number): unknown => (levels === 0 ? 1 : { a: deep(levels - 1) });
+
+describe("metadata that Convex can't hold is left out alone", () => {
+  test.each<[string, unknown]>([
+    ["a key that isn't ASCII", { größe: 1 }],
+    ["a key that begins with $", { $ref: 1 }],
+    ["a key that begins with _", { _id: 1 }],
+    ["an empty key", { "": 1 }],
+    ["a key of a list's entry", { list: [{ $ref: 1 }] }],
+    ["__proto__ as a key", JSON.parse('{"__proto__": {"admin": true}}')],
+    ["40 levels", deep(40)],
+    ["16 levels", deep(16)],
+    ["a list of 8,193", { list: Array(8193).fill(0) }],
+    ["half a character", { text: "\ud800" }],
+    ["200 kB", { text: "x".repeat(200_000) }],
+  ])("%s", (_, public_metadata) => {
+    const user = clerkUser({ ...base, username: "ada" });
+    const reading = readUser({ ...user, public_metadata });
+    expect(reading).toMatchObject({ kind: "profile", profile: { username: "ada" } });
+    expect(reading).not.toHaveProperty("profile.publicMetadata");
+    expect(reading).toMatchObject({ leftOut: [{ field: "publicMetadata" }] });
+  });
+
+  test("15 levels, a list of 8,192 and a key with spaces are held", () => {
+    const public_metadata = { levels: deep(14), list: Array(8192).fill(0), "a key!": null };
+    expect(profileOf({ ...clerkUser(base), public_metadata }).publicMetadata).toEqual(
+      public_metadata,
+    );
+  });
+});
+
+describe("a user of an unknown shape is unreadable, with a reason that holds no value", () => {
+  test.each<[string, object, string]>([
+    ["no updated_at", { updated_at: null }, "updated_at: expected a time in ms"],
+    [
+      "a name that is a number",
+      { first_name: 4711 },
+      "firstName: expected string, got another type",
+    ],
+    ["banned as text", { banned: "4711" }, "banned: expected boolean, got another type"],
+    ["metadata as a list", { public_metadata: ["4711"] }, "publicMetadata: expected record"],
+    [
+      "no addresses",
+      { email_addresses: null },
+      "readProfileFields of clerk/app.ts threw TypeError",
+    ],
+  ])("%s", (_, change, reason) => {
+    const reading = readUser({ ...clerkUser(base), ...change });
+    expect(reading).toMatchObject({
+      kind: "unreadable",
+      clerkId: "user_1",
+      clerkCreatedAt: LONG_AGO,
+    });
+    expect(reading?.kind === "unreadable" && reading.reason).toMatch(reason);
+    expect(JSON.stringify(reading)).not.toMatch("4711");
+  });
+
+  test.each([null, "user_1", [], {}, { id: 1 }, { id: "user_1" }, { id: "org_1", created_at: 1 }])(
+    "%j names no user at all",
+    (json) => {
+      expect(readUser(json)).toBeNull();
+    },
+  );
+});
+
+describe("nothing private", () => {
+  const setting = useSetting();
+
+  test("reaches the table or the log, by webhook, run or failure", async () => {
+    const { t, clerk, log } = setting;
+    const hidden = { hidden: "PRIVATE" };
+    const someone = {
+      created_at: LONG_AGO,
+      private_metadata: hidden,
+      unsafe_metadata: hidden,
+      first_name: "FIRSTNAME",
+      email: "EMAIL@example.com",
+    };
+    const { user } = clerk.createUser(someone);
+    clerk.createUser({ ...someone, public_metadata: { größe: "METADATA" } });
+    clerk.createUser({ ...someone, banned: "PRIVATE" as never });
+    await t.action(run, {});
+    const change = { instanceId: clerk.instanceId, at: LONG_AGO };
+    await post(t, userEvent("user.updated", { ...user, updated_at: Date.now() }, change));
+    await post(t, userEvent("user.updated", { ...user, last_name: 5 }, change));
+    clerk.order(/./, { kind: "status", status: 401, code: clerk.secretKey });
+    await t.action(run, {});
+
+    expect(await everything(t)).not.toMatch(/PRIVATE|METADATA/);
+    const logged = JSON.stringify(log);
+    expect(logged).not.toMatch(/PRIVATE|METADATA|FIRSTNAME|EMAIL|größe/);
+    expect(log.length).toBeGreaterThan(5);
+  });
+});
