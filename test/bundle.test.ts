@@ -16,14 +16,18 @@ beforeAll(() => {
   folder = mkdtempSync(path.join(tmpdir(), "bundle-"));
   const request = path.join(folder, "push");
   const args = ["deploy", "--write-push-request", request, "--push-all-modules"];
-  execFileSync("npx", ["convex", ...args, "--typecheck", "disable", "--codegen", "disable"], {
-    stdio: "pipe",
-    env: {
-      ...process.env,
-      CONVEX_SELF_HOSTED_URL: "http://127.0.0.1:9",
-      CONVEX_SELF_HOSTED_ADMIN_KEY: "offline|offline",
+  execFileSync(
+    process.execPath,
+    ["node_modules/convex/bin/main.js", ...args, "--typecheck", "disable", "--codegen", "disable"],
+    {
+      stdio: "pipe",
+      env: {
+        ...process.env,
+        CONVEX_SELF_HOSTED_URL: "http://127.0.0.1:9",
+        CONVEX_SELF_HOSTED_ADMIN_KEY: "offline|offline",
+      },
     },
-  });
+  );
   const push = JSON.parse(readFileSync(`${request}.json`, "utf8")) as {
     appDefinition: { changedModules?: Module[]; functions?: Module[] };
   };

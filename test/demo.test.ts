@@ -1,5 +1,5 @@
 // @vitest-environment node
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, test } from "vitest";
@@ -7,7 +7,9 @@ import { startInProcess } from "../scripts/in-process-host";
 import { tell } from "../scripts/story";
 
 const tsx = (script: string, ...args: string[]) =>
-  spawnSync("npx", ["tsx", `scripts/${script}`, ...args], { encoding: "utf8" });
+  spawnSync(process.execPath, ["--import", "tsx", `scripts/${script}`, ...args], {
+    encoding: "utf8",
+  });
 
 async function tellQuietly(seed: number, spoil?: (host: Host) => void) {
   const host = await startInProcess();
@@ -61,8 +63,8 @@ describe("send-event", () => {
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const { port } = server.address() as AddressInfo;
     const send = async () => {
-      const { spawn } = await import("node:child_process");
       const args = [
+        "--import",
         "tsx",
         "scripts/send-event.ts",
         "--url",
@@ -71,7 +73,7 @@ describe("send-event", () => {
         "user_1",
       ];
       const env = { ...process.env, CLERK_WEBHOOK_SECRET: "whsec_c2VjcmV0" };
-      const child = spawn("npx", args, { env });
+      const child = spawn(process.execPath, args, { env });
       return await new Promise<number | null>((resolve) => child.on("close", resolve));
     };
     expect(await send()).toBe(0);
