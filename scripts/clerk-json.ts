@@ -1,7 +1,8 @@
 /** Clerk's JSON as its OpenAPI documents have it: users of the Backend API, and webhook events. */
 import type { UserJSON, UserWebhookEvent } from "@clerk/backend";
 
-export type ClerkUserJSON = UserJSON;
+/** The SDK's type requires two fields that no document has. */
+export type ClerkUserJSON = Omit<UserJSON, "timezone" | "organization_memberships">;
 export type UserEventType = UserWebhookEvent["type"];
 export type UserEvent = {
   object: "event";
@@ -31,7 +32,6 @@ export function clerkUser({ email, ...chosen }: Chosen): ClerkUserJSON {
     first_name: null,
     last_name: null,
     locale: null,
-    timezone: null,
     profile_image_url: "https://img.clerk.com/default",
     image_url: "https://img.clerk.com/default",
     has_image: false,
@@ -52,7 +52,6 @@ export function clerkUser({ email, ...chosen }: Chosen): ClerkUserJSON {
     external_accounts: [],
     saml_accounts: [],
     enterprise_accounts: [],
-    organization_memberships: null,
     last_sign_in_at: null,
     banned: false,
     locked: false,
