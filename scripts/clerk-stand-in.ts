@@ -25,6 +25,8 @@ export type Fault =
   | { kind: "body"; body: string; contentType?: string }
   /** The right answer, changed. */
   | { kind: "change"; change: (json: unknown) => unknown }
+  /** The right answer, once something else has happened. */
+  | { kind: "wait"; for: Promise<unknown> }
   | { kind: "reset" }
   | { kind: "hang" };
 
@@ -192,6 +194,11 @@ function sendJson(response: ServerResponse, { status, json }: Answer): void {
 function sendFault(response: ServerResponse, fault: Fault, answer: Answer): void {
   switch (fault.kind) {
     case "hang":
+      return;
+    case "wait":
+      void fault.for.then(() => {
+        sendJson(response, answer);
+      });
       return;
     case "reset":
       response.destroy();

@@ -1,6 +1,9 @@
 import { describe, expect, test, vi } from "vitest";
-import type { ClerkUserJSON } from "../scripts/clerk-json";
+import { userEvent, type ClerkUserJSON } from "../scripts/clerk-json";
 import {
+  everything,
+  internal,
+  post,
   isUntouched,
   LONG_AGO,
   report as reportQuery,
@@ -222,6 +225,17 @@ describe("a dry run", () => {
     await expectMirror();
   });
 
+  test("of more rows from before the sync than a report lists counts each once", async () => {
+    const { t } = setting;
+    const ids = signUp(1010);
+    await t.run(async (ctx) => {
+      for (const clerkId of ids) await ctx.db.insert("users", { clerkId, color: "own" });
+    });
+    const dry = await t.action(run, { dryRun: true });
+    expect(dry).toMatchObject({ drift: { missing: 0, stale: 1010, orphaned: 0 } });
+    expect((await t.query(reportQuery, {}))?.entries.length).toBe(1000);
+  });
+
   test("of users whose creation time changed counts each once", async () => {
     const { t, clerk } = setting;
     const ids = await backfilled(20);
@@ -342,6 +356,29 @@ describe("deletions", () => {
       clerk.order(new RegExp(id), { kind: "status", status, code: "gone_fishing" }, 1);
       expect(await t.action(run, {})).toMatchObject({ status: "failed", repaired: { deleted: 0 } });
     }
+    expect((await rows(t)).length).toBe(3);
+  });
+
+  test("are not made when an event touches the user while Clerk is asked", async () => {
+    const { t, clerk } = setting;
+    const [id = ""] = await backfilled(3);
+    const user = clerk.users.get(id);
+    clerk.deleteUser(id, LONG_AGO + DAY);
+    const touched = new Promise<unknown>((resolve) => {
+      clerk.onRequest = ({ path }) => {
+        if (!path.endsWith(id)) return;
+        clerk.onRequest = () => undefined;
+        const data = { ...user, updated_at: Date.now(), username: "back" };
+        resolve(post(t, userEvent("user.updated", data, { instanceId: clerk.instanceId, at: 0 })));
+      };
+    });
+    clerk.order(new RegExp(id), { kind: "wait", for: touched });
+    expect(await t.action(run, {})).toMatchObject({
+      status: "completed",
+      postponed: 1,
+      drift: { orphaned: 0 },
+      repaired: { deleted: 0 },
+    });
     expect((await rows(t)).length).toBe(3);
   });
 
@@ -605,6 +642,24 @@ describe("what changes during a run", () => {
     expect(second).toMatchObject({ status: "running", runId: first.runId });
     expect(first.status).toBe("completed");
     expect(clerk.requests.filter(({ path }) => path.endsWith("/instance")).length).toBe(1);
+  });
+
+  test("a step that was overtaken changes nothing", async () => {
+    const { t, clerk } = setting;
+    const { run: stuck } = await t.mutation(internal.clerk.lifecycle.begin, {
+      mode: "full",
+      dryRun: false,
+      pageSize: 10,
+    });
+    const at = { runId: stuck._id, step: 0, requests: 1 };
+    const start = { at, instanceId: clerk.instanceId, expected: 0 };
+    expect(await t.mutation(internal.clerk.lifecycle.start, start)).not.toBeNull();
+    const before = await everything(t);
+    expect(await t.mutation(internal.clerk.lifecycle.start, start)).toBeNull();
+    const settle = { at, users: [], until: null, seenAt: Date.now() };
+    expect(await t.mutation(internal.clerk.walk.settle, settle)).toBeNull();
+    expect(await t.mutation(internal.clerk.lifecycle.fail, { at, reason: "x" })).toBeNull();
+    expect(await everything(t)).toBe(before);
   });
 
   test("a run that was not heard of for its lease is closed, and another one begins", async () => {

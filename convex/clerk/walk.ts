@@ -37,10 +37,10 @@ export const settle = internalMutation({
     const end = compared.stoppedAt ?? slice.until;
 
     const listed = new Set(users.map((user) => positionOf(user).clerkId));
-    for (const row of slice.rows) {
-      const position = positionOfRow(row);
-      if (position === null || !isUpTo(end, position)) continue;
-      if (!listed.has(position.clerkId)) await addSuspect(ctx, step.run._id, position.clerkId);
+    for (const { clerkId } of slice.rows) {
+      if (clerkId !== undefined && !listed.has(clerkId)) {
+        await addSuspect(ctx, step.run._id, clerkId);
+      }
     }
     return end === null
       ? await step.goTo({ kind: "lookBack", offset: 0, expected })
