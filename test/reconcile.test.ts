@@ -372,7 +372,7 @@ describe("deletions", () => {
         resolve(post(t, userEvent("user.updated", data, { instanceId: clerk.instanceId, at: 0 })));
       };
     });
-    clerk.order(new RegExp(id), { kind: "wait", for: touched });
+    clerk.order(new RegExp(`/${id}`), { kind: "wait", for: touched });
     expect(await t.action(run, {})).toMatchObject({
       status: "completed",
       postponed: 1,
