@@ -5,16 +5,17 @@ const SYNC = "convex/clerk";
 
 /** Imports point one way: entries → stores and Clerk's API → pure files → tables and app. */
 const LAYERS = [
-  ["app"],
+  ["app", "clock"],
   ["validators"],
-  ["profile", "plan", "tables"],
+  ["profile", "plan", "tables", "log"],
   ["sweep"],
-  ["report", "runs", "api"],
+  ["report", "runs", "api", "suspects", "pendingRepairs"],
   ["mirror"],
   ["step"],
-  ["judgement"],
-  ["walk", "lifecycle"],
-  ["conductor"],
+  ["judgement", "lifecycle"],
+  ["walk"],
+  ["phases"],
+  ["conductor", "repair"],
   ["reconcile", "webhook"],
 ];
 /** Files that decide without touching the database, Clerk or the clock. */

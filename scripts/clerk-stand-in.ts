@@ -106,19 +106,58 @@ export class ClerkStandIn {
     return userEvent(type, structuredClone(data), { instanceId: this.instanceId, at });
   }
 
+  /** Answers in this process, for tests that need no HTTP: put it in the place of `fetch`. */
+  readonly fetch = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
+    const { method, url, headers } = new Request(input, init);
+    const { answer, fault } = this.#receive(method, url, headers.get("authorization"));
+    await Promise.resolve();
+    const json = (body: unknown, status = 200, more: Record<string, string> = {}) =>
+      new Response(JSON.stringify(body), {
+        status,
+        headers: { "content-type": "application/json", ...more },
+      });
+    switch (fault?.kind) {
+      case undefined:
+        return json(answer.json, answer.status);
+      case "wait":
+        await fault.for;
+        return json(answer.json, answer.status);
+      case "reset":
+        throw new TypeError("fetch failed");
+      case "hang":
+        throw new DOMException("The operation timed out.", "TimeoutError");
+      case "body":
+        return new Response(fault.body, {
+          headers: { "content-type": fault.contentType ?? "application/json" },
+        });
+      case "change":
+        return json(fault.change(answer.json), answer.status);
+      case "status": {
+        const { status, code = "internal_clerk_error", retryAfter } = fault;
+        const more = retryAfter === undefined ? undefined : { "retry-after": String(retryAfter) };
+        return json(error(status, code, "ordered").json, status, more);
+      }
+    }
+  };
+
   #handle(message: IncomingMessage, response: ServerResponse): void {
-    const url = new URL(message.url ?? "/", "http://stand-in");
-    const request = {
-      method: message.method ?? "GET",
-      path: url.pathname,
-      query: url.searchParams,
-    };
+    const { method = "GET", url = "/", headers } = message;
+    const { answer, fault } = this.#receive(method, url, headers.authorization ?? null);
+    if (fault === null) sendJson(response, answer);
+    else sendFault(response, fault, answer);
+  }
+
+  #receive(
+    method: string,
+    address: string,
+    authorization: string | null,
+  ): { answer: Answer; fault: Fault | null } {
+    const url = new URL(address, "http://stand-in");
+    const request = { method, path: url.pathname, query: url.searchParams };
     this.requests.push(request);
     this.onRequest(request);
     const fault = this.#takeFault(`${url.pathname}${url.search}`);
-    const answer = this.#answer(request, message.headers.authorization);
-    if (fault === null) sendJson(response, answer);
-    else sendFault(response, fault, answer);
+    return { answer: this.#answer(request, authorization), fault };
   }
 
   #takeFault(pathAndQuery: string): Fault | null {
@@ -128,7 +167,7 @@ export class ClerkStandIn {
     return ordered.fault;
   }
 
-  #answer({ method, path, query }: StandInRequest, authorization: string | undefined): Answer {
+  #answer({ method, path, query }: StandInRequest, authorization: string | null): Answer {
     if (authorization !== `Bearer ${this.secretKey}`) {
       return error(401, "authentication_invalid", "Unable to authenticate the request");
     }

@@ -1,6 +1,8 @@
 import { describe, expect, test, vi } from "vitest";
 import { userEvent, type ClerkUserJSON } from "../scripts/clerk-json";
+import { expectMirror, loseRows, seed, signUp } from "./people";
 import {
+  complete,
   everything,
   internal,
   post,
@@ -10,50 +12,21 @@ import {
   rows,
   run,
   useSetting,
-  type Setting,
 } from "./setting";
 
 const setting = useSetting();
 const DAY = 86_400_000;
 
-function signUp(count: number, from = 0): string[] {
-  return Array.from({ length: count }, (_, i) => {
-    const created_at = LONG_AGO + (from + i) * 1000;
-    return setting.clerk.createUser({ created_at, first_name: `N${from + i}` }).user.id;
-  });
-}
-
-/** What the table should show of Clerk: the tests' own reading of its JSON. */
-function expected({ clerk }: Setting) {
-  return [...clerk.users.values()]
-    .map(({ id, first_name, created_at }: ClerkUserJSON) => ({ id, first_name, created_at }))
-    .sort((a, b) => (a.id < b.id ? -1 : 1));
-}
-
-async function mirrored({ t }: Setting) {
-  return (await rows(t))
-    .map((row) => ({
-      id: row.clerkId,
-      first_name: row.firstName ?? null,
-      created_at: row.clerkCreatedAt,
-    }))
-    .sort((a, b) => ((a.id ?? "") < (b.id ?? "") ? -1 : 1));
-}
-
-async function expectMirror() {
-  expect(await mirrored(setting)).toEqual(expected(setting));
-}
-
 /** Types a Report's `next` as a person would. */
 async function typeNext(next: string | null) {
   const [, args] = /^npx convex run clerk\/reconcile:run(?: '(.*)')?$/.exec(next ?? "") ?? [];
   if (next === null) throw new Error("nothing to type");
-  return await setting.t.action(run, JSON.parse(args ?? "{}") as { maxDeletions?: number });
+  return await complete(setting.t, JSON.parse(args ?? "{}") as { maxDeletions?: number });
 }
 
 /** Drift of all three kinds: every `step`th user is deleted, renamed, or missing here. */
 async function drift(ids: string[], step: number) {
-  const { clerk, t } = setting;
+  const { clerk } = setting;
   const found = { missing: 0, stale: 0, orphaned: 0 };
   for (const [index, id] of ids.entries()) {
     if (index % step === 0) {
@@ -66,15 +39,7 @@ async function drift(ids: string[], step: number) {
   }
   const lost = ids.filter((_, index) => index % step === 2);
   found.missing = lost.length;
-  await t.run(async (ctx) => {
-    for (const id of lost) {
-      const row = await ctx.db
-        .query("users")
-        .withIndex("by_clerkId", (q) => q.eq("clerkId", id))
-        .unique();
-      if (row) await ctx.db.delete("users", row._id);
-    }
-  });
+  await loseRows(setting, lost);
   return found;
 }
 
@@ -90,8 +55,8 @@ describe("a full run after a backfill", () => {
     "repairs %i users by pages of %i in one go, and finds nothing more",
     async (count, pageSize) => {
       const { t } = setting;
-      const ids = signUp(count);
-      const backfill = await t.action(run, { pageSize });
+      const ids = signUp(setting, count);
+      const backfill = await complete(t, { pageSize });
       expect(backfill).toMatchObject({ status: "completed", drift: { missing: count } });
       await t.run(async (ctx) => {
         for (const row of await ctx.db.query("users").take(count)) {
@@ -103,7 +68,7 @@ describe("a full run after a backfill", () => {
       if (count === 1)
         setting.clerk.updateUser(ids[0] ?? "", { first_name: "Renamed" }, LONG_AGO + DAY);
 
-      const repair = await t.action(run, { pageSize });
+      const repair = await complete(t, { pageSize });
       expect(repair).toMatchObject({
         status: "completed",
         clerkUsers: setting.clerk.users.size,
@@ -113,12 +78,12 @@ describe("a full run after a backfill", () => {
         held: 0,
         setAside: 0,
       });
-      await expectMirror();
+      await expectMirror(setting);
       const kept = (await rows(t)).filter((row) => row.color === `own ${row.clerkId}`);
       expect(kept.length).toBe(count - found.missing - found.orphaned);
 
       const before = JSON.stringify(await rows(t));
-      const again = await t.action(run, { pageSize });
+      const again = await complete(t, { pageSize });
       expect(again).toMatchObject({
         status: "completed",
         drift: { missing: 0, stale: 0, orphaned: 0 },
@@ -130,22 +95,22 @@ describe("a full run after a backfill", () => {
 
   test("of 2,000 users repairs every kind of drift", { timeout: 120_000 }, async () => {
     const { t } = setting;
-    const ids = signUp(2000);
-    await t.action(run, {});
+    const ids = signUp(setting, 2000);
+    await complete(t, {});
     const found = await drift(ids, 25);
-    expect(await t.action(run, {})).toMatchObject({ status: "completed", drift: found });
-    await expectMirror();
-    expect(await t.action(run, {})).toMatchObject({ unchanged: 1920, next: null });
+    expect(await complete(t, {})).toMatchObject({ status: "completed", drift: found });
+    await expectMirror(setting);
+    expect(await complete(t, {})).toMatchObject({ unchanged: 1920, next: null });
   });
 
   test("of 10,000 users, with the mirror there already", { timeout: 120_000 }, async () => {
     const { t, clerk } = setting;
-    const ids = signUp(10_000);
-    await seed(ids);
+    const ids = signUp(setting, 10_000);
+    await seed(setting, ids);
     clerk.deleteUser(ids[5000] ?? "", LONG_AGO + DAY);
     clerk.updateUser(ids[2500] ?? "", { first_name: "Renamed" }, LONG_AGO + DAY);
     const { user } = clerk.createUser({ created_at: LONG_AGO + 777, first_name: "New" });
-    const result = await t.action(run, {});
+    const result = await complete(t, {});
     expect(result).toMatchObject({
       status: "completed",
       unchanged: 9998,
@@ -153,44 +118,10 @@ describe("a full run after a backfill", () => {
       repaired: { created: 1, updated: 1, deleted: 1 },
     });
     expect(result.requests).toBeLessThanOrEqual((10_000 / 500) * 1.02 + 8 + 2);
-    await expectMirror();
+    await expectMirror(setting);
     expect((await rows(t)).some((row) => row.clerkId === user.id)).toBe(true);
   });
 });
-
-/** Rows as an earlier run would have left them. */
-async function seed(ids: string[]) {
-  const { t, clerk } = setting;
-  const state = { instanceId: clerk.instanceId };
-  await t.run(async (ctx) => await ctx.db.insert("syncState", state));
-  for (let from = 0; from < ids.length; from += 2000) {
-    await t.run(async (ctx) => {
-      for (const id of ids.slice(from, from + 2000)) {
-        const user = clerk.users.get(id);
-        if (user === undefined) continue;
-        const { first_name, created_at, updated_at, image_url } = user;
-        const name = first_name ?? "";
-        await ctx.db.insert("users", {
-          clerkId: id,
-          clerkCreatedAt: created_at,
-          firstName: name,
-          name,
-          imageUrl: image_url,
-          banned: false,
-          locked: false,
-          color: "own",
-        });
-        const applied = { appliedAt: LONG_AGO, appliedBy: "run" as const };
-        await ctx.db.insert("clerkVersions", {
-          kind: "live",
-          clerkId: id,
-          version: updated_at,
-          ...applied,
-        });
-      }
-    });
-  }
-}
 
 describe("a dry run", () => {
   test("writes nothing but its own report, and tells what the run after it finds", async () => {
@@ -198,7 +129,7 @@ describe("a dry run", () => {
     await drift(await backfilled(100), 11);
     const own = async () => JSON.stringify([await rows(t), await versions()]);
     const before = await own();
-    const dry = await t.action(run, { dryRun: true, pageSize: 10 });
+    const dry = await complete(t, { dryRun: true, pageSize: 10 });
     expect(await own()).toBe(before);
     expect(dry).toMatchObject({ repaired: { created: 0, updated: 0, deleted: 0 } });
     expect(dry.next).toBe("npx convex run clerk/reconcile:run");
@@ -206,32 +137,32 @@ describe("a dry run", () => {
     expect(real.drift).toEqual(dry.drift);
     expect(real.status).toBe(dry.status);
     expect(real.drift.missing * real.drift.stale * real.drift.orphaned).toBeGreaterThan(0);
-    await expectMirror();
+    await expectMirror(setting);
   });
 
   test("of rows from before the sync counts each user once", async () => {
     const { t } = setting;
-    const ids = signUp(30);
+    const ids = signUp(setting, 30);
     await t.run(async (ctx) => {
       for (const clerkId of ids) await ctx.db.insert("users", { clerkId, color: "own" });
     });
-    const dry = await t.action(run, { dryRun: true, pageSize: 4 });
+    const dry = await complete(t, { dryRun: true, pageSize: 4 });
     expect(dry).toMatchObject({
       drift: { missing: 0, stale: 30, orphaned: 0 },
       status: "completed",
     });
-    const real = await t.action(run, { pageSize: 4 });
+    const real = await complete(t, { pageSize: 4 });
     expect(real).toMatchObject({ drift: dry.drift, repaired: { updated: 30 } });
-    await expectMirror();
+    await expectMirror(setting);
   });
 
   test("of more rows from before the sync than a report lists counts each once", async () => {
     const { t } = setting;
-    const ids = signUp(1010);
+    const ids = signUp(setting, 1010);
     await t.run(async (ctx) => {
       for (const clerkId of ids) await ctx.db.insert("users", { clerkId, color: "own" });
     });
-    const dry = await t.action(run, { dryRun: true });
+    const dry = await complete(t, { dryRun: true });
     expect(dry).toMatchObject({ drift: { missing: 0, stale: 1010, orphaned: 0 } });
     expect((await t.query(reportQuery, {}))?.entries.length).toBe(1000);
   });
@@ -241,21 +172,21 @@ describe("a dry run", () => {
     const ids = await backfilled(20);
     clerk.updateUser(ids[2] ?? "", { created_at: LONG_AGO + 15_500 }, LONG_AGO + DAY);
     clerk.updateUser(ids[15] ?? "", { created_at: LONG_AGO + 2_500 }, LONG_AGO + DAY);
-    const dry = await t.action(run, { dryRun: true, pageSize: 4 });
+    const dry = await complete(t, { dryRun: true, pageSize: 4 });
     expect(dry).toMatchObject({ drift: { missing: 0, stale: 2, orphaned: 0 } });
-    expect(await t.action(run, { pageSize: 4 })).toMatchObject({ drift: dry.drift });
-    await expectMirror();
+    expect(await complete(t, { pageSize: 4 })).toMatchObject({ drift: dry.drift });
+    await expectMirror(setting);
   });
 
   test("of a fresh table pins no instance", async () => {
-    await setting.t.action(run, { dryRun: true });
+    await complete(setting.t, { dryRun: true });
     expect(await setting.t.run(async (ctx) => await ctx.db.query("syncState").first())).toBeNull();
   });
 });
 
 async function backfilled(count: number): Promise<string[]> {
-  const ids = signUp(count);
-  expect((await setting.t.action(run, { pageSize: 50 })).status).toBe("completed");
+  const ids = signUp(setting, count);
+  expect((await complete(setting.t, { pageSize: 50 })).status).toBe("completed");
   return ids;
 }
 
@@ -268,7 +199,7 @@ describe("deletions", () => {
     const { t, clerk } = setting;
     await backfilled(5);
     clerk.users.clear();
-    const held = await t.action(run, {});
+    const held = await complete(t, {});
     expect(held).toMatchObject({ status: "held", held: 5, repaired: { deleted: 0 } });
     expect((await rows(t)).length).toBe(5);
     expect(held.next).toBe(`npx convex run clerk/reconcile:run '{"maxDeletions":5}'`);
@@ -284,7 +215,7 @@ describe("deletions", () => {
     const ids = await backfilled(100);
     for (const id of ids.slice(0, 11)) clerk.deleteUser(id, LONG_AGO + DAY);
     clerk.updateUser(ids[50] ?? "", { first_name: "Renamed" }, LONG_AGO + DAY);
-    const held = await t.action(run, { pageSize: 30 });
+    const held = await complete(t, { pageSize: 30 });
     expect(held).toMatchObject({ status: "held", held: 11, repaired: { updated: 1, deleted: 0 } });
     expect(held.summary).toMatch(
       "11 of 100 mirrored users are gone from Clerk, more than 10 at once",
@@ -294,7 +225,7 @@ describe("deletions", () => {
 
     const done = await typeNext(held.next);
     expect(done).toMatchObject({ status: "completed", repaired: { deleted: 11 } });
-    await expectMirror();
+    await expectMirror(setting);
     const report = await t.query(reportQuery, {});
     const named = report?.entries.filter(({ action }) => action === "deleted");
     expect(named?.map(({ clerkId }) => clerkId).sort()).toEqual(ids.slice(0, 11));
@@ -304,20 +235,20 @@ describe("deletions", () => {
     const { t, clerk } = setting;
     const ids = await backfilled(260);
     for (const id of ids.slice(0, 13)) clerk.deleteUser(id, LONG_AGO + DAY);
-    expect(await t.action(run, {})).toMatchObject({
+    expect(await complete(t, {})).toMatchObject({
       status: "completed",
       repaired: { deleted: 13 },
     });
     for (const id of ids.slice(13, 26)) clerk.deleteUser(id, LONG_AGO + DAY);
-    expect(await t.action(run, {})).toMatchObject({ status: "held", held: 13 });
+    expect(await complete(t, {})).toMatchObject({ status: "held", held: 13 });
   });
 
   test("maxDeletions 0 allows none, and is not inherited", async () => {
     const { t, clerk } = setting;
     const [id = ""] = await backfilled(3);
     clerk.deleteUser(id, LONG_AGO + DAY);
-    expect(await t.action(run, { maxDeletions: 0 })).toMatchObject({ status: "held", held: 1 });
-    expect(await t.action(run, {})).toMatchObject({
+    expect(await complete(t, { maxDeletions: 0 })).toMatchObject({ status: "held", held: 1 });
+    expect(await complete(t, {})).toMatchObject({
       status: "completed",
       repaired: { deleted: 1 },
     });
@@ -331,7 +262,7 @@ describe("deletions", () => {
       await ctx.db.insert("users", { clerkId: "user_undated", color: "own" });
       await ctx.db.insert("users", { color: "a guest" });
     });
-    const held = await t.action(run, {});
+    const held = await complete(t, {});
     expect(held).toMatchObject({ status: "held", held: 2 });
     expect(await typeNext(held.next)).toMatchObject({ repaired: { deleted: 2 } });
     expect((await rows(t)).filter((row) => row.clerkId === undefined).length).toBe(1);
@@ -340,21 +271,24 @@ describe("deletions", () => {
   test("are not made when Clerk knows the user after all, or answers anything but resource_not_found", async () => {
     const { t, clerk } = setting;
     const [id = ""] = await backfilled(3);
-    // The listing and the look-up by ids both lack a user who exists.
+    // The listing, the count and the look-up by ids all lack a user who exists.
     const without = (json: unknown) => (json as ClerkUserJSON[]).filter((user) => user.id !== id);
-    clerk.order(/\/v1\/users\?/, { kind: "change", change: without });
-    clerk.order(/\/count/, {
-      kind: "change",
-      change: () => ({ object: "total_count", total_count: 2 }),
-    });
-    expect(await t.action(run, {})).toMatchObject({
+    const loseUser = () => {
+      const total = () => ({ object: "total_count", total_count: 2 });
+      clerk.order(/\/v1\/users\?/, { kind: "change", change: without });
+      clerk.order(/\/count/, { kind: "change", change: total });
+    };
+    loseUser();
+    expect(await complete(t, {})).toMatchObject({
       status: "completed",
       drift: { orphaned: 0 },
       repaired: { deleted: 0 },
     });
     for (const status of [404, 403, 410, 500]) {
-      clerk.order(new RegExp(id), { kind: "status", status, code: "gone_fishing" }, 1);
-      expect(await t.action(run, {})).toMatchObject({ status: "failed", repaired: { deleted: 0 } });
+      clerk.heal();
+      loseUser();
+      clerk.order(new RegExp(`/${id}`), { kind: "status", status, code: "gone_fishing" });
+      expect(await complete(t, {})).toMatchObject({ status: "failed", repaired: { deleted: 0 } });
     }
     expect((await rows(t)).length).toBe(3);
   });
@@ -382,25 +316,23 @@ describe("deletions", () => {
     expect((await rows(t)).length).toBe(3);
   });
 
-  test("wait while an event of the last five minutes says otherwise", async () => {
+  test("wait while an event of the last five minutes says otherwise, and are made then", async () => {
     const { t, clerk } = setting;
-    const ids = await backfilled(3);
-    const id = ids[0] ?? "";
-    clerk.deleteUser(id, LONG_AGO + DAY);
-    const touch = async (appliedAt: number) => {
-      await t.run(async (ctx) => {
-        const version = await ctx.db
-          .query("clerkVersions")
-          .withIndex("by_clerkId", (q) => q.eq("clerkId", id))
-          .unique();
-        if (version)
-          await ctx.db.patch("clerkVersions", version._id, { appliedAt, appliedBy: "event" });
-      });
-    };
-    await touch(Date.now() - 4 * 60_000);
+    const [user] = (await backfilled(3)).map((id) => clerk.users.get(id));
+    if (user === undefined) throw new Error("nobody");
+    const data = { ...user, updated_at: Date.now(), username: "just_now" };
+    await post(t, userEvent("user.updated", data, { instanceId: clerk.instanceId, at: 0 }));
+    clerk.deleteUser(user.id, Date.now());
+    vi.setSystemTime(Date.now() + 4 * 60_000);
     expect(await t.action(run, {})).toMatchObject({ postponed: 1, repaired: { deleted: 0 } });
-    await touch(Date.now() - 6 * 60_000);
-    expect(await t.action(run, {})).toMatchObject({ postponed: 0, repaired: { deleted: 1 } });
+    expect(await t.action(run, {})).toMatchObject({ postponed: 1, repaired: { deleted: 0 } });
+    const asked = clerk.requests.length;
+    const deleted = Date.now() + 5 * 60_000;
+    await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer());
+    expect(Date.now()).toBeGreaterThanOrEqual(deleted);
+    // One repair, however often it was put off: the instance, and the user.
+    expect(clerk.requests.length).toBe(asked + 2);
+    await expectMirror(setting);
   });
 });
 
@@ -455,15 +387,15 @@ describe("an answer of Clerk that can't be right deletes nobody and fails the ru
     // An orphan, so that evidence is asked for.
     if (path.source === "user_id") clerk.deleteUser(ids[0] ?? "", LONG_AGO + DAY);
     clerk.order(path, fault);
-    const failed = await t.action(run, { pageSize: 15 });
+    const failed = await complete(t, { pageSize: 15 });
     expect(failed.status).toBe("failed");
     expect(failed.summary).toMatch(sentence);
     expect(JSON.stringify(await rows(t))).toBe(before);
     expect(log.at(-1)).toMatchObject({ level: "error", event: "reconcile.failed" });
 
     clerk.heal();
-    expect(await t.action(run, {})).toMatchObject({ status: "completed" });
-    await expectMirror();
+    expect(await complete(t, {})).toMatchObject({ status: "completed" });
+    await expectMirror(setting);
   });
 
   test.each<[string, (users: ClerkUserJSON[]) => unknown, string]>([
@@ -476,7 +408,7 @@ describe("an answer of Clerk that can't be right deletes nobody and fails the ru
     await backfilled(40);
     const before = JSON.stringify(await rows(t));
     clerk.order(/order_by=%2Bcreated_at/, { kind: "change", change: change as never });
-    const failed = await t.action(run, { pageSize: 15 });
+    const failed = await complete(t, { pageSize: 15 });
     expect(failed).toMatchObject({ status: "failed", drift: { orphaned: 0 } });
     expect(failed.summary).toMatch(sentence);
     expect(JSON.stringify(await rows(t))).toBe(before);
@@ -487,7 +419,7 @@ describe("an answer of Clerk that can't be right deletes nobody and fails the ru
     await backfilled(4);
     clerk.users.clear();
     clerk.instanceId = "ins_other";
-    const failed = await t.action(run, { maxDeletions: 100 });
+    const failed = await complete(t, { maxDeletions: 100 });
     expect(failed).toMatchObject({ status: "failed", requests: 1 });
     expect(failed.summary).toMatch("instance ins_other, but this table mirrors ins_stand_in");
     expect((await rows(t)).length).toBe(4);
@@ -495,16 +427,16 @@ describe("an answer of Clerk that can't be right deletes nobody and fails the ru
 
   test("an instance that knows few of the rows from before the sync is not pinned", async () => {
     const { t, clerk } = setting;
-    const [known = ""] = signUp(1);
+    const [known = ""] = signUp(setting, 1);
     await t.run(async (ctx) => {
       for (const clerkId of [known, "user_a", "user_b", "not a Clerk id"]) {
         await ctx.db.insert("users", { clerkId, color: "own" });
       }
     });
-    const failed = await t.action(run, {});
+    const failed = await complete(t, {});
     expect(failed.summary).toMatch("knows only 1 of 3 users sampled from this table");
     expect(await t.run(async (ctx) => await ctx.db.query("syncState").first())).toBeNull();
-    signUp(1, 5);
+    signUp(setting, 1, 5);
     await t.run(async (ctx) => {
       const row = await ctx.db
         .query("users")
@@ -512,7 +444,7 @@ describe("an answer of Clerk that can't be right deletes nobody and fails the ru
         .unique();
       if (row) await ctx.db.patch("users", row._id, { clerkId: [...clerk.users.keys()][1] ?? "" });
     });
-    expect((await t.action(run, {})).status).toBe("held");
+    expect((await complete(t, {})).status).toBe("held");
   });
 });
 
@@ -526,7 +458,7 @@ describe("configuration", () => {
   ])("%s = %j ends a run in one clear line", async (name, value, sentence) => {
     const { t, log } = setting;
     vi.stubEnv(name, value);
-    expect((await t.action(run, {})).summary).toContain(sentence);
+    expect((await complete(t, {})).summary).toContain(sentence);
     expect(log.filter(({ event }) => event === "reconcile.failed").length).toBe(1);
     expect(JSON.stringify(log)).not.toMatch("sk_test_");
   });
@@ -549,7 +481,7 @@ describe("users that can't be mirrored", () => {
     await backfilled(10);
     const { user } = clerk.createUser({ created_at: LONG_AGO + 3500, banned: "yes" as never });
     const partly = clerk.createUser({ created_at: LONG_AGO + 5500, public_metadata: { $ref: 1 } });
-    const result = await t.action(run, { pageSize: 4 });
+    const result = await complete(t, { pageSize: 4 });
     expect(result).toMatchObject({ status: "completed", setAside: 2, repaired: { created: 1 } });
     expect(result.next).toBe("npx convex run clerk/reconcile:report");
     const { entries } = (await t.query(reportQuery, {})) ?? { entries: [] };
@@ -558,7 +490,7 @@ describe("users that can't be mirrored", () => {
       { clerkId: partly.user.id, fields: ["publicMetadata"] },
     ]);
     expect((await rows(t)).map((row) => row.clerkId)).toContain(partly.user.id);
-    expect(await t.action(run, {})).toMatchObject({ setAside: 2, drift: { missing: 0, stale: 0 } });
+    expect(await complete(t, {})).toMatchObject({ setAside: 2, drift: { missing: 0, stale: 0 } });
   });
 
   test("a second row of an id is set aside and kept", async () => {
@@ -567,7 +499,7 @@ describe("users that can't be mirrored", () => {
     const { created_at } = clerk.users.get(id) ?? { created_at: 0 };
     const second = { clerkId: id, clerkCreatedAt: created_at, color: "second" };
     await t.run(async (ctx) => await ctx.db.insert("users", second));
-    expect(await t.action(run, {})).toMatchObject({ setAside: 1, drift: { stale: 0 } });
+    expect(await complete(t, {})).toMatchObject({ setAside: 1, drift: { stale: 0 } });
     expect((await rows(t)).length).toBe(4);
   });
 
@@ -577,7 +509,7 @@ describe("users that can't be mirrored", () => {
     await t.run(async (ctx) => {
       await ctx.db.insert("users", { clerkId: "../instance", clerkCreatedAt: 5, color: "x" });
     });
-    expect(await t.action(run, {})).toMatchObject({ status: "completed", setAside: 1 });
+    expect(await complete(t, {})).toMatchObject({ status: "completed", setAside: 1 });
     expect(
       clerk.requests.every(({ path }) => /^\/v1\/(users(\/count)?|instance)$/.test(path)),
     ).toBe(true);
@@ -600,24 +532,24 @@ describe("what changes during a run", () => {
       });
       clerk.updateUser(ids[29] ?? "", { created_at: LONG_AGO + 2 }, Date.now());
     };
-    const result = await t.action(run, { pageSize: 5 });
+    const result = await complete(t, { pageSize: 5 });
     expect(result).toMatchObject({
       status: "completed",
       drift: { missing: 1, stale: 2, orphaned: 0 },
     });
-    await expectMirror();
+    await expectMirror(setting);
   });
 
   test("a deletion shifts no user out of the walk", async () => {
     const { t, clerk } = setting;
-    const ids = signUp(30);
+    const ids = signUp(setting, 30);
     let listed = 0;
     clerk.onRequest = ({ query }) => {
       if (query.get("order_by") === "+created_at" && ++listed > 1) {
         clerk.users.delete(ids[listed] ?? "");
       }
     };
-    await t.action(run, { pageSize: 5 });
+    await complete(t, { pageSize: 5 });
     clerk.onRequest = () => undefined;
     const here = new Set((await rows(t)).map((row) => row.clerkId));
     expect([...clerk.users.keys()].filter((id) => !here.has(id))).toEqual([]);
@@ -625,7 +557,7 @@ describe("what changes during a run", () => {
 
   test("a second call returns the first one's Report and does nothing", async () => {
     const { t, clerk } = setting;
-    signUp(3);
+    signUp(setting, 3);
     let second: Awaited<ReturnType<typeof start>> | undefined;
     const start = async () => await t.action(run, {});
     const during = new Promise<void>((resolve, reject) => {
@@ -637,7 +569,7 @@ describe("what changes during a run", () => {
         }, reject);
       };
     });
-    const first = await t.action(run, {});
+    const first = await complete(t, {});
     await during;
     expect(second).toMatchObject({ status: "running", runId: first.runId });
     expect(first.status).toBe("completed");
@@ -661,45 +593,32 @@ describe("what changes during a run", () => {
     expect(await t.mutation(internal.clerk.lifecycle.fail, { at, reason: "x" })).toBeNull();
     expect(await everything(t)).toBe(before);
   });
-
-  test("a run that was not heard of for its lease is closed, and another one begins", async () => {
-    const { t } = setting;
-    signUp(3);
-    const { runId } = await t.action(run, {});
-    await t.run(async (ctx) => {
-      const phase = { kind: "evidence" as const };
-      const state = { kind: "running" as const, phase, step: 9, leaseExpiresAt: Date.now() - 1 };
-      await ctx.db.patch("reconcileRuns", runId, { state });
-    });
-    expect(await t.action(run, {})).toMatchObject({ status: "completed" });
-    expect(await t.query(reportQuery, { runId })).toMatchObject({ status: "failed" });
-  });
 });
 
 test("suspects don't outlive their run", async () => {
   const { t, clerk } = setting;
   const ids = await backfilled(30);
   for (const id of ids.slice(0, 20)) clerk.deleteUser(id, LONG_AGO + DAY);
-  await t.action(run, { pageSize: 5 });
-  await t.action(run, { pageSize: 5, dryRun: true });
+  await complete(t, { pageSize: 5 });
+  await complete(t, { pageSize: 5, dryRun: true });
   expect(await t.run(async (ctx) => await ctx.db.query("reconcileSuspects").take(1))).toEqual([]);
 });
 
 test("a window of many large rows is settled in several steps, each far below the limits", async () => {
   const { t, clerk } = setting;
-  const ids = signUp(60);
-  await seed(ids);
+  const ids = signUp(setting, 60);
+  await seed(setting, ids);
   await t.run(async (ctx) => {
     for (const row of await ctx.db.query("users").take(60)) {
       await ctx.db.patch("users", row._id, { color: "x".repeat(100_000), firstName: "Stale" });
     }
   });
   for (const id of ids.slice(0, 3)) clerk.users.delete(id);
-  const result = await t.action(run, {});
+  const result = await complete(t, {});
   expect(result).toMatchObject({
     status: "completed",
     drift: { stale: 57, orphaned: 3 },
     scanned: 57,
   });
-  await expectMirror();
+  await expectMirror(setting);
 });

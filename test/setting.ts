@@ -1,7 +1,9 @@
 /** What most tests need: the functions on convex-test, a Clerk stand-in over HTTP, the log. */
 import { convexTest } from "convex-test";
+import type { FunctionArgs } from "convex/server";
 import { afterEach, beforeEach, vi } from "vitest";
 import { api, internal } from "../convex/_generated/api";
+import { clock } from "../convex/clerk/clock";
 import schema from "../convex/schema";
 import { ClerkStandIn } from "../scripts/clerk-stand-in";
 import { signedEvent } from "../scripts/signed-event";
@@ -26,15 +28,25 @@ export type Setting = {
   log: LogLine[];
 };
 
-/** Call it in a `describe` or at the top of a file: each test gets a setting of its own. */
-export function useSetting(): Setting {
+/**
+ * Call it in a `describe` or at the top of a file: each test gets a setting of its own.
+ * @param http whether Clerk answers over HTTP, or in this process
+ */
+export function useSetting({ http = true }: { http?: boolean } = {}): Setting {
   const setting = {} as Setting;
   beforeEach(async () => {
+    // Time stands still but for what sleeps and waits for its schedule.
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"], now: Date.now() });
+    vi.spyOn(clock, "sleep").mockImplementation(async (ms) => {
+      await Promise.resolve();
+      vi.setSystemTime(Date.now() + ms);
+    });
     setting.t = convex();
     setting.clerk = new ClerkStandIn();
     setting.log = [];
     vi.stubEnv("CLERK_SECRET_KEY", setting.clerk.secretKey);
-    vi.stubEnv("CLERK_API_URL", await setting.clerk.start());
+    vi.stubEnv("CLERK_API_URL", http ? await setting.clerk.start() : "http://clerk.test");
+    if (!http) vi.stubGlobal("fetch", setting.clerk.fetch);
     vi.stubEnv("CLERK_WEBHOOK_SECRET", WEBHOOK_SECRET);
     for (const level of ["info", "error"] as const) {
       vi.spyOn(console, level).mockImplementation((line: string) => {
@@ -45,7 +57,9 @@ export function useSetting(): Setting {
   afterEach(async () => {
     await setting.clerk.stop();
     vi.unstubAllEnvs();
+    vi.unstubAllGlobals();
     vi.restoreAllMocks();
+    vi.useRealTimers();
   });
   return setting;
 }
@@ -53,6 +67,16 @@ export function useSetting(): Setting {
 export const run = internal.clerk.reconcile.run;
 export const report = internal.clerk.reconcile.report;
 export { api, internal };
+
+/** Starts a run and lets what it schedules happen, to its end. */
+export async function complete(t: Convex, args: FunctionArgs<typeof run> = {}) {
+  const { runId } = await t.action(run, args);
+  await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
+  const ended = await t.query(report, { runId });
+  if (ended === null) throw new Error("the run is gone");
+  const { entries, ...rest } = ended;
+  return { ...rest, entries };
+}
 
 export async function rows(t: Convex) {
   return await t.run(async (ctx) => await ctx.db.query("users").take(20_000));

@@ -10,16 +10,22 @@
 
 import type * as clerk_api from "../clerk/api.js";
 import type * as clerk_app from "../clerk/app.js";
+import type * as clerk_clock from "../clerk/clock.js";
 import type * as clerk_conductor from "../clerk/conductor.js";
 import type * as clerk_judgement from "../clerk/judgement.js";
 import type * as clerk_lifecycle from "../clerk/lifecycle.js";
+import type * as clerk_log from "../clerk/log.js";
 import type * as clerk_mirror from "../clerk/mirror.js";
+import type * as clerk_pendingRepairs from "../clerk/pendingRepairs.js";
+import type * as clerk_phases from "../clerk/phases.js";
 import type * as clerk_plan from "../clerk/plan.js";
 import type * as clerk_profile from "../clerk/profile.js";
 import type * as clerk_reconcile from "../clerk/reconcile.js";
+import type * as clerk_repair from "../clerk/repair.js";
 import type * as clerk_report from "../clerk/report.js";
 import type * as clerk_runs from "../clerk/runs.js";
 import type * as clerk_step from "../clerk/step.js";
+import type * as clerk_suspects from "../clerk/suspects.js";
 import type * as clerk_sweep from "../clerk/sweep.js";
 import type * as clerk_tables from "../clerk/tables.js";
 import type * as clerk_validators from "../clerk/validators.js";
@@ -40,16 +46,22 @@ import type {
 declare const fullApi: ApiFromModules<{
   "clerk/api": typeof clerk_api;
   "clerk/app": typeof clerk_app;
+  "clerk/clock": typeof clerk_clock;
   "clerk/conductor": typeof clerk_conductor;
   "clerk/judgement": typeof clerk_judgement;
   "clerk/lifecycle": typeof clerk_lifecycle;
+  "clerk/log": typeof clerk_log;
   "clerk/mirror": typeof clerk_mirror;
+  "clerk/pendingRepairs": typeof clerk_pendingRepairs;
+  "clerk/phases": typeof clerk_phases;
   "clerk/plan": typeof clerk_plan;
   "clerk/profile": typeof clerk_profile;
   "clerk/reconcile": typeof clerk_reconcile;
+  "clerk/repair": typeof clerk_repair;
   "clerk/report": typeof clerk_report;
   "clerk/runs": typeof clerk_runs;
   "clerk/step": typeof clerk_step;
+  "clerk/suspects": typeof clerk_suspects;
   "clerk/sweep": typeof clerk_sweep;
   "clerk/tables": typeof clerk_tables;
   "clerk/validators": typeof clerk_validators;

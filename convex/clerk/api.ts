@@ -4,6 +4,7 @@
  * then lists everyone (@clerk/backend 3.25).
  */
 import { env } from "../_generated/server";
+import { SECOND } from "./clock";
 import { isClerkId, readUser } from "./profile";
 import { readPage, UnexpectedAnswer } from "./sweep";
 import { type Reading } from "./validators";
@@ -11,7 +12,7 @@ import { type Reading } from "./validators";
 /** The version of Clerk's API whose OpenAPI document this follows. */
 const API_VERSION = "2026-05-12";
 const DEFAULT_API_URL = "https://api.clerk.com";
-const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 20_000;
 /** `user_id` accepts up to 100 ids (GetUserList). */
 export const MAX_IDS = 100;
 
@@ -20,6 +21,18 @@ type Query = [name: string, value: string | number][];
 /** Clerk can't be asked, or its answer can't be used. The message names no user and no secret. */
 export class ClerkError extends Error {
   override name = "ClerkError";
+
+  /**
+   * @param whatNext `give up` when asking again can't help
+   * @param retryAfterMs how long Clerk wants us to wait
+   */
+  constructor(
+    message: string,
+    readonly whatNext: "give up" | "retry later",
+    readonly retryAfterMs?: number,
+  ) {
+    super(message);
+  }
 }
 
 /** Clerk's API. */
@@ -57,13 +70,15 @@ export class Clerk {
   }
 
   /**
-   * Up to `limit` users by creation time, from `from` (ms) on; the first page where it is null.
+   * Up to `limit` users by creation time, from `from` (ms) on; from the first where it is null.
    * Whether Clerk takes `created_at_after` as inclusive is not documented, so users of the
    * millisecond before may be among them.
    */
-  async listByCreation(from: number | null, limit: number): Promise<Reading[]> {
-    const query: Query = from === null ? [] : [["created_at_after", from - 1]];
-    return await this.#list([["order_by", "+created_at"], ...query], limit, "+created_at");
+  async listByCreation(from: number | null, limit: number, offset = 0): Promise<Reading[]> {
+    const query: Query = [["order_by", "+created_at"]];
+    if (from !== null) query.push(["created_at_after", from - 1]);
+    if (offset > 0) query.push(["offset", offset]);
+    return await this.#list(query, limit, "+created_at");
   }
 
   /** Up to `limit` users, latest change first, after the first `offset`. */
@@ -133,7 +148,7 @@ export class Clerk {
       const type = response.headers.get("content-type")?.split(";")[0] ?? "no content type";
       throw unexpected(path, `${status} with a body that is not JSON (${type})`);
     }
-    throw this.#refused(path, status, json);
+    throw this.#refused(path, response, json);
   }
 
   async #fetch(pathAndQuery: string, path: string): Promise<Response> {
@@ -150,11 +165,11 @@ export class Clerk {
       // Its message may quote a header, and so the key.
       const timedOut = error instanceof Error && error.name === "TimeoutError";
       const what = timedOut ? `no answer within ${TIMEOUT_MS / 1000} s` : "no connection";
-      throw new ClerkError(`Clerk could not be reached for GET ${path}: ${what}.`);
+      throw new ClerkError(`Clerk could not be reached for GET ${path}: ${what}.`, "retry later");
     }
   }
 
-  #refused(path: string, status: number, json: unknown): ClerkError {
+  #refused(path: string, { status, headers }: Response, json: unknown): ClerkError {
     const first = firstError(json);
     const code = fieldOf(first, "code");
     const trace = fieldOf(json, "clerk_trace_id");
@@ -164,7 +179,9 @@ export class Clerk {
       typeof trace === "string" && `trace id ${trace}`,
     ].filter(Boolean);
     if (status !== 401 && status !== 403) {
-      return new ClerkError(`Clerk answered GET ${path} with ${said.join(", ")}.`);
+      const whatNext = status === 429 || status >= 500 ? "retry later" : "give up";
+      const message = `Clerk answered GET ${path} with ${said.join(", ")}.`;
+      return new ClerkError(message, whatNext, retryAfterMs(headers));
     }
     const message = fieldOf(first, "message");
     const quoted =
@@ -173,6 +190,7 @@ export class Clerk {
         : "";
     return new ClerkError(
       `Clerk refused CLERK_SECRET_KEY (${said.join(", ")}): set the secret key of your instance, from Clerk's dashboard under API keys.${quoted}`,
+      "give up",
     );
   }
 }
@@ -182,11 +200,15 @@ function secretKey(): string {
   if (!key) {
     throw new ClerkError(
       "CLERK_SECRET_KEY is not set on this deployment: set the secret key of your instance, from Clerk's dashboard under API keys.",
+      "give up",
     );
   }
   // A header holds no other characters, and the error about it would quote the key.
   if (!/^[!-~]+$/.test(key)) {
-    throw new ClerkError("CLERK_SECRET_KEY holds characters that no key has: copy it again.");
+    throw new ClerkError(
+      "CLERK_SECRET_KEY holds characters that no key has: copy it again.",
+      "give up",
+    );
   }
   return key;
 }
@@ -196,9 +218,16 @@ function apiUrl(): string {
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
     throw new ClerkError(
       `CLERK_API_URL is not an http(s) address: unset it, or set it to ${DEFAULT_API_URL}.`,
+      "give up",
     );
   }
   return url.replace(/\/+$/, "");
+}
+
+/** `Retry-After` in seconds, as Clerk sends it with 429. */
+function retryAfterMs(headers: Headers): number | undefined {
+  const seconds = Number(headers.get("retry-after") ?? NaN);
+  return seconds >= 0 ? seconds * SECOND : undefined;
 }
 
 async function readJson(response: Response): Promise<unknown> {
@@ -231,5 +260,6 @@ function idOf(user: Reading): string {
 function unexpected(path: string, what: string): ClerkError {
   return new ClerkError(
     `Clerk's answer to GET ${path} can't be used: ${what}. Nothing was concluded from it.`,
+    "retry later",
   );
 }

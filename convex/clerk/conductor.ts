@@ -1,172 +1,149 @@
-/** Conducts a run: asks Clerk, hands each answer to the step that fits the phase, to the run's end. */
+/** Conducts a run: step after step, within a slice of time, with patience for what may pass. */
 import { internal } from "../_generated/api";
 import type { ActionCtx } from "../_generated/server";
-import { Clerk, ClerkError, MAX_IDS } from "./api";
+import { Clerk, ClerkError } from "./api";
+import { clock, MINUTE, SECOND } from "./clock";
 import type { Begun } from "./lifecycle";
-import { isClerkId } from "./profile";
-import type { DriftLog } from "./report";
-import { isIn, type Run, type RunIn } from "./runs";
+import { checkInstance, takeStep, type Asking } from "./phases";
+import type { DriftLog } from "./log";
+import { isRunning, type Run, type RunningRun } from "./runs";
 import type { StepResult } from "./step";
-import { batchOf, comparePositions, START, windowOf, type Window } from "./sweep";
-import type { Reading } from "./validators";
 
-const MINUTE = 60_000;
-/** How far Clerk's clock may be behind ours: changes of the run's first moments are looked back at. */
-const CLOCK_SKEW_MS = MINUTE;
-/** Deletions in one step: each is asked for on its own first. */
-const MAX_REMOVALS = 25;
+/** One call goes on for so long, then another one is scheduled. Actions may take 10 minutes. */
+const SLICE_MS = 40 * SECOND;
+/** Longer waits are scheduled, too: waiting in an action is paid for. */
+const MAX_SLEEP_MS = 5 * SECOND;
+/** A run of which every step has failed for so long is given up. */
+const GIVE_UP_MS = 15 * MINUTE;
+const MAX_BACKOFF_MS = MINUTE;
+/** How often a transaction that throws is tried before it is halved. */
+const TRIES = 2;
 
-type Step = Promise<StepResult | null>;
-
-/** Takes a run to its end. Whatever goes wrong ends it as failed, with a sentence that says what. */
+/**
+ * Takes a run as far as one call should. Whatever can't be mended by waiting ends it as failed, with
+ * a sentence that says what.
+ * @returns the run as it then is: ended, or handed to another call
+ */
 export async function conduct(ctx: ActionCtx, begun: Begun, drift: DriftLog): Promise<Run> {
+  const conductor = new Conductor(ctx, begun);
   let { run } = begun;
-  let conductor: Conductor | null = null;
-  try {
-    conductor = new Conductor(ctx, new Clerk(), begun);
-    while (run.state.kind === "running") {
-      const result = await conductor.takeStep(run);
-      if (result === null) break;
-      drift.write(result.entries);
-      run = result.run;
-    }
-    return run;
-  } catch (error) {
-    const at = checkpointOf(run, conductor?.clerk ?? null);
-    const args = { at, reason: reasonOf(error) };
-    const failed: StepResult | null = await ctx.runMutation(internal.clerk.lifecycle.fail, args);
-    return failed?.run ?? run;
+  while (isRunning(run) && !conductor.isHandedOn) {
+    const result: StepResult | null = await conductor.goOn(run);
+    if (result === null) return await conductor.read(run);
+    drift.write(result.entries);
+    run = result.run;
   }
-}
-
-function checkpointOf({ _id: runId, state }: Run, clerk: Clerk | null) {
-  const step = state.kind === "running" ? state.step : 0;
-  return { runId, step, requests: clerk?.takeRequests() ?? 0 };
-}
-
-/** Errors of Convex quote documents and arguments, so of those only the name is told. */
-function reasonOf(error: unknown): string {
-  if (error instanceof ClerkError) return error.message;
-  const name = error instanceof Error ? error.name : typeof error;
-  return `a step threw ${name}: see the log of that function call.`;
+  return run;
 }
 
 class Conductor {
-  /** The last page's window, while part of it is left to settle. */
-  #window: (Window & { seenAt: number }) | null = null;
+  /** Whether another call goes on with the run. */
+  isHandedOn = false;
+  readonly #ctx: ActionCtx;
+  readonly #begun: Begun;
+  readonly #endsAt = clock.now() + SLICE_MS;
+  #asking: Asking | null = null;
+  #clerk: Clerk | null = null;
+  #throws = 0;
+  #failingSince: number | undefined;
 
-  constructor(
-    readonly ctx: ActionCtx,
-    readonly clerk: Clerk,
-    readonly begun: Begun,
-  ) {}
-
-  /** @returns null when another call has taken the run further, or ended it */
-  async takeStep(run: Run): Step {
-    if (isIn(run, "begin")) return await this.#begin(run);
-    if (isIn(run, "walk")) return await this.#walk(run);
-    if (isIn(run, "lookBack")) return await this.#lookBack(run);
-    if (isIn(run, "undated")) return await this.#suspectUndated(run);
-    if (isIn(run, "evidence")) return await this.#judge(run);
-    if (isIn(run, "delete")) return await this.#remove(run);
-    return null;
+  constructor(ctx: ActionCtx, begun: Begun) {
+    this.#ctx = ctx;
+    this.#begun = begun;
+    this.#failingSince = isRunning(begun.run) ? begun.run.state.failingSince : undefined;
   }
 
-  #at(run: Run) {
-    return checkpointOf(run, this.clerk);
-  }
-
-  async #begin(run: RunIn<"begin">): Step {
-    const instanceId = await this.clerk.instanceId();
-    const { pinnedInstanceId, sample } = this.begun;
-    if (pinnedInstanceId !== null && instanceId !== pinnedInstanceId) {
-      throw new ClerkError(
-        `CLERK_SECRET_KEY belongs to the Clerk instance ${instanceId}, but this table mirrors ${pinnedInstanceId}: set the secret key of that instance.`,
-      );
+  /**
+   * Takes the next step, or hands the run on; where a step fails, decides what to do about it.
+   * @returns null when another call has taken the run further, or ended it
+   */
+  async goOn(run: RunningRun): Promise<StepResult | null> {
+    if (clock.now() >= this.#endsAt) return await this.#continueLater(run, 0);
+    try {
+      this.#asking ??= await this.#beginToAsk();
+      const result = await takeStep(this.#asking, run);
+      this.#succeed(this.#asking);
+      return result;
+    } catch (error) {
+      if (error instanceof ClerkError && error.whatNext === "give up") {
+        return await this.#fail(run, error.message);
+      }
+      if (!(error instanceof ClerkError) && this.#shrink(error)) return { run, entries: [] };
+      return await this.#waitAfter(run, error);
     }
-    const asked = sample.filter(isClerkId);
-    const known = await this.clerk.listByIds(asked);
-    if (known.length * 2 < asked.length) {
-      throw new ClerkError(
-        `The Clerk instance ${instanceId} knows only ${known.length} of ${asked.length} users sampled from this table: set the secret key of the instance that they come from.`,
-      );
+  }
+
+  async read(run: Run): Promise<Run> {
+    const runId = run._id;
+    return (await this.#ctx.runQuery(internal.clerk.lifecycle.read, { runId })) ?? run;
+  }
+
+  /** Every call first makes sure that it asks the right instance. */
+  async #beginToAsk(): Promise<Asking> {
+    this.#clerk ??= new Clerk();
+    const instanceId = await checkInstance(this.#clerk, this.#begun.pinnedInstanceId);
+    const { sample } = this.#begun;
+    return { ctx: this.#ctx, clerk: this.#clerk, instanceId, sample, limit: Infinity, size: 0 };
+  }
+
+  #succeed(asking: Asking): void {
+    this.#failingSince = undefined;
+    this.#throws = 0;
+    asking.limit *= 2;
+    asking.setAside = undefined;
+  }
+
+  /** A transaction threw: it is tried again, then halved, and of one user it is set aside. */
+  #shrink(error: unknown): boolean {
+    const asking = this.#asking;
+    if (asking === null || asking.size === 0 || asking.setAside !== undefined) return false;
+    this.#throws += 1;
+    if (this.#throws < TRIES) return true;
+    this.#throws = 0;
+    if (asking.size > 1) asking.limit = Math.floor(asking.size / 2);
+    else asking.setAside = reasonOf(error);
+    return true;
+  }
+
+  /** Waits the longer the longer it fails, or as long as Clerk wants us to. */
+  async #waitAfter(run: RunningRun, error: unknown): Promise<StepResult | null> {
+    const now = clock.now();
+    this.#failingSince ??= now;
+    const failingMs = now - this.#failingSince;
+    if (failingMs >= GIVE_UP_MS) {
+      return await this.#fail(run, `${reasonOf(error)} It was tried again for 15 minutes.`);
     }
-    const expected = await this.clerk.countUsers();
-    const args = { at: this.#at(run), instanceId, expected };
-    return await this.ctx.runMutation(internal.clerk.lifecycle.start, args);
+    const backoffMs = Math.min(MAX_BACKOFF_MS, Math.max(SECOND, failingMs));
+    const askedMs = error instanceof ClerkError ? (error.retryAfterMs ?? 0) : 0;
+    // With jitter, so that what failed together is not tried again together.
+    const waitMs = Math.ceil(Math.max(askedMs, backoffMs * (0.5 + Math.random() / 2)));
+    if (waitMs > MAX_SLEEP_MS) return await this.#continueLater(run, waitMs);
+    await clock.sleep(waitMs);
+    return { run, entries: [] };
   }
 
-  async #walk(run: RunIn<"walk">): Step {
-    const { settled } = run.state.phase;
-    const { seenAt, ...window } = this.#window ?? (await this.#nextWindow(run));
-    const batch = batchOf(window, settled);
-    const args = { at: this.#at(run), ...batch, seenAt };
-    const result: StepResult | null = await this.ctx.runMutation(internal.clerk.walk.settle, args);
-    const phase = result && isIn(result.run, "walk") ? result.run.state.phase : null;
-    const isSettled =
-      phase === null ||
-      (window.until !== null && comparePositions(window.until, phase.settled) <= 0);
-    this.#window = isSettled ? null : { seenAt, ...window };
-    return result;
+  async #continueLater(run: RunningRun, delayMs: number): Promise<StepResult | null> {
+    const args = { at: this.#at(run), delayMs, failingSince: this.#failingSince };
+    this.isHandedOn = true;
+    return await this.#ctx.runMutation(internal.clerk.lifecycle.continueLater, args);
   }
 
-  async #nextWindow({ pageSize, state }: RunIn<"walk">): Promise<Window & { seenAt: number }> {
-    const { settled } = state.phase;
-    const seenAt = Date.now();
-    const from = comparePositions(settled, START) === 0 ? null : settled.clerkCreatedAt;
-    const page = await this.clerk.listByCreation(from, pageSize);
-    const window = windowOf(page, settled, pageSize);
-    if (window !== null) return { ...window, seenAt };
-    throw new ClerkError(
-      `More than ${pageSize} users share one creation time, which is more than a page holds.`,
-    );
+  async #fail(run: RunningRun, reason: string): Promise<StepResult | null> {
+    return await this.#ctx.runMutation(internal.clerk.lifecycle.fail, {
+      at: this.#at(run),
+      reason,
+    });
   }
 
-  async #lookBack(run: RunIn<"lookBack">): Step {
-    const { offset } = run.state.phase;
-    const seenAt = Date.now();
-    const page = await this.clerk.listByChange(offset, run.pageSize);
-    const users = page.filter((user) => isChangedSince(user, run.startedAt - CLOCK_SKEW_MS));
-    const isLast = users.length < page.length || page.length < run.pageSize;
-    const clerkUsers = isLast ? await this.clerk.countUsers() : null;
-    const args = { at: this.#at(run), users, seenAt, clerkUsers };
-    return await this.ctx.runMutation(internal.clerk.walk.lookBack, args);
-  }
-
-  async #suspectUndated(run: RunIn<"undated">): Step {
-    const args = { at: this.#at(run) };
-    return await this.ctx.runMutation(internal.clerk.walk.suspectUndated, args);
-  }
-
-  async #judge(run: RunIn<"evidence">): Step {
-    const asked = await this.#suspects(run, "open", MAX_IDS);
-    const askedAt = Date.now();
-    const found = await this.clerk.listByIds(asked.filter(isClerkId));
-    const args = { at: this.#at(run), asked, found, askedAt };
-    return await this.ctx.runMutation(internal.clerk.judgement.judge, args);
-  }
-
-  async #remove(run: RunIn<"delete">): Step {
-    const asked = await this.#suspects(run, "orphaned", MAX_REMOVALS);
-    const askedAt = Date.now();
-    const gone: string[] = [];
-    const alive: Reading[] = [];
-    for (const clerkId of asked) {
-      const user = await this.clerk.getUser(clerkId);
-      if (user === null) gone.push(clerkId);
-      else alive.push(user);
-    }
-    const args = { at: this.#at(run), gone, alive, askedAt };
-    return await this.ctx.runMutation(internal.clerk.judgement.remove, args);
-  }
-
-  async #suspects(run: Run, state: "open" | "orphaned", count: number): Promise<string[]> {
-    const args = { runId: run._id, state, count };
-    return await this.ctx.runQuery(internal.clerk.judgement.suspects, args);
+  #at({ _id: runId, state: { step } }: RunningRun) {
+    return { runId, step, requests: this.#clerk?.takeRequests() ?? 0 };
   }
 }
 
-/** Users that can't be read have no version; they come with every look-back page they are on. */
-function isChangedSince(user: Reading, time: number): boolean {
-  return user.kind === "unreadable" || user.version >= time;
+/** Errors of Convex quote documents and arguments; of those only the name and the field are told. */
+function reasonOf(error: unknown): string {
+  if (error instanceof ClerkError) return error.message;
+  const [name, message] = error instanceof Error ? [error.name, error.message] : [typeof error, ""];
+  const field = /Path: (\.\w+)/.exec(message)?.[1];
+  return `The transaction threw ${name}${field ? ` about ${field}` : ""}: see the log of that function call.`;
 }

@@ -5,10 +5,11 @@
 import { v } from "convex/values";
 import { internalMutation, internalQuery, type QueryCtx } from "../_generated/server";
 import { applyEvidence, isUntouchedSince, removeUser } from "./mirror";
-import { whyHold } from "./plan";
+import { SETTLING_MS, whyHold } from "./plan";
 import { isClerkId } from "./profile";
-import { dropSuspect, markSuspect, suspectIds, suspectOf } from "./runs";
+import { requestRepair } from "./pendingRepairs";
 import { MAX_ENTRIES, Step, type StepResult } from "./step";
+import { dropSuspect, markSuspect, suspectIds, suspectOf } from "./suspects";
 import { vCheckpoint, vReading, type Reading } from "./validators";
 
 /** Ids of up to `count` suspects of a run. */
@@ -27,6 +28,7 @@ export const suspects = internalQuery({
  * @param asked ids of the suspects; those that are no Clerk ids were not sent
  * @param found the users among them whom Clerk knows
  * @param askedAt ms, taken before Clerk was asked
+ * @param setAside why they can't be settled: nothing is changed about them
  */
 export const judge = internalMutation({
   args: {
@@ -34,18 +36,31 @@ export const judge = internalMutation({
     asked: v.array(v.string()),
     found: v.array(vReading),
     askedAt: v.number(),
+    setAside: v.optional(v.string()),
   },
-  handler: async (ctx, { at, asked, found, askedAt }): Promise<StepResult | null> => {
+  handler: async (ctx, { at, asked, found, askedAt, setAside }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);
     if (!step?.isIn("evidence")) return null;
     const answers = new Map(found.map((user) => [idOf(user), user]));
     for (const clerkId of asked) {
-      await judgeOne(step, clerkId, answers.get(clerkId) ?? null, askedAt);
+      const answer = answers.get(clerkId) ?? null;
+      if (setAside === undefined) await judgeOne(step, clerkId, answer, askedAt);
+      else await setAsideOne(step, clerkId, answer === null ? "orphaned" : "stale", setAside);
       if (await step.isNearBudget()) break;
     }
-    return await decideAfterWalk(step);
+    return await decide(step);
   },
 });
+
+async function setAsideOne(
+  step: Step<"evidence" | "delete">,
+  clerkId: string,
+  kind: "orphaned" | "stale",
+  reason: string,
+): Promise<void> {
+  await dropSuspect(step.ctx, step.run._id, clerkId);
+  await step.setAside({ clerkId, kind, fields: [], reason });
+}
 
 async function judgeOne(
   step: Step<"evidence" | "delete">,
@@ -58,14 +73,12 @@ async function judgeOne(
     ? answer?.kind === "unreadable" && answer.reason
     : "its clerkId is not a Clerk user id, so Clerk can't be asked about it";
   if (cannot) {
-    await dropSuspect(ctx, run._id, clerkId);
-    const kind = answer === null ? "orphaned" : "stale";
-    await step.setAside({ clerkId, kind, fields: [], reason: cannot });
+    await setAsideOne(step, clerkId, answer === null ? "orphaned" : "stale", cannot);
     return;
   }
   const user = answer?.kind === "profile" ? answer : null;
   const outcome = await applyEvidence(ctx, clerkId, user, { askedAt, dryRun: run.dryRun });
-  if (outcome.kind === "orphaned") {
+  if (outcome.kind === "orphaned" && run.mode === "full") {
     counts.drift.orphaned += 1;
     if (!outcome.versioned) counts.unversioned += 1;
     await markSuspect(ctx, run._id, clerkId, "orphaned");
@@ -75,14 +88,24 @@ async function judgeOne(
   if (outcome.kind === "created" || outcome.kind === "updated") {
     await step.repaired(clerkId, outcome);
   } else if (outcome.kind === "unclear") {
-    counts.postponed += 1;
-    const kind = user === null ? "orphaned" : "stale";
-    await step.found({ clerkId, kind, fields: [], action: "postponed", reason: outcome.reason });
+    await postpone(step, clerkId, user === null ? "orphaned" : "stale", outcome.reason);
   }
 }
 
+/** Leaves an id to a repair of its own, once the event that touched it has settled. */
+async function postpone(
+  step: Step<"evidence" | "delete">,
+  clerkId: string,
+  kind: "orphaned" | "stale",
+  reason: string,
+): Promise<void> {
+  step.counts.postponed += 1;
+  await step.found({ clerkId, kind, fields: [], action: "postponed", reason });
+  if (!step.run.dryRun) await requestRepair(step.ctx, clerkId, SETTLING_MS);
+}
+
 /** What follows once nothing is left to list: more evidence, a hold, deletions, or the end. */
-export async function decideAfterWalk(step: Step<"undated" | "evidence">): Promise<StepResult> {
+export async function decide(step: Step<"lookBack" | "undated" | "evidence">): Promise<StepResult> {
   const { ctx, run, counts } = step;
   const [open] = await suspectIds(ctx, run._id, "open", 1);
   if (open !== undefined) return await step.goTo({ kind: "evidence" });
@@ -109,6 +132,7 @@ export async function decideAfterWalk(step: Step<"undated" | "evidence">): Promi
  * @param gone ids that Clerk answered with 404 `resource_not_found`
  * @param alive users whom Clerk knows after all: repaired, not deleted
  * @param askedAt ms, taken before Clerk was asked
+ * @param setAside why they can't be removed: nothing is changed about them
  */
 export const remove = internalMutation({
   args: {
@@ -116,15 +140,20 @@ export const remove = internalMutation({
     gone: v.array(v.string()),
     alive: v.array(vReading),
     askedAt: v.number(),
+    setAside: v.optional(v.string()),
   },
-  handler: async (ctx, { at, gone, alive, askedAt }): Promise<StepResult | null> => {
+  handler: async (ctx, { at, gone, alive, askedAt, setAside }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);
     if (!step?.isIn("delete")) return null;
     for (const user of alive) {
       step.counts.drift.orphaned -= 1;
-      await judgeOne(step, idOf(user), user, askedAt);
+      if (setAside === undefined) await judgeOne(step, idOf(user), user, askedAt);
+      else await setAsideOne(step, idOf(user), "stale", setAside);
     }
-    for (const clerkId of gone) await removeOne(step, clerkId, askedAt);
+    for (const clerkId of gone) {
+      if (setAside === undefined) await removeOne(step, clerkId, askedAt);
+      else await setAsideOne(step, clerkId, "orphaned", setAside);
+    }
     const [next] = await suspectIds(ctx, step.run._id, "orphaned", 1);
     return next === undefined
       ? await step.end({ kind: "completed" })
@@ -136,15 +165,12 @@ async function removeOne(step: Step<"delete">, clerkId: string, askedAt: number)
   const { ctx, run, counts } = step;
   if ((await suspectOf(ctx, run._id, clerkId))?.state !== "orphaned") return;
   await dropSuspect(ctx, run._id, clerkId);
-  const entry = { clerkId, kind: "orphaned" as const, fields: [] };
   if (!(await isUntouchedSince(ctx, clerkId, askedAt))) {
     counts.drift.orphaned -= 1;
-    counts.postponed += 1;
-    const reason = "changed while Clerk was asked";
-    await step.found({ ...entry, action: "postponed", reason });
+    await postpone(step, clerkId, "orphaned", "changed while Clerk was asked");
   } else if ((await removeUser(ctx, clerkId, "run")).outcome === "deleted") {
     counts.repaired.deleted += 1;
-    await step.found({ ...entry, action: "deleted" });
+    await step.found({ clerkId, kind: "orphaned", fields: [], action: "deleted" });
   }
 }
 

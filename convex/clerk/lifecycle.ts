@@ -1,50 +1,86 @@
-/** The steps that begin and end a run. */
+/** The steps that begin, hand on and end a run. */
 import { v } from "convex/values";
-import { internalMutation, type QueryCtx } from "../_generated/server";
+import { internal } from "../_generated/api";
 import {
+  internalMutation,
+  internalQuery,
+  type MutationCtx,
+  type QueryCtx,
+} from "../_generated/server";
+import { clock, HOUR, MINUTE } from "./clock";
+import {
+  discardRun,
   discardSuspects,
+  dueMode,
+  endRun,
   insertRun,
+  isRunning,
+  passOn,
   readSyncState,
   runningRun,
-  saveRun,
   updateSyncState,
   type Run,
+  type RunningRun,
+  type RunOptions,
+  type SyncState,
 } from "./runs";
 import { Step, type StepResult } from "./step";
 import { START } from "./sweep";
-import { vCheckpoint, vRunOptions } from "./validators";
+import { vCheckpoint, vMode, vRunOptions } from "./validators";
 
 /** Ids of the first and last users by id, asked of an instance before it is pinned. */
 const SAMPLE_SIZE = 20;
+/** A run that is dead for longer begins anew: too much has changed since. */
+const RESUMABLE_MS = HOUR;
+/** So many times a run is resumed without getting any further. */
+const MAX_RESUMPTIONS = 3;
+/** How far Clerk's clock may be behind ours: changes of the run's first moments are looked back at. */
+const CLOCK_SKEW_MS = MINUTE;
+/** How far before its watermark a recent run looks: Clerk's list is "eventually consistent". */
+const RECENT_OVERLAP_MS = 5 * MINUTE;
 
 export type Begun = {
   run: Run;
-  /** False when another run holds the lease: `run` is that one. */
+  /** False when another call holds the lease: `run` is that one's. */
   acquired: boolean;
   pinnedInstanceId: string | null;
   /** While no instance is pinned: some ids of the mirror. */
   sample: string[];
 };
 
-/** Takes the lease and begins a run, unless another one holds it. */
+/** Takes the lease and begins a run, or resumes a dead one, unless another call holds the lease. */
 export const begin = internalMutation({
-  args: vRunOptions.fields,
-  handler: async (ctx, options): Promise<Begun> => {
+  args: { ...vRunOptions.fields, mode: v.union(vMode, v.literal("due")) },
+  handler: async (ctx, { mode, ...args }): Promise<Begun> => {
     const state = await readSyncState(ctx);
-    const pinnedInstanceId = state?.instanceId ?? null;
+    const options = { ...args, mode: mode === "due" ? dueMode(state) : mode };
     const other = await runningRun(ctx);
-    if (other?.state.kind === "running") {
-      if (other.state.leaseExpiresAt > Date.now()) {
-        return { run: other, acquired: false, pinnedInstanceId, sample: [] };
-      }
-      const reason = `it stopped in the phase "${other.state.phase.kind}" and was not heard of again.`;
-      await saveRun(ctx, other, { kind: "failed", reason, finishedAt: Date.now() }, other.counts);
+    if (other === null) return await begun(ctx, await insertRun(ctx, options), state);
+    const deadMs = clock.now() - other.state.leaseExpiresAt;
+    if (deadMs < 0) return { ...(await begun(ctx, other, state)), acquired: false };
+    if (deadMs < RESUMABLE_MS && isResumable(other, options)) {
+      const resumptions = other.state.resumptions + 1;
+      return await begun(ctx, await passOn(ctx, other, { delayMs: 0, resumptions }), state);
     }
-    const run = await insertRun(ctx, options);
-    const sample = pinnedInstanceId === null ? await sampleIds(ctx) : [];
-    return { run, acquired: true, pinnedInstanceId, sample };
+    const reason = `it stopped in the phase "${other.state.phase.kind}" and was not heard of again.`;
+    await endRun(ctx, other, { kind: "failed", reason }, other.counts);
+    return await begun(ctx, await insertRun(ctx, options), state);
   },
 });
+
+function isResumable({ state, ...dead }: RunningRun, options: RunOptions): boolean {
+  return (
+    state.resumptions < MAX_RESUMPTIONS &&
+    dead.mode === options.mode &&
+    dead.dryRun === options.dryRun &&
+    dead.maxDeletions === options.maxDeletions
+  );
+}
+
+async function begun(ctx: QueryCtx, run: Run, { instanceId }: SyncState): Promise<Begun> {
+  const sample = instanceId === undefined ? await sampleIds(ctx) : [];
+  return { run, acquired: true, pinnedInstanceId: instanceId ?? null, sample };
+}
 
 async function sampleIds(ctx: QueryCtx): Promise<string[]> {
   const rows = () => ctx.db.query("users").withIndex("by_clerkId", (q) => q.gte("clerkId", ""));
@@ -55,18 +91,71 @@ async function sampleIds(ctx: QueryCtx): Promise<string[]> {
   return [...new Set(some.flatMap(({ clerkId }) => clerkId ?? []))];
 }
 
-/** The instance is the right one: pins it where none is, and begins to walk. */
+/** The instance is the right one: pins it where none is, and begins to walk or to look back. */
 export const start = internalMutation({
   args: { at: vCheckpoint, instanceId: v.string(), expected: v.number() },
   handler: async (ctx, { at, instanceId, expected }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);
     if (!step?.isIn("begin")) return null;
+    const { mode, dryRun } = step.run;
     const state = await readSyncState(ctx);
-    if (state?.instanceId === undefined && !step.run.dryRun) {
-      await updateSyncState(ctx, { instanceId });
-    }
     step.counts.clerkUsers = expected;
-    return await step.goTo({ kind: "walk", settled: START, expected });
+    if (mode === "full") {
+      if (state.instanceId === undefined && !dryRun) await updateSyncState(ctx, { instanceId });
+      return await step.goTo({ kind: "walk", settled: START, expected });
+    }
+    const { lastFullRunStartedAt: full, lastRecentRunStartedAt: recent } = state;
+    if (full === undefined) {
+      const reason = "a recent run needs a completed full run before it.";
+      return await step.end({ kind: "failed", reason });
+    }
+    const since = Math.max(full, recent ?? full) - RECENT_OVERLAP_MS;
+    return await step.goTo(lookBackTo(since, expected));
+  },
+});
+
+function lookBackTo(since: number, expected: number) {
+  return { kind: "lookBack" as const, since, offset: 0, seam: null, restarts: 0, expected };
+}
+
+/** The look-back of a full run: what changed since it began. */
+export function lookBackFrom({ startedAt }: Run, expected: number) {
+  return lookBackTo(startedAt - CLOCK_SKEW_MS, expected);
+}
+
+/** Where a run stands, for the call that goes on with it; null when another call has. */
+export const resume = internalQuery({
+  args: { runId: v.id("reconcileRuns"), step: v.number() },
+  handler: async (ctx, { runId, step }): Promise<Begun | null> => {
+    const run = await ctx.db.get("reconcileRuns", runId);
+    if (run === null || !isRunning(run) || run.state.step !== step) return null;
+    return await begun(ctx, run, await readSyncState(ctx));
+  },
+});
+
+/** The instance that is mirrored, or null before the first full run. */
+export const pinned = internalQuery({
+  args: {},
+  handler: async (ctx): Promise<string | null> => (await readSyncState(ctx)).instanceId ?? null,
+});
+
+/** The run as it is now. */
+export const read = internalQuery({
+  args: { runId: v.id("reconcileRuns") },
+  handler: async (ctx, { runId }): Promise<Run | null> => await ctx.db.get("reconcileRuns", runId),
+});
+
+/** Hands the run to another call, which is scheduled together with it. */
+export const continueLater = internalMutation({
+  args: { at: vCheckpoint, delayMs: v.number(), failingSince: v.optional(v.number()) },
+  handler: async (ctx, { at, delayMs, failingSince }): Promise<StepResult | null> => {
+    const step = await Step.at(ctx, at);
+    if (step === null) return null;
+    const { counts } = step;
+    const run = await passOn(ctx, step.run, { delayMs, failingSince, counts });
+    const args = { runId: run._id, step: run.state.step };
+    await ctx.scheduler.runAfter(delayMs, internal.clerk.reconcile.advance, args);
+    return { run, entries: [] };
   },
 });
 
@@ -79,10 +168,16 @@ export const fail = internalMutation({
   },
 });
 
-/** Deletes what is left of an ended run's suspects. */
+/** Ends the running run, if there is one: its next step finds itself overtaken. */
+export async function cancelRun(ctx: MutationCtx): Promise<Run | null> {
+  const run = await runningRun(ctx);
+  return run && (await endRun(ctx, run, { kind: "cancelled" }, run.counts));
+}
+
+/** Deletes what is left of an ended run's suspects, or of an old run. */
 export const discard = internalMutation({
-  args: { runId: v.id("reconcileRuns") },
-  handler: async (ctx, { runId }): Promise<void> => {
-    await discardSuspects(ctx, runId);
+  args: { runId: v.id("reconcileRuns"), what: v.union(v.literal("suspects"), v.literal("run")) },
+  handler: async (ctx, { runId, what }): Promise<void> => {
+    await (what === "run" ? discardRun(ctx, runId) : discardSuspects(ctx, runId));
   },
 });

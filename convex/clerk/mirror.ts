@@ -2,10 +2,12 @@
  * The only writer of `users` and `clerkVersions`: reads what is known, lets `plan` decide, applies.
  * Events come in as mutations; runs call the helpers inside their own steps.
  */
-import { v } from "convex/values";
+import { ConvexError, v } from "convex/values";
+import { internal } from "../_generated/api";
 import type { Doc } from "../_generated/dataModel";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
 import { newUserFields } from "./app";
+import { clock, DAY } from "./clock";
 import {
   differingFields,
   planEvent,
@@ -14,8 +16,13 @@ import {
   type Known,
   type Plan,
 } from "./plan";
+import { requestRepair } from "./pendingRepairs";
 import { readSyncState } from "./runs";
 import { vProfile, type Profile, type Version } from "./validators";
+
+/** How long an id stays known as gone: far longer than an event is sent again. */
+const TOMBSTONE_MS = 30 * DAY;
+const PRUNE_BATCH = 500;
 
 type User = Doc<"users">;
 type Incoming = { profile: Profile; version: number };
@@ -32,7 +39,7 @@ export type Outcome =
 
 /**
  * Applies a verified event in one transaction.
- * @returns what became of it: `late` and `unclear` change nothing, and a run settles them
+ * @returns what became of it: `late` and `unclear` change nothing; where it is unclear, Clerk is asked
  */
 export const applyEvent = internalMutation({
   args: {
@@ -40,21 +47,29 @@ export const applyEvent = internalMutation({
     change: v.union(
       v.object({ kind: v.literal("user"), profile: vProfile, version: v.number() }),
       v.object({ kind: v.literal("deleted"), clerkId: v.string() }),
+      /** It names a user and says nothing that can be used. */
+      v.object({ kind: v.literal("unreadable"), clerkId: v.string(), reason: v.string() }),
     ),
   },
   returns: v.object({ outcome: v.string(), reason: v.optional(v.string()) }),
   handler: async (ctx, { instanceId, change }): Promise<{ outcome: string; reason?: string }> => {
     const state = await readSyncState(ctx);
-    if (state?.instanceId !== undefined && instanceId !== state.instanceId) {
+    if (state.instanceId !== undefined && instanceId !== state.instanceId) {
       return { outcome: "foreign", reason: `${instanceId} is not ${state.instanceId}` };
     }
     if (change.kind === "deleted") return await removeUser(ctx, change.clerkId, "event");
-    const known = await readKnown(ctx, change.profile.clerkId);
+    if (change.kind === "unreadable") {
+      await requestRepair(ctx, change.clerkId, 0);
+      return { outcome: "unclear", reason: change.reason };
+    }
+    const { clerkId } = change.profile;
+    const known = await readKnown(ctx, clerkId);
     const plan = planEvent(known, change, {
-      now: Date.now(),
-      lastFullRunStartedAt: state?.lastFullRunStartedAt ?? -Infinity,
+      now: clock.now(),
+      lastFullRunStartedAt: state.lastFullRunStartedAt ?? -Infinity,
     });
     const outcome = await carryOut(ctx, plan, known, change, { by: "event" });
+    if (outcome.kind === "unclear") await requestRepair(ctx, clerkId, 0);
     return { outcome: outcome.kind, reason: "reason" in outcome ? outcome.reason : undefined };
   },
 });
@@ -87,10 +102,10 @@ export async function applyEvidence(
   ctx: MutationCtx,
   clerkId: string,
   answer: Incoming | null,
-  { askedAt, dryRun }: { askedAt: number; dryRun: boolean },
+  { askedAt, dryRun, settlingMs }: { askedAt: number; dryRun: boolean; settlingMs?: number },
 ): Promise<Outcome> {
   const known = await readKnown(ctx, clerkId);
-  const verdict = planEvidence(known, answer, askedAt);
+  const verdict = planEvidence(known, answer, askedAt, settlingMs);
   if (verdict.write === "remove") return { kind: "orphaned", versioned: known.version !== null };
   if (verdict.write === "nothing" && verdict.because === "gone") return { kind: "gone" };
   if (answer === null) return carryOutNothing(verdict);
@@ -105,7 +120,7 @@ export async function removeUser(ctx: MutationCtx, clerkId: string, by: By) {
   await writeVersion(ctx, version, {
     kind: "tombstone",
     clerkId,
-    appliedAt: Date.now(),
+    appliedAt: clock.now(),
     appliedBy: by,
   });
   return { outcome: rows.length > 0 ? "deleted" : "absent" };
@@ -168,15 +183,41 @@ async function carryOut(
   { by, dryRun }: How,
 ): Promise<Outcome> {
   if (plan.write === "nothing") return carryOutNothing(plan);
-  const { clerkId } = profile;
+  if (dryRun && plan.write !== "version") await rehearse(ctx, plan, { profile, version });
   if (!dryRun) {
     await writeRow(ctx, plan, known.row, profile);
-    const applied = { clerkId, appliedAt: Date.now(), appliedBy: by };
+    const applied = { clerkId: profile.clerkId, appliedAt: clock.now(), appliedBy: by };
     await writeVersion(ctx, known.version, { kind: "live", version, ...applied });
   }
   if (plan.write === "insert") return { kind: "created", fields: Object.keys(profile) };
   return plan.write === "patch" ? { kind: "updated", fields: plan.fields } : { kind: "unchanged" };
 }
+
+const REHEARSED = "rehearsed";
+
+/**
+ * Does what a dry run must not do, and undoes it: what Convex or the app's own code refuses is
+ * found out all the same. A nested mutation that throws is rolled back alone.
+ */
+async function rehearse(ctx: MutationCtx, plan: Plan, { profile, version }: Incoming) {
+  const fields = plan.write === "patch" ? plan.fields : null;
+  try {
+    await ctx.runMutation(internal.clerk.mirror.rehearsal, { profile, version, fields });
+  } catch (error) {
+    if (!(error instanceof ConvexError) || error.data !== REHEARSED) throw error;
+  }
+}
+
+/** Writes a user and throws. */
+export const rehearsal = internalMutation({
+  args: { profile: vProfile, version: v.number(), fields: v.nullable(v.array(v.string())) },
+  handler: async (ctx, { profile, version, fields }): Promise<never> => {
+    const known = await readKnown(ctx, profile.clerkId);
+    const plan: Plan = fields === null ? { write: "insert" } : { write: "patch", fields };
+    await carryOut(ctx, plan, known, { profile, version }, { by: "run" });
+    throw new ConvexError(REHEARSED);
+  },
+});
 
 function carryOutNothing(plan: Plan): Outcome {
   if (plan.write !== "nothing" || plan.because === "equal") return { kind: "unchanged" };
@@ -197,3 +238,19 @@ async function writeRow(
   );
   await ctx.db.patch("users", row._id, fields);
 }
+
+/** Deletes old tombstones. */
+export const pruneTombstones = internalMutation({
+  args: {},
+  handler: async (ctx): Promise<void> => {
+    const old = await ctx.db
+      .query("clerkVersions")
+      .withIndex("by_kind_and_appliedAt", (q) =>
+        q.eq("kind", "tombstone").lt("appliedAt", clock.now() - TOMBSTONE_MS),
+      )
+      .take(PRUNE_BATCH);
+    for (const { _id } of old) await ctx.db.delete("clerkVersions", _id);
+    if (old.length < PRUNE_BATCH) return;
+    await ctx.scheduler.runAfter(0, internal.clerk.mirror.pruneTombstones, {});
+  },
+});

@@ -1,7 +1,7 @@
 /** Pure: what is known of a user, and what Clerk says → the change to make. */
+import { MINUTE } from "./clock";
 import { vProfile, type Profile, type Version } from "./validators";
 
-const MINUTE = 60_000;
 /**
  * Clerk's data is "eventually consistent" (https://clerk.com/docs/guides/development/webhooks/overview):
  * what an event just said may be missing from its API for a while. Also the most by which an
@@ -110,15 +110,17 @@ export type Verdict = Plan | { write: "remove" } | { write: "nothing"; because: 
  * event said.
  * @param answer null when Clerk does not know the id
  * @param askedAt ms, taken before the request was sent
+ * @param settlingMs how long what an event said stands against Clerk's answer
  */
 export function planEvidence(
   known: Known,
   answer: { profile: Profile; version: number } | null,
   askedAt: number,
+  settlingMs: number = SETTLING_MS,
 ): Verdict {
   const { version } = known;
   const unsettled =
-    version?.appliedBy === "event" && version.appliedAt > askedAt - SETTLING_MS ? version : null;
+    version?.appliedBy === "event" && version.appliedAt > askedAt - settlingMs ? version : null;
   if (version && version.appliedAt >= askedAt) return postponed("changed while Clerk was asked");
   if (answer === null) {
     if (known.row === null) return { write: "nothing", because: "gone" };

@@ -1,27 +1,39 @@
 /** The functions that people and the schedule call, all internal. */
 import { ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api";
-import { internalAction, internalQuery } from "../_generated/server";
+import {
+  internalAction,
+  internalMutation,
+  internalQuery,
+  type ActionCtx,
+} from "../_generated/server";
+import { ClerkError } from "./api";
 import { conduct } from "./conductor";
-import type { Begun } from "./lifecycle";
-import { DriftLog, log, logEnd, reportOf, vReport, type Report } from "./report";
-import type { RunOptions } from "./runs";
-import { MAX_PAGE_SIZE, vDriftEntry } from "./validators";
+import { cancelRun, type Begun } from "./lifecycle";
+import { SETTLING_MS } from "./plan";
+import { isClerkId } from "./profile";
+import { repairUser, vOutcome } from "./repair";
+import { DriftLog, log } from "./log";
+import { logEnd, reportOf, vReport, type Report } from "./report";
+import { readSyncState, updateSyncState, type RunOptions } from "./runs";
+import { MAX_PAGE_SIZE, vDriftEntry, vMode } from "./validators";
 
 /** Entries that a query returns: an array holds 8,192 elements. */
 const MAX_ENTRIES_SHOWN = 8000;
 
 /**
- * Runs a full reconciliation: every user of Clerk is compared with the mirror, every difference
- * repaired.
+ * Runs a reconciliation: compares the users of Clerk with the mirror and repairs every difference.
+ * @param mode `full`: everyone; `recent`: those changed since the last run, deleting nobody; `due`:
+ *   full when the last full run is a day old, else recent
  * @param dryRun find out, change nothing
  * @param maxDeletions allow up to this many deletions instead of what the safety rules allow
  * @param pageSize users a request, 2 to 500
- * @returns the Report; that of the run under way, if there is one
+ * @returns the Report, within about a minute: a longer run goes on by itself. The Report of the run
+ *   under way, if there is one
  */
 export const run = internalAction({
   args: {
-    mode: v.optional(v.literal("full")),
+    mode: v.optional(v.union(vMode, v.literal("due"))),
     dryRun: v.optional(v.boolean()),
     maxDeletions: v.optional(v.number()),
     pageSize: v.optional(v.number()),
@@ -30,12 +42,104 @@ export const run = internalAction({
   handler: async (ctx, args): Promise<Report> => {
     const begun: Begun = await ctx.runMutation(internal.clerk.lifecycle.begin, optionsOf(args));
     if (!begun.acquired) return reportOf(begun.run);
-    const { _id: runId, mode, dryRun } = begun.run;
-    log("info", "reconcile.started", { runId, mode, dryRun });
-    const drift = new DriftLog();
-    const report = reportOf(await conduct(ctx, begun, drift));
-    logEnd(report, drift.unlogged);
-    return report;
+    const { _id: runId, mode, dryRun, state } = begun.run;
+    const isResumed = state.kind === "running" && state.resumptions > 0;
+    log("info", isResumed ? "reconcile.resumed" : "reconcile.started", { runId, mode, dryRun });
+    return await goOn(ctx, begun);
+  },
+});
+
+/** Goes on with a run where another call left it. Scheduled by that one. */
+export const advance = internalAction({
+  args: { runId: v.id("reconcileRuns"), step: v.number() },
+  returns: v.null(),
+  handler: async (ctx, at): Promise<null> => {
+    const begun: Begun | null = await ctx.runQuery(internal.clerk.lifecycle.resume, at);
+    if (begun !== null) {
+      log("info", "reconcile.resumed", { runId: at.runId });
+      await goOn(ctx, begun);
+    }
+    return null;
+  },
+});
+
+async function goOn(ctx: ActionCtx, begun: Begun): Promise<Report> {
+  const drift = new DriftLog();
+  const run = await conduct(ctx, begun, drift);
+  const report = reportOf(run);
+  logEnd(report, drift.unlogged);
+  const isFull = run.mode === "full" && !run.dryRun;
+  if (isFull && report.status !== "running") {
+    await ctx.runMutation(internal.clerk.mirror.pruneTombstones, {});
+  }
+  return report;
+}
+
+/**
+ * Repairs one user by Clerk's answer about that id: created, updated, deleted (only on 404
+ * `resource_not_found`), unchanged, or absent from both.
+ * @throws ConvexError when Clerk can't be asked, or the user can't be mirrored
+ */
+export const user = internalAction({
+  args: { clerkId: v.string(), dryRun: v.optional(v.boolean()) },
+  returns: v.object({ clerkId: v.string(), outcome: vOutcome }),
+  handler: async (ctx, { clerkId, dryRun = false }) => {
+    if (!isClerkId(clerkId)) throw new ConvexError("clerkId must be a Clerk user id, user_….");
+    try {
+      const result = await repairUser(ctx, clerkId, { dryRun, settlingMs: 0 });
+      const { outcome, reason } = result;
+      if (outcome === "setAside") throw new ConvexError(`It can't be mirrored: ${reason}`);
+      // Something else has just written the row, and is as right.
+      return { clerkId, outcome: outcome === "postponed" ? "unchanged" : outcome };
+    } catch (error) {
+      if (error instanceof ClerkError) throw new ConvexError(error.message);
+      throw error;
+    }
+  },
+});
+
+/** Repairs one user about whom an event left a doubt. Scheduled by `requestRepair`. */
+export const repair = internalAction({
+  args: { clerkId: v.string() },
+  returns: v.null(),
+  handler: async (ctx, { clerkId }): Promise<null> => {
+    try {
+      await repairUser(ctx, clerkId, { dryRun: false, settlingMs: SETTLING_MS });
+    } catch (error) {
+      // The next run settles it.
+      const reason = error instanceof ClerkError ? error.message : "a transaction threw";
+      log("error", "reconcile.failed", { clerkId, reason });
+    }
+    return null;
+  },
+});
+
+/** Ends the run under way after its current page. @returns its Report, or null */
+export const cancel = internalMutation({
+  args: {},
+  returns: v.nullable(vReport),
+  handler: async (ctx): Promise<Report | null> => {
+    const run = await cancelRun(ctx);
+    return run && reportOf(run);
+  },
+});
+
+/**
+ * Moves the mirror to another Clerk instance: from now on only that one is believed. Whoever it does
+ * not know is an orphan of the next full run, which that run holds until it is told otherwise.
+ */
+export const pinInstance = internalMutation({
+  args: { instanceId: v.string() },
+  returns: v.object({ instanceId: v.string(), before: v.nullable(v.string()) }),
+  handler: async (ctx, { instanceId }) => {
+    if (!/^ins_\w+$/.test(instanceId)) {
+      throw new ConvexError("instanceId must be a Clerk instance id, ins_….");
+    }
+    const { instanceId: before = null } = await readSyncState(ctx);
+    await cancelRun(ctx);
+    const watermarks = { lastFullRunStartedAt: undefined, lastRecentRunStartedAt: undefined };
+    await updateSyncState(ctx, { instanceId, ...watermarks });
+    return { instanceId, before };
   },
 });
 
@@ -65,16 +169,18 @@ export const report = internalQuery({
   },
 });
 
-type Options = { dryRun?: boolean; maxDeletions?: number; pageSize?: number };
+type Options = {
+  mode?: RunOptions["mode"] | "due";
+  dryRun?: boolean;
+  maxDeletions?: number;
+  pageSize?: number;
+};
 
-function optionsOf({
-  dryRun = false,
-  maxDeletions,
-  pageSize = MAX_PAGE_SIZE,
-}: Options): RunOptions {
+function optionsOf({ mode = "full", dryRun = false, ...rest }: Options) {
+  const { maxDeletions, pageSize = MAX_PAGE_SIZE } = rest;
   requireInteger("pageSize", pageSize, 2, MAX_PAGE_SIZE);
   if (maxDeletions !== undefined) requireInteger("maxDeletions", maxDeletions, 0, Infinity);
-  return { mode: "full", dryRun, maxDeletions, pageSize };
+  return { mode, dryRun, maxDeletions, pageSize };
 }
 
 function requireInteger(name: string, value: number, min: number, max: number): void {

@@ -1,7 +1,8 @@
-/** What people read of a run: the Report, its sentence, the next command, the log lines. */
+/** What people read of a run: the Report, its sentence, the next command. */
 import { v, type Infer } from "convex/values";
 import type { Doc } from "../_generated/dataModel";
-import { vCounts, type DriftEntry, type RunState } from "./validators";
+import { log } from "./log";
+import { vCounts, vMode, type RunState } from "./validators";
 
 export const vReport = v.object({
   /** What happened, in a sentence. */
@@ -13,9 +14,10 @@ export const vReport = v.object({
     v.literal("completed"),
     v.literal("held"),
     v.literal("failed"),
+    v.literal("cancelled"),
   ),
   runId: v.id("reconcileRuns"),
-  mode: v.literal("full"),
+  mode: vMode,
   dryRun: v.boolean(),
   /** Times in ms since 1970; null while the run is running. */
   startedAt: v.number(),
@@ -95,6 +97,8 @@ function headline(state: RunState, compared: string, done: string | null): strin
       return done === null ? `In sync: ${compared}, no drift to repair.` : `${compared}: ${done}.`;
     case "held":
       return `Held: ${state.reason}. None was deleted. ${compared}${done ? `: ${done}` : ""}.`;
+    case "cancelled":
+      return `Cancelled: ${compared}${done ? `: ${done}` : ""}.`;
     case "failed":
       return `Failed: ${state.reason} ${done ? `Until then: ${done}.` : "No user was changed."}`;
   }
@@ -118,6 +122,7 @@ function nextOf({ state, counts, dryRun }: Run): string | null {
     case "held":
       return command("run", { maxDeletions: orphaned });
     case "failed":
+    case "cancelled":
       return command("run", dryRun ? { dryRun } : {});
     case "completed":
       if (dryRun && missing + stale + orphaned > 0) return command("run");
@@ -130,42 +135,11 @@ function command(name: "run" | "report", args: Record<string, number | boolean> 
   return `npx convex run clerk/reconcile:${name}${suffix}`;
 }
 
-type Event = `webhook.${"applied" | "ignored" | "rejected" | "failed"}` | RunEvent;
-type RunEvent = `reconcile.${"started" | "drift" | "finished" | "held" | "failed"}`;
-
-/** Writes one JSON object, `event` first, on one line. Never pass a user's data: ids and field names only. */
-export function log(level: "info" | "error", event: Event, details: Record<string, unknown>): void {
-  console[level](JSON.stringify({ event, ...details }));
-}
-
-/** Lines a function call may log: Convex keeps 256. */
-const MAX_DRIFT_LINES = 200;
-
-/** Logs what steps of a run found, a line each, and counts what no longer fits. */
-export class DriftLog {
-  #lines = 0;
-  #left = 0;
-
-  write(entries: DriftEntry[]): void {
-    for (const { runId, clerkId, kind, fields, action, reason } of entries) {
-      if (this.#lines < MAX_DRIFT_LINES) {
-        log("info", "reconcile.drift", { runId, clerkId, kind, fields, action, reason });
-        this.#lines += 1;
-      } else this.#left += 1;
-    }
-  }
-
-  /** How many entries were found but not logged, for the last line. */
-  get unlogged(): number {
-    return this.#left;
-  }
-}
-
-/** The line that ends a run. */
+/** The line that ends a run; none for one that goes on. */
 export function logEnd(report: Report, unloggedDrift: number): void {
   const { status, ...rest } = report;
   const details = unloggedDrift > 0 ? { status, unloggedDrift, ...rest } : { status, ...rest };
-  if (status === "completed") log("info", "reconcile.finished", details);
-  else if (status === "held") log("error", "reconcile.held", details);
+  if (status === "held") log("error", "reconcile.held", details);
   else if (status === "failed") log("error", "reconcile.failed", details);
+  else if (status !== "running") log("info", "reconcile.finished", details);
 }

@@ -3,13 +3,17 @@ import type { Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
+import { clock, DAY, MINUTE } from "./clock";
 import type { Counts, Phase, RunState, vRunOptions } from "./validators";
 
-const MINUTE = 60_000;
 /** A run that does not reach its next checkpoint for this long is taken for dead. */
-const LEASE_MS = 2 * MINUTE;
-/** Suspects deleted in one transaction. */
+const LEASE_MS = 3 * MINUTE;
+/** A full run is due when the last one began this long ago. */
+const FULL_PERIOD_MS = DAY;
+/** Documents deleted in one transaction. */
 const DISCARD_BATCH = 1000;
+/** Runs with findings that are kept. */
+const KEPT_RUNS = 100;
 
 const NO_COUNTS: Counts = {
   clerkUsers: 0,
@@ -29,14 +33,19 @@ const NO_COUNTS: Counts = {
 export type Run = Doc<"reconcileRuns">;
 export type RunOptions = Infer<typeof vRunOptions>;
 type Phases = { [Each in Phase as Each["kind"]]: Each };
+type Running = Extract<RunState, { kind: "running" }>;
 /** A run in a phase. */
 export type RunIn<Kind extends Phase["kind"]> = Run & {
-  state: { kind: "running"; phase: Phases[Kind] };
+  state: Running & { phase: Phases[Kind] };
 };
+export type RunningRun = RunIn<Phase["kind"]>;
 export type End =
-  { kind: "completed" } | { kind: "held"; reason: string } | { kind: "failed"; reason: string };
+  | { kind: "completed" }
+  | { kind: "held"; reason: string }
+  | { kind: "failed"; reason: string }
+  | { kind: "cancelled" };
 
-export function isRunning(run: Run): run is RunIn<Phase["kind"]> {
+export function isRunning(run: Run): run is RunningRun {
   return run.state.kind === "running";
 }
 
@@ -44,58 +53,126 @@ export function isIn<Kind extends Phase["kind"]>(run: Run, kind: Kind): run is R
   return isRunning(run) && run.state.phase.kind === kind;
 }
 
-export async function readSyncState(ctx: QueryCtx): Promise<Doc<"syncState"> | null> {
-  return await ctx.db.query("syncState").unique();
+export type SyncState = Partial<Omit<Doc<"syncState">, "_id" | "_creationTime">>;
+
+export async function readSyncState(ctx: QueryCtx): Promise<SyncState> {
+  return (await ctx.db.query("syncState").unique()) ?? {};
 }
 
-export async function updateSyncState(
-  ctx: MutationCtx,
-  fields: Partial<Pick<Doc<"syncState">, "instanceId" | "lastFullRunStartedAt">>,
-): Promise<void> {
-  const state = await readSyncState(ctx);
+export async function updateSyncState(ctx: MutationCtx, fields: SyncState): Promise<void> {
+  const state = await ctx.db.query("syncState").unique();
   if (state === null) await ctx.db.insert("syncState", fields);
   else await ctx.db.patch("syncState", state._id, fields);
 }
 
+/** Which mode a scheduled run has now. */
+export function dueMode({ lastFullRunStartedAt }: SyncState): RunOptions["mode"] {
+  const isDue = clock.now() - (lastFullRunStartedAt ?? -Infinity) >= FULL_PERIOD_MS;
+  return isDue ? "full" : "recent";
+}
+
 /** The run that holds the lease, dead or alive. */
-export async function runningRun(ctx: QueryCtx): Promise<Run | null> {
-  return await ctx.db
+export async function runningRun(ctx: QueryCtx): Promise<RunningRun | null> {
+  const run = await ctx.db
     .query("reconcileRuns")
     .withIndex("by_state_kind", (q) => q.eq("state.kind", "running"))
     .first();
+  return run !== null && isRunning(run) ? run : null;
 }
 
-export async function insertRun(ctx: MutationCtx, options: RunOptions): Promise<Run> {
-  const startedAt = Date.now();
-  const state: RunState = { kind: "running", phase: { kind: "begin" }, step: 0, ...lease() };
-  const runId = await ctx.db.insert("reconcileRuns", {
-    ...options,
-    startedAt,
-    state,
-    counts: NO_COUNTS,
-  });
-  return await readRun(ctx, runId);
+export async function insertRun(ctx: MutationCtx, options: RunOptions): Promise<RunningRun> {
+  const phase = { kind: "begin" as const };
+  const state: Running = { kind: "running", phase, step: 0, resumptions: 0, ...lease() };
+  const startedAt = clock.now();
+  const run = { ...options, startedAt, state, counts: NO_COUNTS, hasFindings: false };
+  const _id = await ctx.db.insert("reconcileRuns", run);
+  return { _id, _creationTime: startedAt, ...run };
 }
 
-async function readRun(ctx: QueryCtx, runId: Id<"reconcileRuns">): Promise<Run> {
-  const run = await ctx.db.get("reconcileRuns", runId);
-  if (run === null) throw new Error(`no run ${runId}`);
-  return run;
+/** A lease that begins after a delay, ms. */
+export function lease(delayMs = 0): { leaseExpiresAt: number } {
+  return { leaseExpiresAt: clock.now() + delayMs + LEASE_MS };
 }
 
-/** A lease that begins now. */
-export function lease() {
-  return { leaseExpiresAt: Date.now() + LEASE_MS };
-}
-
-/** Writes the state of a run; one that ended leaves no open questions behind. */
-export async function saveRun(ctx: MutationCtx, run: Run, state: RunState, counts: Counts) {
+/** Lets another call go on where a run stands: whoever held it so far is overtaken. */
+export async function passOn(
+  ctx: MutationCtx,
+  run: RunningRun,
+  {
+    delayMs,
+    ...change
+  }: { delayMs: number } & Pick<Partial<Run>, "counts"> &
+    Partial<Pick<Running, "resumptions" | "failingSince">>,
+): Promise<RunningRun> {
+  const { counts = run.counts, ...rest } = change;
+  const step = run.state.step + 1;
+  const state = { ...run.state, ...rest, step, ...lease(delayMs) };
   await ctx.db.patch("reconcileRuns", run._id, { state, counts });
-  if (state.kind === "running") return;
-  if (!run.dryRun && (state.kind === "completed" || state.kind === "held")) {
-    await updateSyncState(ctx, { lastFullRunStartedAt: run.startedAt });
+  return { ...run, state, counts };
+}
+
+/** Ends a run: it leaves no open questions, and old runs are pruned. */
+export async function endRun(ctx: MutationCtx, run: Run, end: End, counts: Counts): Promise<Run> {
+  const state: RunState = { ...end, finishedAt: clock.now() };
+  const hasFindings = hasAny(counts);
+  await ctx.db.patch("reconcileRuns", run._id, { state, counts, hasFindings });
+  if (!run.dryRun && (end.kind === "completed" || end.kind === "held")) {
+    const { startedAt } = run;
+    await updateSyncState(
+      ctx,
+      run.mode === "full"
+        ? { lastFullRunStartedAt: startedAt }
+        : { lastRecentRunStartedAt: startedAt },
+    );
   }
   await discardSuspects(ctx, run._id);
+  await pruneRuns(ctx, run.mode, hasFindings);
+  return { ...run, state, counts, hasFindings };
+}
+
+function hasAny({ drift, setAside, postponed }: Counts): boolean {
+  return drift.missing + drift.stale + drift.orphaned + setAside + postponed > 0;
+}
+
+/** Keeps the newest runs with findings, and the newest of each mode. */
+async function pruneRuns(ctx: MutationCtx, mode: Run["mode"], hasFindings: boolean): Promise<void> {
+  const runs = ctx.db.query("reconcileRuns");
+  const ended = hasFindings
+    ? await runs
+        .withIndex("by_hasFindings", (q) => q.eq("hasFindings", true))
+        .order("desc")
+        .take(KEPT_RUNS + 2)
+    : await runs
+        .withIndex("by_mode_and_hasFindings", (q) => q.eq("mode", mode).eq("hasFindings", false))
+        .order("desc")
+        .take(3);
+  for (const run of ended.slice(hasFindings ? KEPT_RUNS : 1)) {
+    if (!(await isNewestWithFindings(ctx, run))) await discardRun(ctx, run._id);
+  }
+}
+
+/** Whether a run is the newest of its mode that found anything. */
+async function isNewestWithFindings(ctx: QueryCtx, { _id, mode }: Run): Promise<boolean> {
+  const newest = await ctx.db
+    .query("reconcileRuns")
+    .withIndex("by_mode_and_hasFindings", (q) => q.eq("mode", mode).eq("hasFindings", true))
+    .order("desc")
+    .first();
+  return newest?._id === _id;
+}
+
+/** Deletes a run and its entries, by further transactions where they are many. */
+export async function discardRun(ctx: MutationCtx, runId: Id<"reconcileRuns">): Promise<void> {
+  const entries = await ctx.db
+    .query("driftEntries")
+    .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", runId))
+    .take(DISCARD_BATCH);
+  for (const { _id } of entries) await ctx.db.delete("driftEntries", _id);
+  if (entries.length === DISCARD_BATCH) {
+    await ctx.scheduler.runAfter(0, internal.clerk.lifecycle.discard, { runId, what: "run" });
+  } else if ((await ctx.db.get("reconcileRuns", runId)) !== null) {
+    await ctx.db.delete("reconcileRuns", runId);
+  }
 }
 
 /** Deletes the suspects of a run, by further transactions where they are many. */
@@ -106,51 +183,5 @@ export async function discardSuspects(ctx: MutationCtx, runId: Id<"reconcileRuns
     .take(DISCARD_BATCH);
   for (const { _id } of suspects) await ctx.db.delete("reconcileSuspects", _id);
   if (suspects.length < DISCARD_BATCH) return;
-  await ctx.scheduler.runAfter(0, internal.clerk.lifecycle.discard, { runId });
-}
-
-type SuspectState = Doc<"reconcileSuspects">["state"];
-
-/** Writes down a suspect, unless the id is known already. */
-export async function addSuspect(ctx: MutationCtx, runId: Id<"reconcileRuns">, clerkId: string) {
-  const known = await suspectOf(ctx, runId, clerkId);
-  if (known === null) await ctx.db.insert("reconcileSuspects", { runId, clerkId, state: "open" });
-}
-
-/** Turns an id into a suspect of this state, whether it was one or not. */
-export async function markSuspect(
-  ctx: MutationCtx,
-  runId: Id<"reconcileRuns">,
-  clerkId: string,
-  state: SuspectState,
-) {
-  const known = await suspectOf(ctx, runId, clerkId);
-  if (known === null) await ctx.db.insert("reconcileSuspects", { runId, clerkId, state });
-  else await ctx.db.patch("reconcileSuspects", known._id, { state });
-}
-
-export async function dropSuspect(ctx: MutationCtx, runId: Id<"reconcileRuns">, clerkId: string) {
-  const known = await suspectOf(ctx, runId, clerkId);
-  if (known !== null) await ctx.db.delete("reconcileSuspects", known._id);
-}
-
-export async function suspectOf(ctx: QueryCtx, runId: Id<"reconcileRuns">, clerkId: string) {
-  return await ctx.db
-    .query("reconcileSuspects")
-    .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", runId).eq("clerkId", clerkId))
-    .unique();
-}
-
-/** Ids of the next suspects in a state, at most `count`. */
-export async function suspectIds(
-  ctx: QueryCtx,
-  runId: Id<"reconcileRuns">,
-  state: SuspectState,
-  count: number,
-): Promise<string[]> {
-  const suspects = await ctx.db
-    .query("reconcileSuspects")
-    .withIndex("by_runId_and_state", (q) => q.eq("runId", runId).eq("state", state))
-    .take(count);
-  return suspects.map(({ clerkId }) => clerkId);
+  await ctx.scheduler.runAfter(0, internal.clerk.lifecycle.discard, { runId, what: "suspects" });
 }

@@ -2,7 +2,7 @@
 import type { Infer } from "convex/values";
 import type { MutationCtx } from "../_generated/server";
 import type { Outcome } from "./mirror";
-import { isIn, isRunning, lease, saveRun, type End, type Run, type RunIn } from "./runs";
+import { endRun, isIn, isRunning, lease, type End, type Run, type RunIn } from "./runs";
 import type { Counts, DriftEntry, Phase, RunState, vCheckpoint } from "./validators";
 
 /** Entries kept of a run besides its deletions. */
@@ -78,7 +78,8 @@ export class Step<Kind extends Phase["kind"]> {
 
   /** The walk meets every id once; what looks again must not count it again. */
   async #isCounted(clerkId: string): Promise<boolean> {
-    if (this.run.state.phase.kind === "walk") return false;
+    const { phase } = this.run.state;
+    if (phase.kind === "walk" && phase.crowd === undefined) return false;
     return await this.#hasEntry(clerkId);
   }
 
@@ -103,17 +104,17 @@ export class Step<Kind extends Phase["kind"]> {
     return entry !== null;
   }
 
+  /** Writes the next checkpoint. */
   async goTo(phase: Phase): Promise<StepResult> {
     const step = this.run.state.step + 1;
-    return await this.#save({ kind: "running", phase, step, ...lease() });
+    const state: RunState = { kind: "running", phase, step, resumptions: 0, ...lease() };
+    const { counts } = this;
+    await this.ctx.db.patch("reconcileRuns", this.run._id, { state, counts });
+    return { run: { ...this.run, state, counts }, entries: this.entries };
   }
 
   async end(end: End): Promise<StepResult> {
-    return await this.#save({ ...end, finishedAt: Date.now() });
-  }
-
-  async #save(state: RunState): Promise<StepResult> {
-    await saveRun(this.ctx, this.run, state, this.counts);
-    return { run: { ...this.run, state, counts: this.counts }, entries: this.entries };
+    const run = await endRun(this.ctx, this.run, end, this.counts);
+    return { run, entries: this.entries };
   }
 }

@@ -1,12 +1,16 @@
 /** Pure: pages of Clerk's user list → users to compare, windows to settle, batches to send. */
+import type { Infer } from "convex/values";
 import { readUser } from "./profile";
-import { type Position, type Reading } from "./validators";
+import type { Position, Reading, vCrowd } from "./validators";
 
 /** Before every user. */
 export const START: Position = { clerkCreatedAt: Number.MIN_SAFE_INTEGER, clerkId: "" };
 
 /** Characters of JSON, up to 3 bytes each, of users in one mutation, whose arguments hold 16 MiB. */
 const MAX_BATCH_LENGTH = 4 * 1024 * 1024;
+
+/** How often a walk by offset begins again because the list shifted under it. */
+const MAX_RESTARTS = 5;
 
 /** An answer of Clerk that can't be what was asked for. The message holds nothing of it. */
 export class UnexpectedAnswer extends Error {}
@@ -66,16 +70,87 @@ export function windowOf(page: Reading[], settled: Position, limit: number): Win
   return { users: users.sort(byPosition), until };
 }
 
-/** The part of a window, from `settled` on, whose users fit the arguments of one mutation. */
-export function batchOf(window: Window, settled: Position): Window {
+/**
+ * The part of a window, from `settled` on, whose users fit the arguments of one mutation.
+ * @param limit users at most
+ */
+export function batchOf(window: Window, settled: Position, limit = Infinity): Window {
   const rest = window.users.filter((user) => comparePositions(positionOf(user), settled) > 0);
+  const users: Reading[] = [];
   let length = 0;
-  const tooMany = rest.findIndex(
-    (user) => (length += JSON.stringify(user).length) > MAX_BATCH_LENGTH,
-  );
-  const last = rest[tooMany - 1];
-  if (last === undefined) return { users: rest, until: window.until };
-  return { users: rest.slice(0, tooMany), until: positionOf(last) };
+  for (const user of rest) {
+    length += JSON.stringify(user).length;
+    const last = users.at(-1);
+    if (last && (length > MAX_BATCH_LENGTH || users.length >= limit)) {
+      return { users, until: positionOf(last) };
+    }
+    users.push(user);
+  }
+  return { users, until: window.until };
+}
+
+type Crowd = Infer<typeof vCrowd>;
+type Listing = Extract<Crowd, { kind: "listing" }>;
+
+/** The beginning of a walk through a crowd. */
+export const CROWD: Listing = { kind: "listing", offset: 0, seam: null, restarts: 0 };
+
+/**
+ * What a page of a crowd gives: pages overlap by one user, so that a shift is noticed.
+ * @returns null when the list shifts again and again
+ */
+export function crowdOf(
+  page: Reading[],
+  settled: Position,
+  crowd: Listing,
+  limit: number,
+): { users: Reading[]; crowd: Crowd } | null {
+  const ids = page.map((user) => positionOf(user).clerkId);
+  if (crowd.seam !== null && ids[0] !== crowd.seam) {
+    const restarts = crowd.restarts + 1;
+    return restarts > MAX_RESTARTS ? null : { users: [], crowd: { ...CROWD, restarts } };
+  }
+  const time = settled.clerkCreatedAt;
+  const users = page.filter((user) => {
+    const position = positionOf(user);
+    return position.clerkCreatedAt === time && comparePositions(position, settled) > 0;
+  });
+  const beyond = page.map(positionOf).find(({ clerkCreatedAt }) => clerkCreatedAt > time);
+  const isListed = beyond !== undefined || page.length < limit;
+  const until = beyond ? { ...beyond, clerkId: "" } : null;
+  if (isListed) return { users, crowd: { kind: "listed", until } };
+  return { users, crowd: { ...crowd, offset: nextOffset(crowd, page), seam: ids.at(-1) ?? null } };
+}
+
+type LookBack = { since: number; offset: number; seam: string | null; restarts: number };
+
+/**
+ * What a page of `-updated_at` gives. Whoever changes meanwhile moves to the front and pushes the
+ * others on, so a page need not begin with the last user of the page before, but must hold them.
+ * @returns the users changed since, and where to go on, null at the end; null when the list shifts
+ *   again and again
+ */
+export function lookBackOf(
+  page: Reading[],
+  lookBack: LookBack,
+  limit: number,
+): { users: Reading[]; next: Omit<LookBack, "since"> | null } | null {
+  const { since, seam } = lookBack;
+  const ids = page.map((user) => positionOf(user).clerkId);
+  if (seam !== null && !ids.includes(seam)) {
+    const restarts = lookBack.restarts + 1;
+    if (restarts > MAX_RESTARTS) return null;
+    return { users: [], next: { offset: 0, seam: null, restarts } };
+  }
+  // Who can't be read has no version, and comes with every page.
+  const users = page.filter((user) => user.kind === "unreadable" || user.version >= since);
+  if (users.length < page.length || page.length < limit) return { users, next: null };
+  const offset = nextOffset(lookBack, page);
+  return { users, next: { offset, seam: ids.at(-1) ?? null, restarts: lookBack.restarts } };
+}
+
+function nextOffset({ offset }: { offset: number }, page: Reading[]): number {
+  return offset + page.length - 1;
 }
 
 export function positionOf(user: Reading): Position {

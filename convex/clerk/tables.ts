@@ -42,11 +42,21 @@ export const clerkTables = {
    * One row per Clerk id that a change was applied to. Written by `mirror.ts` in the transaction
    * that writes the user. Apart from `users` because it changes with every event.
    */
-  clerkVersions: defineTable(vVersion).index("by_clerkId", ["clerkId"]),
+  clerkVersions: defineTable(vVersion)
+    .index("by_clerkId", ["clerkId"])
+    .index("by_kind_and_appliedAt", ["kind", "appliedAt"]),
   /** One row per run. Written by `runs.ts`; changes with every page, so subscribe to it sparingly. */
-  reconcileRuns: defineTable(
-    v.object({ ...vRunOptions.fields, startedAt: v.number(), state: vRunState, counts: vCounts }),
-  ).index("by_state_kind", ["state.kind"]),
+  reconcileRuns: defineTable({
+    ...vRunOptions.fields,
+    startedAt: v.number(),
+    state: vRunState,
+    counts: vCounts,
+    /** Whether it found anything; false until it ends. */
+    hasFindings: v.boolean(),
+  })
+    .index("by_state_kind", ["state.kind"])
+    .index("by_mode_and_hasFindings", ["mode", "hasFindings"])
+    .index("by_hasFindings", ["hasFindings"]),
   /** What a run found. Written by `runs.ts`. */
   driftEntries: defineTable(vDriftEntry).index("by_runId_and_clerkId", ["runId", "clerkId"]),
   /** Open questions of the running run, gone when it ends. Written by `runs.ts`. */
@@ -58,11 +68,17 @@ export const clerkTables = {
   })
     .index("by_runId_and_state", ["runId", "state"])
     .index("by_runId_and_clerkId", ["runId", "clerkId"]),
+  /** Ids whose repair is scheduled, so that no second one is. Written by `pendingRepairs.ts`. */
+  pendingRepairs: defineTable({
+    clerkId: v.string(),
+    scheduledId: v.id("_scheduled_functions"),
+  }).index("by_clerkId", ["clerkId"]),
   /** One small row. Written by `runs.ts`; read by every event, so it changes with runs only. */
   syncState: defineTable({
     /** The Clerk instance that is mirrored, set by the first full run. */
     instanceId: v.optional(v.string()),
-    /** When the last completed or held full run began, ms. */
+    /** When the last real run of each mode that completed or was held began, ms. */
     lastFullRunStartedAt: v.optional(v.number()),
+    lastRecentRunStartedAt: v.optional(v.number()),
   }),
 };

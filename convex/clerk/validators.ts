@@ -40,13 +40,41 @@ export type Version = Infer<typeof vVersion>;
 export const vPosition = v.object(vIdentity);
 export type Position = Infer<typeof vPosition>;
 
+/**
+ * A walk through the users who share the creation time at which the walk stands, because they are
+ * more than a page. `offset` of them are compared, the last one is `seam`: the next page must begin
+ * with that one, or something shifted and the crowd begins again.
+ */
+export const vCrowd = v.union(
+  v.object({
+    kind: v.literal("listing"),
+    offset: v.number(),
+    seam: v.nullable(v.string()),
+    restarts: v.number(),
+  }),
+  /** All are listed; rows up to `until` (null: all that are left) can be settled. */
+  v.object({ kind: v.literal("listed"), until: v.nullable(vPosition) }),
+);
+
 /** Where a run stands: enough to go on from here in another function call. */
 export const vPhase = v.union(
   v.object({ kind: v.literal("begin") }),
   /** All users and rows up to `settled` are compared. `expected`: Clerk's count as the run began. */
-  v.object({ kind: v.literal("walk"), settled: vPosition, expected: v.number() }),
-  /** `offset` users, newest change first, are looked at again. */
-  v.object({ kind: v.literal("lookBack"), offset: v.number(), expected: v.number() }),
+  v.object({
+    kind: v.literal("walk"),
+    settled: vPosition,
+    expected: v.number(),
+    crowd: v.optional(vCrowd),
+  }),
+  /** Users changed after `since` (ms) are compared, newest change first; see `vCrowd`. */
+  v.object({
+    kind: v.literal("lookBack"),
+    since: v.number(),
+    offset: v.number(),
+    seam: v.nullable(v.string()),
+    restarts: v.number(),
+    expected: v.number(),
+  }),
   /** Rows without a creation time up to `settledId` are taken as suspects. */
   v.object({ kind: v.literal("undated"), settledId: v.string() }),
   v.object({ kind: v.literal("evidence") }),
@@ -62,10 +90,15 @@ export const vRunState = v.union(
     /** The checkpoint: a step that names another one was overtaken and changes nothing. */
     step: v.number(),
     leaseExpiresAt: v.number(),
+    /** How often it was resumed since a step last got further. */
+    resumptions: v.number(),
+    /** Since when every step has failed, ms. */
+    failingSince: v.optional(v.number()),
   }),
   v.object({ kind: v.literal("completed"), ...vEnd }),
   v.object({ kind: v.literal("held"), ...vEnd, reason: v.string() }),
   v.object({ kind: v.literal("failed"), ...vEnd, reason: v.string() }),
+  v.object({ kind: v.literal("cancelled"), ...vEnd }),
 );
 export type RunState = Infer<typeof vRunState>;
 
@@ -124,8 +157,9 @@ export const vCheckpoint = v.object({
 
 /** Page size of Clerk's user list: its own maximum (`LimitParameter` of its OpenAPI document). */
 export const MAX_PAGE_SIZE = 500;
+export const vMode = v.union(v.literal("full"), v.literal("recent"));
 export const vRunOptions = v.object({
-  mode: v.literal("full"),
+  mode: vMode,
   dryRun: v.boolean(),
   maxDeletions: v.optional(v.number()),
   pageSize: v.number(),

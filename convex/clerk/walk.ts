@@ -5,18 +5,26 @@
 import { v } from "convex/values";
 import type { Doc } from "../_generated/dataModel";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
-import { decideAfterWalk } from "./judgement";
+import { decide } from "./judgement";
+import { lookBackFrom } from "./lifecycle";
 import { applyListed } from "./mirror";
-import { addSuspect, markSuspect } from "./runs";
 import { Step, type StepResult } from "./step";
+import { addSuspect, markSuspect, suspectOf } from "./suspects";
 import { comparePositions, positionOf } from "./sweep";
-import { vCheckpoint, vPosition, vReading, type Position, type Reading } from "./validators";
+import {
+  vCheckpoint,
+  vCrowd,
+  vPosition,
+  vReading,
+  type Position,
+  type Reading,
+} from "./validators";
 
 type User = Doc<"users">;
 
 /**
  * Settles a span of positions, or as much of it as a transaction should read.
- * @param users all users whom Clerk lists in the span, by position
+ * @param users all users whom Clerk lists in the span, by position; those of a crowd are settled
  * @param until end of the span, included; null: settles all that is left
  * @param seenAt ms, taken before the page was asked for
  */
@@ -30,11 +38,11 @@ export const settle = internalMutation({
   handler: async (ctx, { at, users, until, seenAt }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);
     if (!step?.isIn("walk")) return null;
-    const { settled, expected } = step.run.state.phase;
-    const slice = await readRows(ctx, settled, until);
+    const { phase } = step.run.state;
+    const slice = await readRows(ctx, phase.settled, until);
     const inSlice = users.filter((user) => isUpTo(slice.until, positionOf(user)));
     const compared = await compareUsers(step, inSlice, slice.rows, seenAt);
-    const end = compared.stoppedAt ?? slice.until;
+    const settled = compared.stoppedAt ?? slice.until;
 
     const listed = new Set(users.map((user) => positionOf(user).clerkId));
     for (const { clerkId } of slice.rows) {
@@ -42,39 +50,74 @@ export const settle = internalMutation({
         await addSuspect(ctx, step.run._id, clerkId);
       }
     }
-    return end === null
-      ? await step.goTo({ kind: "lookBack", offset: 0, expected })
-      : await step.goTo({ kind: "walk", settled: end, expected });
+    if (settled === null) return await step.goTo(lookBackFrom(step.run, phase.expected));
+    const isDone = until !== null && comparePositions(until, settled) <= 0;
+    return await step.goTo({ ...phase, settled, crowd: isDone ? undefined : phase.crowd });
   },
 });
 
 /**
- * Compares users who changed since the run began, newest change first.
- * @param seenAt ms, taken before the page was asked for
- * @param clerkUsers Clerk's count, once nothing is left to look back at; else null
+ * Compares users of one page of a crowd, and remembers that they were listed: only once all are,
+ * the rows that share their creation time can be judged.
+ * @param users of the page those who are of the crowd and were not compared yet
+ * @param crowd where the walk through the crowd stands after this page
+ */
+export const settleCrowd = internalMutation({
+  args: { at: vCheckpoint, users: v.array(vReading), seenAt: v.number(), crowd: vCrowd },
+  handler: async (ctx, { at, users, seenAt, crowd }): Promise<StepResult | null> => {
+    const step = await Step.at(ctx, at);
+    if (!step?.isIn("walk")) return null;
+    const { run } = step;
+    const { phase } = run.state;
+    for (const [index, user] of users.entries()) {
+      const { clerkId } = positionOf(user);
+      if ((await suspectOf(ctx, run._id, clerkId))?.state !== "settled") {
+        await compareUser(step, user, undefined, seenAt);
+        await addSuspect(ctx, run._id, clerkId, "settled");
+      }
+      const isLast = index === users.length - 1;
+      // What is left of the page comes again: the crowd stands where it stood.
+      if (!isLast && (await step.isNearBudget())) return await step.goTo(phase);
+    }
+    return await step.goTo({ ...phase, crowd });
+  },
+});
+
+/**
+ * Compares users by their latest change: in a full run those changed since it began, in a recent
+ * run those changed since the run before.
+ * @param users of the page those changed since, of whom the first are compared
+ * @param next where the look-back stands after this page; null: at its end
+ * @param clerkUsers Clerk's count at the end of a full run's look-back
  */
 export const lookBack = internalMutation({
   args: {
     at: vCheckpoint,
     users: v.array(vReading),
     seenAt: v.number(),
-    clerkUsers: v.nullable(v.number()),
+    next: v.nullable(
+      v.object({ offset: v.number(), seam: v.nullable(v.string()), restarts: v.number() }),
+    ),
+    clerkUsers: v.optional(v.number()),
   },
-  handler: async (ctx, { at, users, seenAt, clerkUsers }): Promise<StepResult | null> => {
+  handler: async (ctx, { at, users, seenAt, next, clerkUsers }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);
     if (!step?.isIn("lookBack")) return null;
-    const { offset, expected } = step.run.state.phase;
+    const { phase } = step.run.state;
     const { count } = await compareUsers(step, users, [], seenAt);
-    if (count < users.length || clerkUsers === null) {
-      return await step.goTo({ kind: "lookBack", offset: offset + count, expected });
+    if (count < users.length) {
+      const seam = users[count - 1];
+      const offset = phase.offset + count - 1;
+      return await step.goTo({ ...phase, offset, seam: seam ? positionOf(seam).clerkId : null });
     }
-    step.counts.clerkUsers = clerkUsers;
+    if (next !== null) return await step.goTo({ ...phase, ...next });
+    if (step.run.mode === "recent") return await decide(step);
+    step.counts.clerkUsers = clerkUsers ?? phase.expected;
+    const expected = Math.min(phase.expected, step.counts.clerkUsers);
     const seen = step.counts.scanned + step.counts.lookedBack;
-    if (seen < Math.min(expected, clerkUsers)) {
-      const reason = `Clerk counts ${clerkUsers} users and listed only ${seen}: its listing can't be trusted, so nobody was judged by it.`;
-      return await step.end({ kind: "failed", reason });
-    }
-    return await step.goTo({ kind: "undated", settledId: "" });
+    if (seen >= expected) return await step.goTo({ kind: "undated", settledId: "" });
+    const reason = `Clerk counts ${expected} users and listed only ${seen}: its listing can't be trusted, so nobody was judged by it.`;
+    return await step.end({ kind: "failed", reason });
   },
 });
 
@@ -96,7 +139,7 @@ export const suspectUndated = internalMutation({
       if (await step.isNearBudget())
         return await step.goTo({ kind: "undated", settledId: clerkId });
     }
-    return await decideAfterWalk(step);
+    return await decide(step);
   },
 });
 
@@ -136,11 +179,12 @@ async function compareUser(
 ): Promise<void> {
   const { clerkId } = positionOf(user);
   const { counts, run, ctx } = step;
-  const isWalk = run.state.phase.kind === "walk";
-  if (isWalk) counts.scanned += 1;
+  // A full run's look-back looks at users whom the walk has counted.
+  const isFirstLook = run.mode === "recent" || run.state.phase.kind === "walk";
+  if (isFirstLook) counts.scanned += 1;
   else counts.lookedBack += 1;
   if (user.kind === "unreadable") {
-    if (row && isWalk) counts.confirmed += 1;
+    if (row && isFirstLook) counts.confirmed += 1;
     await step.setAside({ clerkId, kind: "stale", fields: [], reason: user.reason });
     return;
   }
@@ -148,8 +192,8 @@ async function compareUser(
   for (const { field, reason } of user.leftOut) {
     await step.setAside({ clerkId, kind: "stale", fields: [field], reason });
   }
-  if (isWalk && outcome.kind === "unchanged") counts.unchanged += 1;
-  if (isWalk && outcome.kind !== "created") counts.confirmed += 1;
+  if (isFirstLook && outcome.kind === "unchanged") counts.unchanged += 1;
+  if (isFirstLook && outcome.kind !== "created") counts.confirmed += 1;
   if (outcome.kind === "late") await markSuspect(ctx, run._id, clerkId, "open");
   if (outcome.kind !== "created" && outcome.kind !== "updated") return;
   await step.repaired(clerkId, outcome);

@@ -6,7 +6,7 @@ import { Webhook, WebhookVerificationError } from "svix";
 import { internal } from "../_generated/api";
 import { env, httpAction, type ActionCtx } from "../_generated/server";
 import { clerkIdOf, readUser } from "./profile";
-import { log } from "./report";
+import { log } from "./log";
 
 /** Bytes. Clerk's user JSON with all its metadata stays far below. */
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -88,19 +88,17 @@ async function handleEvent(
   };
   if (details.type === null) return ignore("not an event about a user");
   if (clerkId === null) return ignore("names no user id");
-  const change = changeOf(details.type, data, clerkId);
-  if (typeof change === "string") return ignore(change);
-
+  const { leftOut, ...change } = changeOf(details.type, data, clerkId);
   const instance = typeof instanceId === "string" ? instanceId : undefined;
   try {
     const applied = await ctx.runMutation(internal.clerk.mirror.applyEvent, {
       instanceId: instance,
-      change: change.value,
+      change,
     });
     const { outcome, reason } = applied;
     if (outcome === "foreign") return ignore(`another Clerk instance: ${reason}`, "error");
     if (reason !== undefined) return ignore(`${outcome}: ${reason}`);
-    log("info", "webhook.applied", { ...details, outcome, leftOut: change.leftOut });
+    log("info", "webhook.applied", { ...details, outcome, leftOut });
     return new Response("Applied.", { status: 200 });
   } catch (error) {
     // Its message may quote the document.
@@ -117,12 +115,15 @@ function knownType(type: unknown): EventType | null {
   return TYPES.find((known) => known === type) ?? null;
 }
 
-/** The change that an event asks for, or why it can't be made. */
+/** The change that an event asks for, and which fields it leaves out. */
 function changeOf(type: EventType, data: unknown, clerkId: string) {
-  if (type === "user.deleted") return { value: { kind: "deleted" as const, clerkId } };
+  const leftOut: unknown[] = [];
+  if (type === "user.deleted") return { kind: "deleted" as const, clerkId, leftOut };
   const user = readUser(data);
-  if (user === null) return "names no creation time";
-  if (user.kind === "unreadable") return `set aside: ${user.reason}`;
-  const { profile, version, leftOut } = user;
-  return { value: { kind: "user" as const, profile, version }, leftOut };
+  if (user?.kind === "profile") {
+    const { profile, version } = user;
+    return { kind: "user" as const, profile, version, leftOut: user.leftOut };
+  }
+  const reason = user?.reason ?? "created_at: expected a time in ms";
+  return { kind: "unreadable" as const, clerkId, reason, leftOut };
 }

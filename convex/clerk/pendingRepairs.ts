@@ -1,0 +1,35 @@
+/** The only writer of `pendingRepairs`: at most one scheduled repair per id. */
+import { internal } from "../_generated/api";
+import type { MutationCtx, QueryCtx } from "../_generated/server";
+
+/** Schedules the repair of one user, unless one is waiting already. */
+export async function requestRepair(
+  ctx: MutationCtx,
+  clerkId: string,
+  delayMs: number,
+): Promise<void> {
+  const pending = await pendingRepair(ctx, clerkId);
+  const job = pending && (await ctx.db.system.get("_scheduled_functions", pending.scheduledId));
+  // One under way may have asked Clerk already.
+  if (job?.state.kind === "pending") return;
+  const run = internal.clerk.reconcile.repair;
+  const scheduledId = await ctx.scheduler.runAfter(delayMs, run, { clerkId });
+  if (pending === null) await ctx.db.insert("pendingRepairs", { clerkId, scheduledId });
+  else await ctx.db.patch("pendingRepairs", pending._id, { scheduledId });
+}
+
+/** A repair was made: the next one may be scheduled. */
+export async function forgetRepair(ctx: MutationCtx, clerkId: string): Promise<void> {
+  const pending = await pendingRepair(ctx, clerkId);
+  const job = pending && (await ctx.db.system.get("_scheduled_functions", pending.scheduledId));
+  if (pending !== null && job?.state.kind !== "pending") {
+    await ctx.db.delete("pendingRepairs", pending._id);
+  }
+}
+
+async function pendingRepair(ctx: QueryCtx, clerkId: string) {
+  return await ctx.db
+    .query("pendingRepairs")
+    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
+    .unique();
+}

@@ -1,0 +1,95 @@
+/** Repair of one user: asks Clerk about the very id, and believes it. */
+import { ConvexError, v } from "convex/values";
+import { internal } from "../_generated/api";
+import { internalMutation, type ActionCtx } from "../_generated/server";
+import { Clerk } from "./api";
+import { clock } from "./clock";
+import { applyEvidence, removeUser } from "./mirror";
+import { forgetRepair, requestRepair } from "./pendingRepairs";
+import { checkInstance } from "./phases";
+import { SETTLING_MS } from "./plan";
+import { log } from "./log";
+import { readSyncState } from "./runs";
+import { vReading } from "./validators";
+
+export const vOutcome = v.union(
+  v.literal("created"),
+  v.literal("updated"),
+  v.literal("deleted"),
+  v.literal("unchanged"),
+  v.literal("absent"),
+);
+
+const vResult = v.object({
+  outcome: v.union(vOutcome, v.literal("postponed"), v.literal("setAside")),
+  fields: v.array(v.string()),
+  reason: v.optional(v.string()),
+});
+type Result = typeof vResult.type;
+
+/**
+ * Asks Clerk about one user and repairs the row.
+ * @param settlingMs how long what an event said stands against Clerk's answer
+ * @throws ClerkError when Clerk can't be asked, or is another instance than the one mirrored
+ */
+export async function repairUser(
+  ctx: ActionCtx,
+  clerkId: string,
+  { dryRun, settlingMs }: { dryRun: boolean; settlingMs: number },
+): Promise<Result> {
+  const clerk = new Clerk();
+  const pinned: string | null = await ctx.runQuery(internal.clerk.lifecycle.pinned, {});
+  const instanceId = await checkInstance(clerk, pinned);
+  const askedAt = clock.now();
+  const answer = await clerk.getUser(clerkId);
+  const args = { clerkId, instanceId, answer, askedAt, dryRun, settlingMs };
+  const result: Result = await ctx.runMutation(internal.clerk.repair.settle, args);
+  const { outcome, fields, reason } = result;
+  if (outcome !== "unchanged" && outcome !== "absent") {
+    const kind = { created: "missing", deleted: "orphaned" }[outcome as string] ?? "stale";
+    const action = dryRun ? "none" : outcome;
+    log("info", "reconcile.drift", { clerkId, kind, fields, action, reason });
+  }
+  return result;
+}
+
+/** Applies Clerk's answer about one id. */
+export const settle = internalMutation({
+  args: {
+    clerkId: v.string(),
+    instanceId: v.string(),
+    answer: v.nullable(vReading),
+    askedAt: v.number(),
+    dryRun: v.boolean(),
+    settlingMs: v.number(),
+  },
+  returns: vResult,
+  handler: async (ctx, { clerkId, instanceId, answer, ...how }): Promise<Result> => {
+    if (!how.dryRun) await forgetRepair(ctx, clerkId);
+    if (answer?.kind === "unreadable") {
+      return { outcome: "setAside", fields: [], reason: answer.reason };
+    }
+    const outcome = await applyEvidence(ctx, clerkId, answer, how);
+    switch (outcome.kind) {
+      case "created":
+      case "updated":
+        return { outcome: outcome.kind, fields: outcome.fields };
+      case "unchanged":
+        return { outcome: "unchanged", fields: [] };
+      case "gone":
+        return { outcome: "absent", fields: [] };
+      case "late":
+      case "unclear":
+        if (!how.dryRun) await requestRepair(ctx, clerkId, SETTLING_MS);
+        return { outcome: "postponed", fields: [], reason: outcome.reason };
+      case "orphaned":
+        if ((await readSyncState(ctx)).instanceId !== instanceId) {
+          throw new ConvexError(
+            "No Clerk instance is pinned yet, so nobody is deleted: run clerk/reconcile:run first.",
+          );
+        }
+        if (!how.dryRun) await removeUser(ctx, clerkId, "run");
+        return { outcome: "deleted", fields: [] };
+    }
+  },
+});

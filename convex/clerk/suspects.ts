@@ -1,0 +1,58 @@
+/** The store of a run's open questions, `reconcileSuspects`. */
+import type { Doc, Id } from "../_generated/dataModel";
+import type { MutationCtx, QueryCtx } from "../_generated/server";
+
+type Suspect = Doc<"reconcileSuspects">;
+
+/** Writes down a suspect, unless the id is known already, in whatever state. */
+export async function addSuspect(
+  ctx: MutationCtx,
+  runId: Id<"reconcileRuns">,
+  clerkId: string,
+  state: Suspect["state"] = "open",
+): Promise<void> {
+  const known = await suspectOf(ctx, runId, clerkId);
+  if (known === null) await ctx.db.insert("reconcileSuspects", { runId, clerkId, state });
+}
+
+/** Turns an id into a suspect of this state, whether it was one or not. */
+export async function markSuspect(
+  ctx: MutationCtx,
+  runId: Id<"reconcileRuns">,
+  clerkId: string,
+  state: Suspect["state"],
+): Promise<void> {
+  const known = await suspectOf(ctx, runId, clerkId);
+  if (known === null) await ctx.db.insert("reconcileSuspects", { runId, clerkId, state });
+  else await ctx.db.patch("reconcileSuspects", known._id, { state });
+}
+
+export async function dropSuspect(ctx: MutationCtx, runId: Id<"reconcileRuns">, clerkId: string) {
+  const known = await suspectOf(ctx, runId, clerkId);
+  if (known !== null) await ctx.db.delete("reconcileSuspects", known._id);
+}
+
+export async function suspectOf(
+  ctx: QueryCtx,
+  runId: Id<"reconcileRuns">,
+  clerkId: string,
+): Promise<Suspect | null> {
+  return await ctx.db
+    .query("reconcileSuspects")
+    .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", runId).eq("clerkId", clerkId))
+    .unique();
+}
+
+/** Ids of the next suspects in a state, at most `count`. */
+export async function suspectIds(
+  ctx: QueryCtx,
+  runId: Id<"reconcileRuns">,
+  state: Suspect["state"],
+  count: number,
+): Promise<string[]> {
+  const suspects = await ctx.db
+    .query("reconcileSuspects")
+    .withIndex("by_runId_and_state", (q) => q.eq("runId", runId).eq("state", state))
+    .take(count);
+  return suspects.map(({ clerkId }) => clerkId);
+}
