@@ -53,6 +53,8 @@ export class ClerkStandIn {
     const server = createServer((request, response) => {
       this.#handle(request, response);
     });
+    // A caller who is busy for seconds must not find its connection closed.
+    server.keepAliveTimeout = 0;
     this.#server = server;
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const { port } = server.address() as AddressInfo;

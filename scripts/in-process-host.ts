@@ -49,6 +49,8 @@ export async function startInProcess(): Promise<Host> {
       response.end(await answer.text());
     })();
   });
+  // A caller who is busy for seconds must not find its connection closed.
+  server.keepAliveTimeout = 0;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
 
@@ -69,6 +71,7 @@ export async function startInProcess(): Promise<Host> {
     takeLog: () => log.splice(0),
     stop: async () => {
       Object.assign(console, original);
+      server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     },
   };

@@ -37,7 +37,8 @@ export class ClerkError extends Error {
 
 /** Clerk's API. */
 export class Clerk {
-  #requests = 0;
+  /** Requests that no step of a run has counted yet. */
+  uncounted = 0;
   readonly #secretKey: string;
   readonly #apiUrl: string;
 
@@ -45,13 +46,6 @@ export class Clerk {
   constructor() {
     this.#secretKey = secretKey();
     this.#apiUrl = apiUrl();
-  }
-
-  /** How many requests were sent since this was last called. */
-  takeRequests(): number {
-    const requests = this.#requests;
-    this.#requests = 0;
-    return requests;
   }
 
   /** Id of the instance that the secret key belongs to. */
@@ -138,7 +132,7 @@ export class Clerk {
     const search = new URLSearchParams(
       query.map(([name, value]) => [name, String(value)]),
     ).toString();
-    this.#requests += 1;
+    this.uncounted += 1;
     const response = await this.#fetch(`${path}${search && `?${search}`}`, path);
     const { status } = response;
     const json = await readJson(response);
@@ -170,29 +164,32 @@ export class Clerk {
   }
 
   #refused(path: string, { status, headers }: Response, json: unknown): ClerkError {
-    const first = firstError(json);
-    const code = fieldOf(first, "code");
-    const trace = fieldOf(json, "clerk_trace_id");
-    const said = [
-      String(status),
-      typeof code === "string" && code,
-      typeof trace === "string" && `trace id ${trace}`,
-    ].filter(Boolean);
+    const { code, message, trace } = saidBy(json);
+    const answer = [status, code, trace && `trace id ${trace}`].filter(Boolean).join(", ");
     if (status !== 401 && status !== 403) {
       const whatNext = status === 429 || status >= 500 ? "retry later" : "give up";
-      const message = `Clerk answered GET ${path} with ${said.join(", ")}.`;
-      return new ClerkError(message, whatNext, retryAfterMs(headers));
+      const sentence = `Clerk answered GET ${path} with ${answer}.`;
+      return new ClerkError(this.#redact(sentence), whatNext, retryAfterMs(headers));
     }
-    const message = fieldOf(first, "message");
-    const quoted =
-      typeof message === "string"
-        ? ` It says: ${message.replaceAll(this.#secretKey, "[the key]")}`
-        : "";
-    return new ClerkError(
-      `Clerk refused CLERK_SECRET_KEY (${said.join(", ")}): set the secret key of your instance, from Clerk's dashboard under API keys.${quoted}`,
-      "give up",
-    );
+    const sentence = `Clerk refused CLERK_SECRET_KEY (${answer}): set the secret key of your instance, from Clerk's dashboard under API keys.${message && ` It says: ${message}`}`;
+    return new ClerkError(this.#redact(sentence), "give up");
   }
+
+  /** Whatever answers may echo the key. */
+  #redact(sentence: string): string {
+    return sentence.replaceAll(this.#secretKey, "[CLERK_SECRET_KEY]");
+  }
+}
+
+/** What Clerk says of an error: its schema `ClerkErrors`. */
+function saidBy(json: unknown): { code: string; message: string; trace: string } {
+  const text = (value: unknown) => (typeof value === "string" ? value : "");
+  const first = firstError(json);
+  return {
+    code: text(fieldOf(first, "code")),
+    message: text(fieldOf(first, "message")),
+    trace: text(fieldOf(json, "clerk_trace_id")),
+  };
 }
 
 function secretKey(): string {

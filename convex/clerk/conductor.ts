@@ -89,6 +89,7 @@ class Conductor {
   #succeed(asking: Asking): void {
     this.#failingSince = undefined;
     this.#throws = 0;
+    asking.clerk.uncounted = 0;
     asking.limit *= 2;
     asking.setAside = undefined;
   }
@@ -136,7 +137,7 @@ class Conductor {
   }
 
   #at({ _id: runId, state: { step } }: RunningRun) {
-    return { runId, step, requests: this.#clerk?.takeRequests() ?? 0 };
+    return { runId, step, requests: this.#clerk?.uncounted ?? 0 };
   }
 }
 

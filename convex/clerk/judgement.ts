@@ -4,7 +4,7 @@
  */
 import { v } from "convex/values";
 import { internalMutation, internalQuery, type QueryCtx } from "../_generated/server";
-import { applyEvidence, isUntouchedSince, removeUser } from "./mirror";
+import { applyEvidence, removeUser } from "./mirror";
 import { SETTLING_MS, whyHold } from "./plan";
 import { isClerkId } from "./profile";
 import { requestRepair } from "./pendingRepairs";
@@ -80,16 +80,22 @@ async function judgeOne(
   const outcome = await applyEvidence(ctx, clerkId, user, { askedAt, dryRun: run.dryRun });
   if (outcome.kind === "orphaned" && run.mode === "full") {
     counts.drift.orphaned += 1;
-    if (!outcome.versioned) counts.unversioned += 1;
+    if (outcome.known.version === null) counts.unversioned += 1;
     await markSuspect(ctx, run._id, clerkId, "orphaned");
     return;
   }
   await dropSuspect(ctx, run._id, clerkId);
-  if (outcome.kind === "created" || outcome.kind === "updated") {
-    await step.repaired(clerkId, outcome);
-  } else if (outcome.kind === "unclear") {
+  await step.repaired(clerkId, outcome);
+  if (outcome.kind === "unclear") {
     await postpone(step, clerkId, user === null ? "orphaned" : "stale", outcome.reason);
   }
+  if (user !== null) await step.leftOut(user);
+  if (user !== null && outcome.known.isDuplicated) await step.setAside(duplicate(clerkId));
+}
+
+export function duplicate(clerkId: string) {
+  const reason = "several rows have this clerkId: the oldest is mirrored";
+  return { clerkId, kind: "duplicate" as const, fields: [], reason };
 }
 
 /** Leaves an id to a repair of its own, once the event that touched it has settled. */
@@ -97,7 +103,7 @@ async function postpone(
   step: Step<"evidence" | "delete">,
   clerkId: string,
   kind: "orphaned" | "stale",
-  reason: string,
+  reason: string | undefined,
 ): Promise<void> {
   step.counts.postponed += 1;
   await step.found({ clerkId, kind, fields: [], action: "postponed", reason });
@@ -165,10 +171,13 @@ async function removeOne(step: Step<"delete">, clerkId: string, askedAt: number)
   const { ctx, run, counts } = step;
   if ((await suspectOf(ctx, run._id, clerkId))?.state !== "orphaned") return;
   await dropSuspect(ctx, run._id, clerkId);
-  if (!(await isUntouchedSince(ctx, clerkId, askedAt))) {
+  // An event may have come since the run took this id for an orphan.
+  const outcome = await applyEvidence(ctx, clerkId, null, { askedAt, dryRun: false });
+  if (outcome.kind === "unclear") {
     counts.drift.orphaned -= 1;
-    await postpone(step, clerkId, "orphaned", "changed while Clerk was asked");
-  } else if ((await removeUser(ctx, clerkId, "run")).outcome === "deleted") {
+    await postpone(step, clerkId, "orphaned", outcome.reason);
+  } else if (outcome.kind === "orphaned") {
+    await removeUser(ctx, clerkId, "run");
     counts.repaired.deleted += 1;
     await step.found({ clerkId, kind: "orphaned", fields: [], action: "deleted" });
   }

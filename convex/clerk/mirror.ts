@@ -17,7 +17,8 @@ import {
   type Plan,
 } from "./plan";
 import { requestRepair } from "./pendingRepairs";
-import { readSyncState } from "./runs";
+import { readSyncState, runningRun } from "./runs";
+import { markSuspect } from "./suspects";
 import { vProfile, type Profile, type Version } from "./validators";
 
 /** How long an id stays known as gone: far longer than an event is sent again. */
@@ -29,13 +30,23 @@ type Incoming = { profile: Profile; version: number };
 type By = Version["appliedBy"];
 
 /** What became of a user, or would have in a dry run: "user_1 has been …". */
-export type Outcome =
-  | { kind: "unchanged" | "gone" }
-  | { kind: "created"; fields: string[] }
-  | { kind: "updated"; fields: string[] }
-  /** In Convex only; `versioned`: an event or a run saw this user in Clerk before. */
-  | { kind: "orphaned"; versioned: boolean }
-  | { kind: "late" | "unclear"; reason: string };
+export type Outcome = {
+  kind:
+    | "created"
+    | "updated"
+    | "unchanged"
+    /** Not in Clerk: to be removed, or not here either. */
+    | "orphaned"
+    | "gone"
+    /** Left as it is, for a reason. */
+    | "late"
+    | "unclear";
+  /** Names of the profile fields that were or would be written. */
+  fields: string[];
+  reason?: string;
+  /** What was known before. */
+  known: ReadKnown;
+};
 
 /**
  * Applies a verified event in one transaction.
@@ -70,7 +81,7 @@ export const applyEvent = internalMutation({
     });
     const outcome = await carryOut(ctx, plan, known, change, { by: "event" });
     if (outcome.kind === "unclear") await requestRepair(ctx, clerkId, 0);
-    return { outcome: outcome.kind, reason: "reason" in outcome ? outcome.reason : undefined };
+    return { outcome: outcome.kind, reason: outcome.reason };
   },
 });
 
@@ -78,7 +89,7 @@ type How = { by: By; dryRun?: boolean };
 
 /**
  * Compares a user of a listing with the mirror and repairs the difference.
- * @param row the user's row where the caller has read it already
+ * @param row a row of the user where the caller has read one already
  * @param seenAt ms, taken before the listing was asked for
  */
 export async function applyListed(
@@ -87,16 +98,19 @@ export async function applyListed(
   { row, seenAt, dryRun }: { row: User | undefined; seenAt: number; dryRun: boolean },
 ): Promise<Outcome> {
   // The common case, decided without a further read.
-  if (row && differingFields(row, user.profile).length === 0) return { kind: "unchanged" };
-  const known = await readKnown(ctx, user.profile.clerkId, row);
-  const plan = planListed(known, user, seenAt);
-  return await carryOut(ctx, plan, known, user, { by: "run", dryRun });
+  if (row && differingFields(row, user.profile).length === 0) {
+    const known = { row, version: null, isDuplicated: false };
+    return { kind: "unchanged", fields: [], known };
+  }
+  const known = await readKnown(ctx, user.profile.clerkId);
+  return await carryOut(ctx, planListed(known, user, seenAt), known, user, { by: "run", dryRun });
 }
 
 /**
  * Settles one id by Clerk's answer about it, null for "not found". Deletes nobody: an orphan is
  * only reported.
  * @param askedAt ms, taken before Clerk was asked
+ * @param settlingMs how long what an event said stands against Clerk's answer
  */
 export async function applyEvidence(
   ctx: MutationCtx,
@@ -106,15 +120,17 @@ export async function applyEvidence(
 ): Promise<Outcome> {
   const known = await readKnown(ctx, clerkId);
   const verdict = planEvidence(known, answer, askedAt, settlingMs);
-  if (verdict.write === "remove") return { kind: "orphaned", versioned: known.version !== null };
-  if (verdict.write === "nothing" && verdict.because === "gone") return { kind: "gone" };
-  if (answer === null) return carryOutNothing(verdict);
+  if (verdict.write === "remove") return { kind: "orphaned", fields: [], known };
+  if (verdict.write === "nothing" && verdict.because === "gone") {
+    return { kind: "gone", fields: [], known };
+  }
+  if (answer === null) return untouched(verdict, known);
   return await carryOut(ctx, verdict, known, answer, { by: "run", dryRun });
 }
 
 /** Removes every row of an id and remembers that it is gone. */
 export async function removeUser(ctx: MutationCtx, clerkId: string, by: By) {
-  const rows = await rowsOf(ctx, clerkId);
+  const rows = await rowsOf(ctx, clerkId, MAX_DUPLICATES);
   for (const row of rows) await ctx.db.delete("users", row._id);
   const version = await readVersion(ctx, clerkId);
   await writeVersion(ctx, version, {
@@ -126,37 +142,29 @@ export async function removeUser(ctx: MutationCtx, clerkId: string, by: By) {
   return { outcome: rows.length > 0 ? "deleted" : "absent" };
 }
 
-/** Whether nothing was applied to this id since a time, in ms. */
-export async function isUntouchedSince(ctx: QueryCtx, clerkId: string, time: number) {
+type ReadKnown = Known & {
+  /** The mirror's row: of several, the oldest. */
+  row: User | null;
+  version: Doc<"clerkVersions"> | null;
+  /** Whether other rows have the same id. */
+  isDuplicated: boolean;
+};
+
+async function readKnown(ctx: QueryCtx, clerkId: string): Promise<ReadKnown> {
+  const [row = null, second] = await rowsOf(ctx, clerkId, 2);
   const version = await readVersion(ctx, clerkId);
-  return version === null || version.appliedAt < time;
-}
-
-type ReadKnown = Known & { row: User | null; version: Doc<"clerkVersions"> | null };
-
-async function readKnown(ctx: QueryCtx, clerkId: string, row?: User): Promise<ReadKnown> {
-  return {
-    row: row ?? (await findUser(ctx, clerkId)),
-    version: await readVersion(ctx, clerkId),
-  };
-}
-
-/** The mirror's row of an id: of several, the oldest. */
-export async function findUser(ctx: QueryCtx, clerkId: string): Promise<User | null> {
-  return await ctx.db
-    .query("users")
-    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
-    .first();
+  return { row, version, isDuplicated: second !== undefined };
 }
 
 /** Rows of one id that a deletion removes: more than these no app has by accident. */
 const MAX_DUPLICATES = 100;
 
-async function rowsOf(ctx: QueryCtx, clerkId: string): Promise<User[]> {
+/** Rows of an id, the oldest first. */
+async function rowsOf(ctx: QueryCtx, clerkId: string, most: number): Promise<User[]> {
   return await ctx.db
     .query("users")
     .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
-    .take(MAX_DUPLICATES);
+    .take(most);
 }
 
 async function readVersion(ctx: QueryCtx, clerkId: string) {
@@ -182,15 +190,24 @@ async function carryOut(
   { profile, version }: Incoming,
   { by, dryRun }: How,
 ): Promise<Outcome> {
-  if (plan.write === "nothing") return carryOutNothing(plan);
+  if (plan.write === "nothing") return untouched(plan, known);
   if (dryRun && plan.write !== "version") await rehearse(ctx, plan, { profile, version });
   if (!dryRun) {
     await writeRow(ctx, plan, known.row, profile);
     const applied = { clerkId: profile.clerkId, appliedAt: clock.now(), appliedBy: by };
     await writeVersion(ctx, known.version, { kind: "live", version, ...applied });
   }
-  if (plan.write === "insert") return { kind: "created", fields: Object.keys(profile) };
-  return plan.write === "patch" ? { kind: "updated", fields: plan.fields } : { kind: "unchanged" };
+  if (plan.write === "insert") return { kind: "created", fields: Object.keys(profile), known };
+  if (plan.write === "version") return { kind: "unchanged", fields: [], known };
+  if (by === "event" && plan.fields.includes("clerkCreatedAt"))
+    await noteMove(ctx, profile.clerkId);
+  return { kind: "updated", fields: plan.fields, known };
+}
+
+/** A run that is walking may have passed the place that a row moves to: it counts the row there. */
+async function noteMove(ctx: MutationCtx, clerkId: string): Promise<void> {
+  const run = await runningRun(ctx);
+  if (run !== null) await markSuspect(ctx, run._id, clerkId, "moved");
 }
 
 const REHEARSED = "rehearsed";
@@ -219,9 +236,11 @@ export const rehearsal = internalMutation({
   },
 });
 
-function carryOutNothing(plan: Plan): Outcome {
-  if (plan.write !== "nothing" || plan.because === "equal") return { kind: "unchanged" };
-  return { kind: plan.because, reason: plan.reason };
+function untouched(plan: Plan, known: ReadKnown): Outcome {
+  if (plan.write !== "nothing" || plan.because === "equal") {
+    return { kind: "unchanged", fields: [], known };
+  }
+  return { kind: plan.because, fields: [], reason: plan.reason, known };
 }
 
 async function writeRow(

@@ -68,7 +68,7 @@ export async function takeStep(asking: Asking, run: RunningRun): Step {
 }
 
 function checkpoint({ clerk }: Asking, { _id: runId, state: { step } }: RunningRun) {
-  return { runId, step, requests: clerk.takeRequests() };
+  return { runId, step, requests: clerk.uncounted };
 }
 
 async function begin(asking: Asking, run: RunIn<"begin">): Step {

@@ -67,9 +67,9 @@ export function planEvent(
   }
   const change = insertOrPatch(known, incoming.profile);
   if (change === null) {
-    return incoming.version > knownVersion
-      ? { write: "version" }
-      : { write: "nothing", because: "equal" };
+    // A version from the future would keep out whatever comes after it.
+    const isNewer = incoming.version > knownVersion && incoming.version <= now + SETTLING_MS;
+    return isNewer ? { write: "version" } : { write: "nothing", because: "equal" };
   }
   const reason = whyUnclear(incoming.version, knownVersion, now, lastFullRunStartedAt);
   return reason === null ? change : { write: "nothing", because: "unclear", reason };
@@ -121,14 +121,14 @@ export function planEvidence(
   const { version } = known;
   const unsettled =
     version?.appliedBy === "event" && version.appliedAt > askedAt - settlingMs ? version : null;
+  const change = answer && insertOrPatch(known, answer.profile);
+  if (answer !== null && change === null && version?.kind !== "tombstone") {
+    return { write: "nothing", because: "equal" };
+  }
   if (version && version.appliedAt >= askedAt) return postponed("changed while Clerk was asked");
   if (answer === null) {
     if (known.row === null) return { write: "nothing", because: "gone" };
     return unsettled ? postponed("an event of the last five minutes") : { write: "remove" };
-  }
-  const change = insertOrPatch(known, answer.profile);
-  if (change === null && version?.kind !== "tombstone") {
-    return { write: "nothing", because: "equal" };
   }
   if (unsettled && (unsettled.kind === "tombstone" || answer.version < unsettled.version)) {
     return postponed("an event of the last five minutes");

@@ -6,6 +6,7 @@ import { vProfile, type Profile, type Reading } from "./validators";
 
 // What Convex holds: https://docs.convex.dev/production/state/limits and its value types.
 const MAX_ARRAY_LENGTH = 8192;
+const MAX_KEYS = 1024;
 const MAX_KEY_LENGTH = 1024;
 /** Values nest 16 deep in a stored document, of which the document itself is one. */
 const MAX_FIELD_DEPTH = 15;
@@ -14,6 +15,7 @@ const MAX_FIELD_DEPTH = 15;
  * Clerk allows 8 kB of metadata.
  */
 const MAX_FIELD_LENGTH = 128 * 1024;
+const MAX_PROFILE_LENGTH = 2 * MAX_FIELD_LENGTH;
 
 /** The Clerk user id that a JSON object names, or null. Nothing else is ever sent to Clerk as an id. */
 export function clerkIdOf(json: unknown): string | null {
@@ -53,6 +55,9 @@ export function readUser(json: unknown): Reading | null {
     const reason = whyNotHeld(value, MAX_FIELD_DEPTH) ?? whyTooLong(value);
     if (reason === null) profile[field] = value;
     else leftOut.push({ field, reason });
+  }
+  if (JSON.stringify(profile).length > MAX_PROFILE_LENGTH) {
+    return unreadable(`over ${MAX_PROFILE_LENGTH} characters of JSON`);
   }
   const mismatch = whyNotAProfile(profile);
   if (mismatch !== null) return unreadable(mismatch);
@@ -94,7 +99,9 @@ function whyNotHeld(value: unknown, depthLeft: number): string | null {
       return `an array of more than ${MAX_ARRAY_LENGTH} elements`;
     return firstReason(value, depthLeft);
   }
-  const badKey = Object.keys(value).some(
+  const keys = Object.keys(value);
+  if (keys.length > MAX_KEYS) return `an object of more than ${MAX_KEYS} keys`;
+  const badKey = keys.some(
     (key) => !/^[ -~]+$/.test(key) || /^[$_]/.test(key) || key.length > MAX_KEY_LENGTH,
   );
   if (badKey) return "a key that is empty, not ASCII, too long, or begins with $ or _";

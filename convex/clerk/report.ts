@@ -114,7 +114,7 @@ function users(count: number): string {
   return count === 1 ? "1 user" : `${count} users`;
 }
 
-function nextOf({ state, counts, dryRun }: Run): string | null {
+function nextOf({ state, counts, mode, dryRun, maxDeletions }: Run): string | null {
   const { missing, stale, orphaned } = counts.drift;
   switch (state.kind) {
     case "running":
@@ -123,14 +123,21 @@ function nextOf({ state, counts, dryRun }: Run): string | null {
       return command("run", { maxDeletions: orphaned });
     case "failed":
     case "cancelled":
-      return command("run", dryRun ? { dryRun } : {});
+      return command("run", { mode, dryRun, maxDeletions });
     case "completed":
-      if (dryRun && missing + stale + orphaned > 0) return command("run");
+      if (dryRun && missing + stale + orphaned > 0) return command("run", { mode, maxDeletions });
       return counts.setAside > 0 ? command("report") : null;
   }
 }
 
-function command(name: "run" | "report", args: Record<string, number | boolean> = {}): string {
+type Args = { mode?: Run["mode"]; dryRun?: boolean; maxDeletions?: number };
+
+function command(name: "run" | "report", { mode, dryRun, maxDeletions }: Args = {}): string {
+  const args = {
+    ...(mode === "recent" && { mode }),
+    ...(dryRun && { dryRun }),
+    ...(maxDeletions !== undefined && { maxDeletions }),
+  };
   const suffix = Object.keys(args).length === 0 ? "" : ` '${JSON.stringify(args)}'`;
   return `npx convex run clerk/reconcile:${name}${suffix}`;
 }

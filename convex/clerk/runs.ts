@@ -24,7 +24,7 @@ const NO_COUNTS: Counts = {
   setAside: 0,
   postponed: 0,
   requests: 0,
-  lookedBack: 0,
+  placed: 0,
   confirmed: 0,
   unversioned: 0,
   entries: 0,

@@ -3,18 +3,27 @@ import type { Infer } from "convex/values";
 import type { MutationCtx } from "../_generated/server";
 import type { Outcome } from "./mirror";
 import { endRun, isIn, isRunning, lease, type End, type Run, type RunIn } from "./runs";
-import type { Counts, DriftEntry, Phase, RunState, vCheckpoint } from "./validators";
+import { addSuspect, suspectOf } from "./suspects";
+import type {
+  Counts,
+  DriftEntry,
+  Phase,
+  Reading,
+  RunState,
+  vCheckpoint,
+  Version,
+} from "./validators";
 
 /** Entries kept of a run besides its deletions. */
 export const MAX_ENTRIES = 1000;
+/** Entries that one id can have in a run. */
+const MAX_ENTRIES_OF_ONE = 10;
 
 // A transaction may read 32,000 documents and 16 MiB and write half as many documents. A step stays
 // far below, because one that fails repeats all of its work.
 const MAX_DOCUMENTS_READ = 3000;
 const MAX_DOCUMENTS_WRITTEN = 4000;
 const MAX_BYTES = 6 * 1024 * 1024;
-
-type Repair = Extract<Outcome, { kind: "created" | "updated" }>;
 
 /** What a step of a run did: the run as it is now, and the findings to log. */
 export type StepResult = { run: Run; entries: DriftEntry[] };
@@ -26,6 +35,7 @@ export type StepResult = { run: Run; entries: DriftEntry[] };
 export class Step<Kind extends Phase["kind"]> {
   readonly counts: Counts;
   readonly entries: DriftEntry[] = [];
+  readonly #setAsideIds = new Set<string>();
 
   private constructor(
     readonly ctx: MutationCtx,
@@ -54,33 +64,80 @@ export class Step<Kind extends Phase["kind"]> {
   async found(entry: Omit<DriftEntry, "runId">): Promise<void> {
     const kept = { runId: this.run._id, ...entry };
     this.entries.push(kept);
-    if (this.counts.entries >= MAX_ENTRIES && entry.action !== "deleted") return;
+    if (this.counts.entries >= MAX_ENTRIES && entry.action !== "deleted") {
+      const isRemembered = entry.action === "setAside" || this.run.dryRun;
+      if (isRemembered) await addSuspect(this.ctx, this.run._id, entry.clerkId, "settled");
+      return;
+    }
     await this.ctx.db.insert("driftEntries", kept);
     if (entry.action !== "deleted") this.counts.entries += 1;
   }
 
-  /** Counts and lists a difference that was repaired, or would have been; an id counts once a run. */
-  async repaired(clerkId: string, { kind, fields }: Repair): Promise<void> {
+  /**
+   * Counts and lists a difference that was repaired, or would have been.
+   * @returns whether it is the first one of this id: drift counts an id once a run
+   */
+  async repaired(clerkId: string, { kind, fields, known }: Outcome): Promise<boolean> {
+    if (kind !== "created" && kind !== "updated") return false;
     const { dryRun } = this.run;
-    const drift = kind === "created" ? "missing" : "stale";
+    const isFirst = !(await this.#isDriftCounted(clerkId, known.version));
     if (!dryRun) this.counts.repaired[kind] += 1;
-    if (await this.#isCounted(clerkId)) return;
-    this.counts.drift[drift] += 1;
+    else if (!isFirst) return false;
+    const drift = kind === "created" ? "missing" : "stale";
+    if (isFirst) this.counts.drift[drift] += 1;
     await this.found({ clerkId, kind: drift, fields, action: dryRun ? "none" : kind });
+    return isFirst;
   }
 
-  /** Counts and lists what could not be mirrored. */
+  /** Lists what could not be mirrored of a user, and counts the user once. */
   async setAside(entry: Omit<DriftEntry, "runId" | "action">): Promise<void> {
-    if (await this.#isCounted(entry.clerkId)) return;
-    this.counts.setAside += 1;
+    const { clerkId } = entry;
+    const isFirst = !this.#setAsideIds.has(clerkId) && !(await this.#isSetAsideCounted(clerkId));
+    this.#setAsideIds.add(clerkId);
+    if (!isFirst && this.#meetsAnew) return;
+    if (isFirst) this.counts.setAside += 1;
     await this.found({ ...entry, action: "setAside" });
   }
 
-  /** The walk meets every id once; what looks again must not count it again. */
-  async #isCounted(clerkId: string): Promise<boolean> {
-    const { phase } = this.run.state;
-    if (phase.kind === "walk" && phase.crowd === undefined) return false;
-    return await this.#hasEntry(clerkId);
+  /** Lists the fields that Convex can't hold. */
+  async leftOut(user: Reading): Promise<void> {
+    if (user.kind !== "profile" || user.leftOut.length === 0) return;
+    const { clerkId } = user.profile;
+    const fields = user.leftOut.map(({ field }) => field);
+    const reason = user.leftOut.map((each) => `${each.field}: ${each.reason}`).join("; ");
+    await this.setAside({ clerkId, kind: "stale", fields, reason });
+  }
+
+  /** The walk meets every id once; what follows may meet it again. */
+  get #meetsAnew(): boolean {
+    return this.run.mode === "full" && this.run.state.phase.kind !== "walk";
+  }
+
+  async #isDriftCounted(clerkId: string, version: Version | null): Promise<boolean> {
+    if (this.run.state.phase.kind === "walk") return false;
+    const entries = await this.#entriesOf(clerkId);
+    if (entries.some(({ action }) => action !== "setAside" && action !== "postponed")) return true;
+    // The entry may have been one too many to be kept.
+    return this.run.dryRun
+      ? await this.#isSettled(clerkId)
+      : version?.appliedBy === "run" && version.appliedAt >= this.run.startedAt;
+  }
+
+  async #isSetAsideCounted(clerkId: string): Promise<boolean> {
+    if (this.run.state.phase.kind === "walk") return false;
+    const entries = await this.#entriesOf(clerkId);
+    return entries.some(({ action }) => action === "setAside") || (await this.#isSettled(clerkId));
+  }
+
+  async #isSettled(clerkId: string): Promise<boolean> {
+    return (await suspectOf(this.ctx, this.run._id, clerkId))?.state === "settled";
+  }
+
+  async #entriesOf(clerkId: string): Promise<DriftEntry[]> {
+    return await this.ctx.db
+      .query("driftEntries")
+      .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", this.run._id).eq("clerkId", clerkId))
+      .take(MAX_ENTRIES_OF_ONE);
   }
 
   /** Whether the transaction has read or written so much that it should end. */
@@ -93,15 +150,6 @@ export class Step<Kind extends Phase["kind"]> {
       bytesRead.used >= MAX_BYTES ||
       bytesWritten.used >= MAX_BYTES
     );
-  }
-
-  /** Whether this run has an entry of this id. */
-  async #hasEntry(clerkId: string): Promise<boolean> {
-    const entry = await this.ctx.db
-      .query("driftEntries")
-      .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", this.run._id).eq("clerkId", clerkId))
-      .first();
-    return entry !== null;
   }
 
   /** Writes the next checkpoint. */

@@ -1,11 +1,18 @@
 /**
  * The tables of the sync. Spread `clerkTables` into the app's schema and define its `users` with
- * `usersTable`. The second dot in this file's name keeps it from being deployed as a module of
- * functions, and `defineTable`, 9 kB, out of every function's bundle: only the schema imports it.
+ * `usersTable`.
  */
 import { defineTable, type TableDefinition } from "convex/server";
 import { v, type ObjectType, type PropertyValidators, type VObject } from "convex/values";
-import { vCounts, vDriftEntry, vProfile, vRunOptions, vRunState, vVersion } from "./validators";
+import {
+  vCounts,
+  vDriftEntry,
+  vProfile,
+  vRunOptions,
+  vRunState,
+  vSuspectState,
+  vVersion,
+} from "./validators";
 
 /** Fields that are mirrored, all optional: a guest's row has none, an old row may lack some. */
 const mirroredFields = vProfile.partial().fields;
@@ -63,8 +70,7 @@ export const clerkTables = {
   reconcileSuspects: defineTable({
     runId: v.id("reconcileRuns"),
     clerkId: v.string(),
-    /** `settled`: a dry run counted this id already, in another window than its row's. */
-    state: v.union(v.literal("open"), v.literal("orphaned"), v.literal("settled")),
+    state: vSuspectState,
   })
     .index("by_runId_and_state", ["runId", "state"])
     .index("by_runId_and_clerkId", ["runId", "clerkId"]),

@@ -111,8 +111,8 @@ export const vCounts = v.object({
   setAside: v.number(),
   postponed: v.number(),
   requests: v.number(),
-  /** Users seen in the look-back; with `scanned`, what is held against Clerk's count. */
-  lookedBack: v.number(),
+  /** Users found by the look-back whom the walk can't have met: they came or moved behind it. */
+  placed: v.number(),
   /** Rows of the mirror whose user the walk met. */
   confirmed: v.number(),
   /** Orphans that neither an event nor a run ever confirmed. */
@@ -147,6 +147,17 @@ export const vDriftEntry = v.object({
   reason: v.optional(v.string()),
 });
 export type DriftEntry = Infer<typeof vDriftEntry>;
+
+export const vSuspectState = v.union(
+  /** To be asked about. */
+  v.literal("open"),
+  /** Clerk does not know it. */
+  v.literal("orphaned"),
+  /** No suspect: the run has listed or counted it where its row is not. */
+  v.literal("settled"),
+  /** No suspect: an event moved its row to another creation time while the run walked. */
+  v.literal("moved"),
+);
 
 /** What a step takes a run on from, and the requests that Clerk was sent on the way. */
 export const vCheckpoint = v.object({

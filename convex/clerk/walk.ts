@@ -5,11 +5,11 @@
 import { v } from "convex/values";
 import type { Doc } from "../_generated/dataModel";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
-import { decide } from "./judgement";
+import { decide, duplicate } from "./judgement";
 import { lookBackFrom } from "./lifecycle";
 import { applyListed } from "./mirror";
 import { Step, type StepResult } from "./step";
-import { addSuspect, markSuspect, suspectOf } from "./suspects";
+import { addSuspect, markSuspect, suspectIds, suspectOf } from "./suspects";
 import { comparePositions, positionOf } from "./sweep";
 import {
   vCheckpoint,
@@ -21,6 +21,9 @@ import {
 } from "./validators";
 
 type User = Doc<"users">;
+
+/** Users counted whom events moved to another creation time during a walk: as good as none. */
+const MAX_MOVED = 1000;
 
 /**
  * Settles a span of positions, or as much of it as a transaction should read.
@@ -114,7 +117,8 @@ export const lookBack = internalMutation({
     if (step.run.mode === "recent") return await decide(step);
     step.counts.clerkUsers = clerkUsers ?? phase.expected;
     const expected = Math.min(phase.expected, step.counts.clerkUsers);
-    const seen = step.counts.scanned + step.counts.lookedBack;
+    const moved = await suspectIds(ctx, step.run._id, "moved", MAX_MOVED);
+    const seen = step.counts.scanned + step.counts.placed + moved.length;
     if (seen >= expected) return await step.goTo({ kind: "undated", settledId: "" });
     const reason = `Clerk counts ${expected} users and listed only ${seen}: its listing can't be trusted, so nobody was judged by it.`;
     return await step.end({ kind: "failed", reason });
@@ -159,10 +163,7 @@ async function compareUsers(
     const { clerkId } = positionOf(user);
     const [row, ...duplicates] = rowsOf.get(clerkId) ?? [];
     await compareUser(step, user, row, seenAt);
-    if (duplicates.length > 0) {
-      const reason = "another row, which is older, has this clerkId";
-      await step.setAside({ clerkId, kind: "duplicate", fields: [], reason });
-    }
+    if (duplicates.length > 0) await step.setAside(duplicate(clerkId));
     const isLast = index === users.length - 1;
     if (!isLast && (await step.isNearBudget())) {
       return { count: index + 1, stoppedAt: positionOf(user) };
@@ -179,27 +180,27 @@ async function compareUser(
 ): Promise<void> {
   const { clerkId } = positionOf(user);
   const { counts, run, ctx } = step;
-  // A full run's look-back looks at users whom the walk has counted.
+  // A full run's look-back looks at users whom the walk has met.
   const isFirstLook = run.mode === "recent" || run.state.phase.kind === "walk";
   if (isFirstLook) counts.scanned += 1;
-  else counts.lookedBack += 1;
   if (user.kind === "unreadable") {
     if (row && isFirstLook) counts.confirmed += 1;
     await step.setAside({ clerkId, kind: "stale", fields: [], reason: user.reason });
     return;
   }
   const outcome = await applyListed(ctx, user, { row, seenAt, dryRun: run.dryRun });
-  for (const { field, reason } of user.leftOut) {
-    await step.setAside({ clerkId, kind: "stale", fields: [field], reason });
-  }
-  if (isFirstLook && outcome.kind === "unchanged") counts.unchanged += 1;
-  if (isFirstLook && outcome.kind !== "created") counts.confirmed += 1;
-  if (outcome.kind === "late") await markSuspect(ctx, run._id, clerkId, "open");
-  if (outcome.kind !== "created" && outcome.kind !== "updated") return;
-  await step.repaired(clerkId, outcome);
+  const { kind, fields, known } = outcome;
+  if (isFirstLook && kind === "unchanged") counts.unchanged += 1;
+  if (isFirstLook && known.row !== null) counts.confirmed += 1;
+  if (kind === "late") await markSuspect(ctx, run._id, clerkId, "open");
+  const isNew = await step.repaired(clerkId, outcome);
+  const isPlaced = kind === "created" || fields.includes("clerkCreatedAt");
+  if (!isFirstLook && isNew && isPlaced) counts.placed += 1;
   // In a dry run its row stays where it is, and must not count again there.
-  const isElsewhere = outcome.kind === "updated" && row === undefined;
+  const isElsewhere = kind === "updated" && row === undefined;
   if (run.dryRun && isElsewhere) await markSuspect(ctx, run._id, clerkId, "settled");
+  await step.leftOut(user);
+  if (known.isDuplicated) await step.setAside(duplicate(clerkId));
 }
 
 /** The oldest row of an id first: that one is the mirror's. */
