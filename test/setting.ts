@@ -12,6 +12,9 @@ export const WEBHOOK_SECRET = `whsec_${btoa("a signing secret of the tests")}`;
 /** A creation time long before any test. */
 export const LONG_AGO = 1_600_000_000_000;
 
+/** What a request takes where Clerk answers in this process. */
+const REQUEST_MS = 10;
+
 const modules = import.meta.glob("../convex/**/*.ts");
 
 export type Convex = ReturnType<typeof convex>;
@@ -46,7 +49,12 @@ export function useSetting({ http = true }: { http?: boolean } = {}): Setting {
     setting.log = [];
     vi.stubEnv("CLERK_SECRET_KEY", setting.clerk.secretKey);
     vi.stubEnv("CLERK_API_URL", http ? await setting.clerk.start() : "http://clerk.test");
-    if (!http) vi.stubGlobal("fetch", setting.clerk.fetch);
+    if (!http) {
+      vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+        vi.setSystemTime(Date.now() + REQUEST_MS);
+        return await setting.clerk.fetch(...args);
+      });
+    }
     vi.stubEnv("CLERK_WEBHOOK_SECRET", WEBHOOK_SECRET);
     for (const level of ["info", "error"] as const) {
       vi.spyOn(console, level).mockImplementation((line: string) => {

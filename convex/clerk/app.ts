@@ -4,6 +4,7 @@
  */
 import type { UserJSON } from "@clerk/backend";
 import { v, type Infer } from "convex/values";
+import type { Profile } from "./validators";
 
 /**
  * The fields of a `users` row that mirror Clerk, beside `clerkId` and `clerkCreatedAt`. Each is
@@ -56,7 +57,10 @@ export function readProfileFields(user: UserJSON): ProfileFields {
 
 const COLORS = ["tomato", "goldenrod", "seagreen", "teal", "royalblue", "slateblue", "orchid"];
 
-/** The app's own required fields of a row that the sync creates. The sync never writes them again. */
-export function newUserFields() {
-  return { color: COLORS[Math.floor(Math.random() * COLORS.length)] ?? "teal" };
+/**
+ * The app's own required fields of a row that the sync creates for a user. The sync never writes
+ * them again. What this throws sets that one user aside.
+ */
+export function newUserFields({ clerkCreatedAt }: Profile) {
+  return { color: COLORS[clerkCreatedAt % COLORS.length] ?? "teal" };
 }

@@ -98,8 +98,9 @@ export async function applyListed(
   { row, seenAt, dryRun }: { row: User | undefined; seenAt: number; dryRun: boolean },
 ): Promise<Outcome> {
   // The common case, decided without a further read.
-  if (row && differingFields(row, user.profile).length === 0) {
-    const known = { row, version: null, isDuplicated: false };
+  const [mine = null] = row ? [row] : await rowsOf(ctx, user.profile.clerkId, 1);
+  if (mine && differingFields(mine, user.profile).length === 0) {
+    const known = { row: mine, version: null, isDuplicated: false };
     return { kind: "unchanged", fields: [], known };
   }
   const known = await readKnown(ctx, user.profile.clerkId);
@@ -249,7 +250,8 @@ async function writeRow(
   row: User | null,
   profile: Profile,
 ): Promise<void> {
-  if (plan.write === "insert") await ctx.db.insert("users", { ...newUserFields(), ...profile });
+  if (plan.write === "insert")
+    await ctx.db.insert("users", { ...newUserFields(profile), ...profile });
   if (plan.write !== "patch" || row === null) return;
   // A field that Clerk no longer has is undefined here, which removes it from the row.
   const fields = Object.fromEntries(

@@ -94,7 +94,8 @@ export class Step<Kind extends Phase["kind"]> {
     const { clerkId } = entry;
     const isFirst = !this.#setAsideIds.has(clerkId) && !(await this.#isSetAsideCounted(clerkId));
     this.#setAsideIds.add(clerkId);
-    if (!isFirst && this.#meetsAnew) return;
+    // The walk meets every id once; what follows may meet it again.
+    if (!isFirst && this.run.state.phase.kind !== "walk") return;
     if (isFirst) this.counts.setAside += 1;
     await this.found({ ...entry, action: "setAside" });
   }
@@ -106,11 +107,6 @@ export class Step<Kind extends Phase["kind"]> {
     const fields = user.leftOut.map(({ field }) => field);
     const reason = user.leftOut.map((each) => `${each.field}: ${each.reason}`).join("; ");
     await this.setAside({ clerkId, kind: "stale", fields, reason });
-  }
-
-  /** The walk meets every id once; what follows may meet it again. */
-  get #meetsAnew(): boolean {
-    return this.run.mode === "full" && this.run.state.phase.kind !== "walk";
   }
 
   async #isDriftCounted(clerkId: string, version: Version | null): Promise<boolean> {

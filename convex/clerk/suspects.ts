@@ -15,14 +15,18 @@ export async function addSuspect(
   if (known === null) await ctx.db.insert("reconcileSuspects", { runId, clerkId, state });
 }
 
-/** Turns an id into a suspect of this state, whether it was one or not. */
+/**
+ * Turns an id into a suspect of this state, whether it was one or not.
+ * @param read the suspect, where the caller has just read it
+ */
 export async function markSuspect(
   ctx: MutationCtx,
   runId: Id<"reconcileRuns">,
   clerkId: string,
   state: Suspect["state"],
+  read?: Suspect | null,
 ): Promise<void> {
-  const known = await suspectOf(ctx, runId, clerkId);
+  const known = read === undefined ? await suspectOf(ctx, runId, clerkId) : read;
   if (known === null) await ctx.db.insert("reconcileSuspects", { runId, clerkId, state });
   else await ctx.db.patch("reconcileSuspects", known._id, { state });
 }
@@ -41,6 +45,22 @@ export async function suspectOf(
     .query("reconcileSuspects")
     .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", runId).eq("clerkId", clerkId))
     .unique();
+}
+
+/** Ids from one to another, both included, that are known in whatever state; by id, at most `count`. */
+export async function knownIdsBetween(
+  ctx: QueryCtx,
+  runId: Id<"reconcileRuns">,
+  [first, last]: [string, string],
+  count: number,
+): Promise<string[]> {
+  const known = await ctx.db
+    .query("reconcileSuspects")
+    .withIndex("by_runId_and_clerkId", (q) =>
+      q.eq("runId", runId).gte("clerkId", first).lte("clerkId", last),
+    )
+    .take(count);
+  return known.map(({ clerkId }) => clerkId);
 }
 
 /** Ids of the next suspects in a state, at most `count`. */

@@ -142,9 +142,10 @@ export function lookBackOf(
     if (restarts > MAX_RESTARTS) return null;
     return { users: [], next: { offset: 0, seam: null, restarts } };
   }
+  const fresh = page.slice(seam === null ? 0 : ids.indexOf(seam) + 1);
   // Who can't be read has no version, and comes with every page.
-  const users = page.filter((user) => user.kind === "unreadable" || user.version >= since);
-  if (users.length < page.length || page.length < limit) return { users, next: null };
+  const users = fresh.filter((user) => user.kind === "unreadable" || user.version >= since);
+  if (users.length < fresh.length || page.length < limit) return { users, next: null };
   const offset = nextOffset(lookBack, page);
   return { users, next: { offset, seam: ids.at(-1) ?? null, restarts: lookBack.restarts } };
 }

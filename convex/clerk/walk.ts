@@ -3,13 +3,13 @@
  * checks the checkpoint, repairs, notes suspects and writes the next checkpoint.
  */
 import { v } from "convex/values";
-import type { Doc } from "../_generated/dataModel";
+import type { Doc, Id } from "../_generated/dataModel";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
 import { decide, duplicate } from "./judgement";
 import { lookBackFrom } from "./lifecycle";
 import { applyListed } from "./mirror";
 import { Step, type StepResult } from "./step";
-import { addSuspect, markSuspect, suspectIds, suspectOf } from "./suspects";
+import { addSuspect, knownIdsBetween, markSuspect, suspectIds, suspectOf } from "./suspects";
 import { comparePositions, positionOf } from "./sweep";
 import {
   vCheckpoint,
@@ -48,8 +48,10 @@ export const settle = internalMutation({
     const settled = compared.stoppedAt ?? slice.until;
 
     const listed = new Set(users.map((user) => positionOf(user).clerkId));
+    const isCrowd = phase.crowd?.kind === "listed";
+    const known = isCrowd ? await knownAmong(ctx, step.run._id, slice.rows) : listed;
     for (const { clerkId } of slice.rows) {
-      if (clerkId !== undefined && !listed.has(clerkId)) {
+      if (clerkId !== undefined && !listed.has(clerkId) && !known.has(clerkId)) {
         await addSuspect(ctx, step.run._id, clerkId);
       }
     }
@@ -58,6 +60,18 @@ export const settle = internalMutation({
     return await step.goTo({ ...phase, settled, crowd: isDone ? undefined : phase.crowd });
   },
 });
+
+/** Ids of a crowd's rows that are known to the run: read at once, as most of them are. */
+async function knownAmong(
+  ctx: QueryCtx,
+  runId: Id<"reconcileRuns">,
+  rows: User[],
+): Promise<Set<string>> {
+  const ids = rows.flatMap(({ clerkId }) => clerkId ?? []).sort();
+  const [first, last] = [ids[0], ids.at(-1)];
+  if (first === undefined || last === undefined) return new Set();
+  return new Set(await knownIdsBetween(ctx, runId, [first, last], 2 * MAX_ROWS));
+}
 
 /**
  * Compares users of one page of a crowd, and remembers that they were listed: only once all are,
@@ -74,9 +88,12 @@ export const settleCrowd = internalMutation({
     const { phase } = run.state;
     for (const [index, user] of users.entries()) {
       const { clerkId } = positionOf(user);
-      if ((await suspectOf(ctx, run._id, clerkId))?.state !== "settled") {
-        await compareUser(step, user, undefined, seenAt);
-        await addSuspect(ctx, run._id, clerkId, "settled");
+      const known = await suspectOf(ctx, run._id, clerkId);
+      if (known?.state !== "settled") {
+        const isLate = await compareUser(step, user, undefined, seenAt);
+        // Comparing writes no suspect of its own but in a dry run.
+        const read = run.dryRun ? undefined : known;
+        if (!isLate) await markSuspect(ctx, run._id, clerkId, "settled", read);
       }
       const isLast = index === users.length - 1;
       // What is left of the page comes again: the crowd stands where it stood.
@@ -172,12 +189,13 @@ async function compareUsers(
   return { count: users.length };
 }
 
+/** @returns whether the user is left to evidence */
 async function compareUser(
   step: Step<"walk" | "lookBack">,
   user: Reading,
   row: User | undefined,
   seenAt: number,
-): Promise<void> {
+): Promise<boolean> {
   const { clerkId } = positionOf(user);
   const { counts, run, ctx } = step;
   // A full run's look-back looks at users whom the walk has met.
@@ -186,7 +204,7 @@ async function compareUser(
   if (user.kind === "unreadable") {
     if (row && isFirstLook) counts.confirmed += 1;
     await step.setAside({ clerkId, kind: "stale", fields: [], reason: user.reason });
-    return;
+    return false;
   }
   const outcome = await applyListed(ctx, user, { row, seenAt, dryRun: run.dryRun });
   const { kind, fields, known } = outcome;
@@ -201,6 +219,7 @@ async function compareUser(
   if (run.dryRun && isElsewhere) await markSuspect(ctx, run._id, clerkId, "settled");
   await step.leftOut(user);
   if (known.isDuplicated) await step.setAside(duplicate(clerkId));
+  return kind === "late";
 }
 
 /** The oldest row of an id first: that one is the mirror's. */
