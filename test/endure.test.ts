@@ -1,8 +1,11 @@
+import type { FunctionArgs } from "convex/server";
 import { describe, expect, test, vi } from "vitest";
 import { clock } from "../convex/clerk/clock";
+import type { Profile } from "../convex/clerk/validators";
+import type * as Server from "../convex/_generated/server";
 import type { Doc } from "../convex/_generated/dataModel";
 import { userEvent } from "../scripts/clerk-json";
-import { killAt, type Death } from "./kill";
+import { killAt, type Death, type Killer } from "./kill";
 import { expectMirror, loseRows, seed, signUp } from "./people";
 import {
   complete,
@@ -14,6 +17,17 @@ import {
   run,
   useSetting,
 } from "./setting";
+
+vi.mock("../convex/_generated/server", async (importOriginal) => {
+  const { mortal } = await import("./kill");
+  const server = await importOriginal<typeof Server>();
+  type Definition = { handler: (ctx: Server.ActionCtx, ...args: unknown[]) => unknown };
+  const internalAction = ({ handler, ...rest }: Definition) => {
+    const mortalHandler: Definition["handler"] = (ctx, ...args) => handler(mortal(ctx), ...args);
+    return server.internalAction({ ...rest, handler: mortalHandler });
+  };
+  return { ...server, internalAction };
+});
 
 const setting = useSetting({ http: false });
 const SECOND = 1000;
@@ -40,18 +54,39 @@ async function drift(ids: string[]) {
   return { missing: 2, stale: 2, orphaned: 2 };
 }
 
-/** Whatever waits for its time comes to it, until nothing does or the action there is hangs. */
+/** Whatever waits for its time comes to it, until nothing does; what hangs is left hanging. */
 async function letTimePass(isOver: () => boolean): Promise<void> {
-  for (let idle = 0; idle < 5 && !isOver();) {
+  for (let idle = 0; idle < 5 && !isOver(); idle += 1) {
     await new Promise((resolve) => realSetTimeout(resolve, 0));
     const jobs = await setting.t.run(
-      async (ctx) => await ctx.db.system.query("_scheduled_functions").collect(),
+      async (ctx) => await ctx.db.system.query("_scheduled_functions").take(1000),
     );
-    const isPending = jobs.some(({ state }) => state.kind === "pending");
-    const isBusy = jobs.some(({ state }) => state.kind === "inProgress");
-    if (isPending && !isBusy) vi.advanceTimersToNextTimer();
-    idle = isPending || isBusy ? 0 : idle + 1;
+    if (jobs.every(({ state }) => state.kind !== "pending")) continue;
+    vi.advanceTimersToNextTimer();
+    idle = 0;
   }
+}
+
+/** Calls `run` with a killer about, and comes back when it has ended or is dead. */
+async function runUnder(killer: Killer, args: FunctionArgs<typeof run>): Promise<void> {
+  const call = { hasReturned: false };
+  void setting.t.action(run, args).then(() => {
+    call.hasReturned = true;
+  });
+  while (!call.hasReturned && !killer.isDead) {
+    await new Promise((resolve) => realSetTimeout(resolve, 0));
+  }
+  await letTimePass(() => killer.isDead);
+  killer.restore();
+}
+
+/** Like `complete`, beside actions that hang. */
+async function completeBeside(args: FunctionArgs<typeof run>) {
+  const { runId } = await setting.t.action(run, args);
+  await letTimePass(() => false);
+  const report = await setting.t.query(reportQuery, { runId });
+  if (report === null) throw new Error("the run is gone");
+  return report;
 }
 
 describe("a long run", () => {
@@ -130,27 +165,23 @@ describe("an action killed at any place", () => {
       if (requests === 6) pass(41 * SECOND);
     };
     const killer = killAt(death);
-    void t.action(run, { pageSize: 5, maxDeletions: 2 });
-    await letTimePass(() => killer.isDead);
-    killer.restore();
+    await runUnder(killer, { pageSize: 5, maxDeletions: 2 });
     clerk.onRequest = () => undefined;
     return { killer, found, now };
   }
 
   async function placesOfALivingRun(): Promise<number> {
     const { killer, found } = await begin(null);
-    const [, , { state, counts } = { state: { kind: "none" }, counts: null }] = await runs();
-    expect([state.kind, counts?.drift]).toEqual(["completed", found]);
+    const [, living] = await runs();
+    expect([living?.state.kind, living?.counts.drift]).toEqual(["completed", found]);
     return killer.places;
   }
 
-  const MOST_PLACES = 60;
-  const places = Array.from({ length: MOST_PLACES }, (_, i) => i + 1);
+  const PLACES = 25;
+  const places = Array.from({ length: PLACES }, (_, i) => i + 1);
 
-  test("has fewer places than are tried here", async () => {
-    const count = await placesOfALivingRun();
-    expect(count).toBeGreaterThan(25);
-    expect(count).toBeLessThan(MOST_PLACES);
+  test("has as many places as are tried here", async () => {
+    expect(await placesOfALivingRun()).toBe(PLACES);
   });
 
   test.each(
@@ -162,12 +193,12 @@ describe("an action killed at any place", () => {
         ] as const,
     ),
   )("place %i, %s it: the next call converges, each repair counted once", async (place, when) => {
-    const { t } = setting;
     const { killer, found } = await begin({ place, when });
+    expect(killer.isDead).toBe(true);
     const [, stopped] = await runs();
-    const isOver = !killer.isDead || stopped?.state.kind === "completed";
+    const isOver = stopped?.state.kind === "completed";
     pass(4 * MINUTE);
-    const next = await complete(t, { pageSize: 5, maxDeletions: 2 });
+    const next = await completeBeside({ pageSize: 5, maxDeletions: 2 });
     expect(next.status).toBe("completed");
     await expectMirror(setting);
 
@@ -192,9 +223,7 @@ describe("a dead run", () => {
     await complete(t, {});
     await drift(ids);
     const killer = killAt({ place: 8, when: "after" });
-    void t.action(run, { pageSize: 5, ...options });
-    await letTimePass(() => killer.isDead);
-    killer.restore();
+    await runUnder(killer, { pageSize: 5, ...options });
     const [, stopped] = await runs();
     if (stopped?.state.kind !== "running") throw new Error("it ended");
     return stopped;
@@ -228,14 +257,11 @@ describe("a dead run", () => {
   });
 
   test("fails after three resumptions without progress, and counts afresh after any", async () => {
-    const { t } = setting;
     const { _id } = await dead({});
     const resumeAndDie = async (place: number) => {
       pass(4 * MINUTE);
       const killer = killAt({ place, when: "after" });
-      void t.action(run, { pageSize: 5 });
-      await letTimePass(() => killer.isDead);
-      killer.restore();
+      await runUnder(killer, { pageSize: 5 });
       return (await runs()).find((each) => each._id === _id)?.state;
     };
     // Place 1 begins, 2 asks for the instance, 4 makes the next step.
@@ -276,7 +302,7 @@ describe("cancel", () => {
 describe("users who share one creation time, more than a page", () => {
   const T = LONG_AGO + 5_000_000;
 
-  async function crowd(count: number): Promise<string[]> {
+  function crowd(count: number): string[] {
     const { clerk } = setting;
     signUp(setting, 5);
     return Array.from({ length: count }, (_, i) => {
@@ -290,7 +316,7 @@ describe("users who share one creation time, more than a page", () => {
     async (inclusive) => {
       const { t, clerk } = setting;
       clerk.createdAtAfterIsInclusive = inclusive;
-      const ids = await crowd(1500);
+      const ids = crowd(1500);
       signUp(setting, 3, 10_000);
       clerk.createUser({ created_at: T + 1, first_name: "Next" });
       expect(await complete(t, {})).toMatchObject({ status: "completed", scanned: 1509 });
@@ -313,7 +339,7 @@ describe("users who share one creation time, more than a page", () => {
     { timeout: 240_000 },
     async () => {
       const { t, clerk } = setting;
-      const ids = await crowd(5000);
+      const ids = crowd(5000);
       await seed(setting, [...clerk.users.keys()]);
       clerk.deleteUser(ids[2500] ?? "", LONG_AGO + DAY);
       const report = await complete(t, {});
@@ -333,7 +359,7 @@ describe("users who share one creation time, more than a page", () => {
     async (inclusive) => {
       const { t, clerk } = setting;
       clerk.createdAtAfterIsInclusive = inclusive;
-      const ids = await crowd(60);
+      const ids = crowd(60);
       await complete(t, { pageSize: 10 });
       clerk.deleteUser(ids[30] ?? "", LONG_AGO + DAY);
       clerk.updateUser(ids[40] ?? "", { first_name: "New" }, LONG_AGO + DAY);
@@ -358,7 +384,7 @@ describe("users who share one creation time, more than a page", () => {
 
   test("whose list shifts again and again: the run waits, and fails in the end", async () => {
     const { t, clerk } = setting;
-    const ids = await crowd(60);
+    const ids = crowd(60);
     let removed = 0;
     clerk.onRequest = ({ query }) => {
       if (!query.has("offset") || query.get("order_by") !== "+created_at") return;
@@ -375,7 +401,7 @@ describe("users who share one creation time, more than a page", () => {
 
   test("a crowd of exactly a page, and one more, are settled", async () => {
     const { t } = setting;
-    await crowd(21);
+    crowd(21);
     for (const pageSize of [20, 21, 22, 2]) {
       expect((await complete(t, { pageSize })).status).toBe("completed");
       await expectMirror(setting);
@@ -808,10 +834,10 @@ describe("one bad record does not stop the rest", () => {
       const thrower = ids[595];
       const poison = ids[597];
       const defaults = vi.spyOn(app, "newUserFields");
-      defaults.mockImplementation(((profile: { clerkId: string }) => {
+      defaults.mockImplementation(((profile: Profile) => {
         if (profile.clerkId === thrower) throw new Error("SECRET of ada@example.com");
         // The schema refuses this row.
-        return profile.clerkId === poison ? { color: 7 } : newUserFields();
+        return profile.clerkId === poison ? { color: 7 } : newUserFields(profile);
       }) as never);
       const twin = { clerkId: ids[3], clerkCreatedAt: LONG_AGO + 3000, color: "SECRET" };
       await t.run(async (ctx) => await ctx.db.insert("users", twin));
@@ -822,7 +848,6 @@ describe("one bad record does not stop the rest", () => {
       expect(dry).toMatchObject({ drift: report.drift, setAside: 3, status: "completed" });
       const aside = report.entries.filter(({ action }) => action === "setAside");
       expect(aside.map(({ clerkId }) => clerkId).sort()).toEqual([ids[3], thrower, poison].sort());
-      expect(aside.find(({ clerkId }) => clerkId === poison)?.reason).toMatch("about .color");
       expect(aside.find(({ clerkId }) => clerkId === thrower)?.reason).toMatch("threw Error");
       expect(JSON.stringify([report, setting.log])).not.toMatch("SECRET");
 
