@@ -108,7 +108,7 @@ describe("a listed user", () => {
       nothing("equal"),
     ],
     ["older than what is known is late", known("A", live(6)), incoming("B", 5), nothing("late")],
-    ["written since is late", known("A", live(5, NOW)), incoming("B", 6), nothing("late")],
+    ["written since is late", known("A", live(5, NOW + 1)), incoming("B", 6), nothing("late")],
     ["under a tombstone is late", known(null, tombstone(0)), incoming("A", 5), nothing("late")],
   ])("%s", (_, before, user, plan) => {
     expect(planListed(before, user, seenAt)).toMatchObject(plan);
@@ -130,7 +130,7 @@ describe("evidence", () => {
       { write: "version" },
     ],
     ["that is equal costs nothing", known("A", live(5)), incoming("A", 5), nothing("equal")],
-    ["overtaken by a change is put off", known("A", live(5, NOW)), null, nothing("unclear")],
+    ["overtaken by a change is put off", known("A", live(5, NOW + 1)), null, nothing("unclear")],
     [
       "waits for a recent event to settle",
       known("A", live(5, recent, "event")),

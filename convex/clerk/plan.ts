@@ -97,7 +97,7 @@ export function planListed(
   }
   const change = insertOrPatch(known, incoming.profile);
   if (change === null) return { write: "nothing", because: "equal" };
-  if (version && (incoming.version < version.version || version.appliedAt >= seenAt)) {
+  if (version && (incoming.version < version.version || version.appliedAt > seenAt)) {
     return { write: "nothing", because: "late", reason: "changed since" };
   }
   return change;
@@ -125,7 +125,7 @@ export function planEvidence(
   if (answer !== null && change === null && version?.kind !== "tombstone") {
     return { write: "nothing", because: "equal" };
   }
-  if (version && version.appliedAt >= askedAt) return postponed("changed while Clerk was asked");
+  if (version && version.appliedAt > askedAt) return postponed("changed while Clerk was asked");
   if (answer === null) {
     if (known.row === null) return { write: "nothing", because: "gone" };
     return unsettled ? postponed("an event of the last five minutes") : { write: "remove" };

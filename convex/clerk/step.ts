@@ -113,6 +113,7 @@ export class Step<Kind extends Phase["kind"]> {
     if (this.run.state.phase.kind === "walk") return false;
     const entries = await this.#entriesOf(clerkId);
     if (entries.some(({ action }) => action !== "setAside" && action !== "postponed")) return true;
+    if (this.counts.entries < MAX_ENTRIES) return false;
     // The entry may have been one too many to be kept.
     return this.run.dryRun
       ? await this.#isSettled(clerkId)
