@@ -439,6 +439,23 @@ describe("users whose creation time changes while a run walks", () => {
   });
 });
 
+test("a user whom an event moves behind the walk is not missed in Clerk's count", async () => {
+  const { t, clerk } = setting;
+  const ids = signUp(setting, 30);
+  await complete(t, { pageSize: 5 });
+  let listed = 0;
+  clerk.onRequest = ({ query }) => {
+    if (query.get("order_by") !== "+created_at" || ++listed !== 4) return;
+    const moved = post(
+      t,
+      clerk.updateUser(ids[29] ?? "", { created_at: LONG_AGO + 2 }, Date.now()),
+    );
+    clerk.order(/created_at_after/, { kind: "wait", for: moved }, 1);
+  };
+  expect(await complete(t, { pageSize: 5 })).toMatchObject({ status: "completed", scanned: 29 });
+  await expectMirror(setting);
+});
+
 describe("a recent run", () => {
   const changedAt = () => Date.now() - SECOND;
 
@@ -522,6 +539,23 @@ describe("a recent run", () => {
     clerk.updateUser(user?.id ?? "", { first_name: "Alive" }, changedAt());
     expect(await complete(t, { mode: "recent" })).toMatchObject({ repaired: { created: 1 } });
     await expectMirror(setting);
+  });
+
+  test("never judges absence, not even of a user it has to ask about", async () => {
+    const { t, clerk } = setting;
+    const [id = ""] = signUp(setting, 3);
+    await complete(t, {});
+    pass(15 * MINUTE);
+    clerk.updateUser(id, { first_name: "New" }, changedAt());
+    await complete(t, { mode: "recent" });
+    const older = { ...clerk.users.get(id), first_name: "Old", updated_at: changedAt() - MINUTE };
+    clerk.users.delete(id);
+    clerk.order(/-updated_at/, { kind: "change", change: () => [older] });
+    expect(await complete(t, { mode: "recent" })).toMatchObject({
+      status: "completed",
+      drift: { orphaned: 0, stale: 0 },
+    });
+    expect((await rows(t)).find(({ clerkId }) => clerkId === id)?.firstName).toBe("New");
   });
 
   test("before any full run fails with a sentence", async () => {
