@@ -663,6 +663,14 @@ describe("trouble with Clerk", () => {
     expect((asked[count] ?? 0) - waitedFrom).toBeGreaterThanOrEqual(600 * SECOND);
   });
 
+  test("with an absurd Retry-After holds a run up for a quarter of an hour at most", async () => {
+    signUp(setting, 3);
+    setting.clerk.order(/count/, { kind: "status", status: 429, retryAfter: 1e9 }, 1);
+    const report = await complete(setting.t, {});
+    expect(report.status).toBe("completed");
+    expect(report.durationMs).toBeLessThan(16 * MINUTE);
+  });
+
   test("about the key fails at once and names the variable", async () => {
     const { t, clerk } = setting;
     for (const status of [401, 403]) {
@@ -749,6 +757,23 @@ describe("user", () => {
     );
     clerk.instanceId = "ins_mine";
     expect(await t.action(user, { clerkId: "user_x" })).toMatchObject({ outcome: "deleted" });
+  });
+
+  test("writes nothing when the mirror is moved while Clerk is asked", async () => {
+    const { t, clerk } = setting;
+    const [clerkId = ""] = signUp(setting, 1);
+    await complete(t, {});
+    clerk.updateUser(clerkId, { first_name: "Of the old instance" }, Date.now());
+    const moved = new Promise((resolve) => {
+      clerk.onRequest = ({ path }) => {
+        if (!path.endsWith(clerkId)) return;
+        const to = { instanceId: "ins_new" };
+        resolve(t.mutation(internal.clerk.reconcile.pinInstance, to));
+      };
+    });
+    clerk.order(new RegExp(`/${clerkId}`), { kind: "wait", for: moved });
+    await expect(t.action(user, { clerkId })).rejects.toThrow("moved to another Clerk instance");
+    expect(await rows(t)).toMatchObject([{ firstName: "N0" }]);
   });
 
   test("refuses what is no user id, without asking", async () => {

@@ -115,7 +115,9 @@ class Conductor {
       return await this.#fail(run, `${reasonOf(error)} It was tried again for 15 minutes.`);
     }
     const backoffMs = Math.min(MAX_BACKOFF_MS, Math.max(SECOND, failingMs));
-    const askedMs = error instanceof ClerkError ? (error.retryAfterMs ?? 0) : 0;
+    const asked = error instanceof ClerkError ? (error.retryAfterMs ?? 0) : 0;
+    // Longer than that it would not be waited for anyway.
+    const askedMs = Math.min(asked, GIVE_UP_MS);
     // With jitter, so that what failed together is not tried again together.
     const waitMs = Math.ceil(Math.max(askedMs, backoffMs * (0.5 + Math.random() / 2)));
     if (waitMs > MAX_SLEEP_MS) return await this.#continueLater(run, waitMs);

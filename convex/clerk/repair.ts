@@ -66,6 +66,10 @@ export const settle = internalMutation({
   returns: vResult,
   handler: async (ctx, { clerkId, instanceId, answer, ...how }): Promise<Result> => {
     if (!how.dryRun) await forgetRepair(ctx, clerkId);
+    const { instanceId: pinned } = await readSyncState(ctx);
+    if (pinned !== undefined && pinned !== instanceId) {
+      throw new ConvexError("The mirror was moved to another Clerk instance meanwhile.");
+    }
     if (answer?.kind === "unreadable") {
       return { outcome: "setAside", fields: [], reason: answer.reason };
     }
@@ -83,7 +87,7 @@ export const settle = internalMutation({
         if (!how.dryRun) await requestRepair(ctx, clerkId, SETTLING_MS);
         return { outcome: "postponed", fields: [], reason: outcome.reason };
       case "orphaned":
-        if ((await readSyncState(ctx)).instanceId !== instanceId) {
+        if (pinned === undefined) {
           throw new ConvexError(
             "No Clerk instance is pinned yet, so nobody is deleted: run clerk/reconcile:run first.",
           );
