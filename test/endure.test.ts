@@ -399,6 +399,34 @@ describe("users who share one creation time, more than a page", () => {
     expect(report.summary).toMatch("changes faster than it can be read");
   });
 
+  test.each([0, 1, 7, 19])(
+    "a poison user among them, number %i, is set aside alone",
+    async (index) => {
+      const { t } = setting;
+      const ids = crowd(20);
+      const app = await import("../convex/clerk/app");
+      const { newUserFields } = app;
+      const defaults = vi.spyOn(app, "newUserFields").mockImplementation((profile) => {
+        if (profile.clerkId === ids[index]) throw new Error("poison");
+        return newUserFields(profile);
+      });
+      const report = await complete(t, { pageSize: 6 });
+      defaults.mockRestore();
+      expect(report).toMatchObject({ status: "completed", setAside: 1, scanned: 25 });
+      expect(report.entries.find(({ action }) => action === "setAside")?.clerkId).toBe(ids[index]);
+      expect((await rows(t)).length).toBe(24);
+    },
+  );
+
+  test("one of them unreadable, after more entries than are kept, is set aside once", async () => {
+    const { t, clerk } = setting;
+    signUp(setting, 1005);
+    crowd(30);
+    clerk.createUser({ created_at: T, updated_at: Date.now(), banned: "yes" as never });
+    const report = await complete(t, { pageSize: 20 });
+    expect(report).toMatchObject({ status: "completed", setAside: 1 });
+  });
+
   test("a crowd of exactly a page, and one more, are settled", async () => {
     const { t } = setting;
     crowd(21);
@@ -453,6 +481,22 @@ test("a user whom an event moves behind the walk is not missed in Clerk's count"
     clerk.order(/created_at_after/, { kind: "wait", for: moved }, 1);
   };
   expect(await complete(t, { pageSize: 5 })).toMatchObject({ status: "completed", scanned: 29 });
+  await expectMirror(setting);
+});
+
+test("an import behind the walk, with its event, and a deletion ahead of it fail no run", async () => {
+  const { t, clerk } = setting;
+  const ids = signUp(setting, 12);
+  await complete(t, { pageSize: 4 });
+  let listed = 0;
+  clerk.onRequest = ({ query }) => {
+    if (query.get("order_by") !== "+created_at" || ++listed !== 3) return;
+    const { event } = clerk.createUser({ created_at: LONG_AGO + 1, updated_at: Date.now() });
+    clerk.order(/created_at_after/, { kind: "wait", for: post(t, event) }, 1);
+    clerk.users.delete(ids[11] ?? "");
+  };
+  const report = await complete(t, { pageSize: 4 });
+  expect(report).toMatchObject({ status: "completed", repaired: { deleted: 1 } });
   await expectMirror(setting);
 });
 
@@ -635,6 +679,20 @@ describe("trouble with Clerk", () => {
     // It went on where it was: nothing before was listed again, and nobody was pestered.
     expect(requests).toBeLessThan(120);
     await expectMirror(setting);
+  });
+
+  test("a transaction that throws twice and then no more sets nobody aside", async () => {
+    const { t } = setting;
+    signUp(setting, 1);
+    const app = await import("../convex/clerk/app");
+    const { newUserFields } = app;
+    let throws = 2;
+    const defaults = vi.spyOn(app, "newUserFields").mockImplementation((profile) => {
+      if (throws-- > 0) throw new Error("conflict");
+      return newUserFields(profile);
+    });
+    expect(await complete(t, {})).toMatchObject({ setAside: 0, repaired: { created: 1 } });
+    defaults.mockRestore();
   });
 
   test("for fifteen minutes and more fails the run with its reason", async () => {
@@ -935,6 +993,19 @@ describe("moving to another instance on purpose", () => {
     expect(held).toMatchObject({ mode: "full", status: "held", held: 3, repaired: { created: 1 } });
     await complete(t, { maxDeletions: 3 });
     await expectMirror(setting);
+  });
+
+  test("drops the repairs that were waiting for the old one", async () => {
+    const { t, clerk } = setting;
+    const ids = signUp(setting, 3);
+    await complete(t, {});
+    const doubtful = { ...clerk.users.get(ids[0] ?? ""), email_addresses: "none" };
+    await post(t, userEvent("user.updated", doubtful, { instanceId: clerk.instanceId, at: 0 }));
+    clerk.users.clear();
+    clerk.instanceId = "ins_new";
+    await t.mutation(pinInstance, { instanceId: "ins_new" });
+    await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer());
+    expect((await rows(t)).length).toBe(3);
   });
 
   test("refuses what is no instance id", async () => {

@@ -18,6 +18,8 @@ const GIVE_UP_MS = 15 * MINUTE;
 const MAX_BACKOFF_MS = MINUTE;
 /** How often a transaction that throws is tried before it is halved. */
 const TRIES = 2;
+/** How often one about a single user is, at growing intervals, before the user is set aside. */
+const TRIES_OF_ONE = 4;
 
 /**
  * Takes a run as far as one call should. Whatever can't be mended by waiting ends it as failed, with
@@ -68,7 +70,8 @@ class Conductor {
       if (error instanceof ClerkError && error.whatNext === "give up") {
         return await this.#fail(run, error.message);
       }
-      if (!(error instanceof ClerkError) && this.#shrink(error)) return { run, entries: [] };
+      if (!(error instanceof ClerkError) && (await this.#shrink(error)))
+        return { run, entries: [] };
       return await this.#waitAfter(run, error);
     }
   }
@@ -95,14 +98,19 @@ class Conductor {
   }
 
   /** A transaction threw: it is tried again, then halved, and of one user it is set aside. */
-  #shrink(error: unknown): boolean {
+  async #shrink(error: unknown): Promise<boolean> {
     const asking = this.#asking;
-    if (asking === null || asking.size === 0 || asking.setAside !== undefined) return false;
+    if (asking?.first === undefined || asking.setAside?.clerkId === asking.first) return false;
     this.#throws += 1;
-    if (this.#throws < TRIES) return true;
+    if (asking.size > 1) {
+      if (this.#throws < TRIES) return true;
+      asking.limit = Math.floor(asking.size / 2);
+    } else if (this.#throws < TRIES_OF_ONE) {
+      // It may be a conflict, which passes.
+      await clock.sleep(SECOND * 2 ** (this.#throws - 1));
+      return true;
+    } else asking.setAside = { clerkId: asking.first, reason: reasonOf(error) };
     this.#throws = 0;
-    if (asking.size > 1) asking.limit = Math.floor(asking.size / 2);
-    else asking.setAside = reasonOf(error);
     return true;
   }
 

@@ -60,7 +60,11 @@ export const begin = internalMutation({
     if (deadMs < 0) return { ...(await begun(ctx, other, state)), acquired: false };
     if (deadMs < RESUMABLE_MS && isResumable(other, options)) {
       const resumptions = other.state.resumptions + 1;
-      return await begun(ctx, await passOn(ctx, other, { delayMs: 0, resumptions }), state);
+      return await begun(
+        ctx,
+        await passOn(ctx, other, { delayMs: 0, resumptions, failingSince: undefined }),
+        state,
+      );
     }
     const reason = `it stopped in the phase "${other.state.phase.kind}" and was not heard of again.`;
     await endRun(ctx, other, { kind: "failed", reason }, other.counts);

@@ -18,7 +18,7 @@ import {
 } from "./plan";
 import { requestRepair } from "./pendingRepairs";
 import { readSyncState, runningRun } from "./runs";
-import { markSuspect } from "./suspects";
+import { markSuspect, suspectOf } from "./suspects";
 import { vProfile, type Profile, type Version } from "./validators";
 
 /** How long an id stays known as gone: far longer than an event is sent again. */
@@ -198,17 +198,23 @@ async function carryOut(
     const applied = { clerkId: profile.clerkId, appliedAt: clock.now(), appliedBy: by };
     await writeVersion(ctx, known.version, { kind: "live", version, ...applied });
   }
-  if (plan.write === "insert") return { kind: "created", fields: Object.keys(profile), known };
   if (plan.write === "version") return { kind: "unchanged", fields: [], known };
-  if (by === "event" && plan.fields.includes("clerkCreatedAt"))
-    await noteMove(ctx, profile.clerkId);
-  return { kind: "updated", fields: plan.fields, known };
+  const fields = plan.write === "insert" ? Object.keys(profile) : plan.fields;
+  if (by === "event" && fields.includes("clerkCreatedAt")) await noteMove(ctx, profile);
+  return { kind: plan.write === "insert" ? "created" : "updated", fields, known };
 }
 
-/** A run that is walking may have passed the place that a row moves to: it counts the row there. */
-async function noteMove(ctx: MutationCtx, clerkId: string): Promise<void> {
+/** A row came or moved to a place that the run has walked past: it counts the row there. */
+async function noteMove(ctx: MutationCtx, { clerkId, clerkCreatedAt }: Profile): Promise<void> {
   const run = await runningRun(ctx);
-  if (run !== null) await markSuspect(ctx, run._id, clerkId, "moved");
+  if (run === null) return;
+  const { phase } = run.state;
+  const passed = phase.kind === "walk" ? phase.settled.clerkCreatedAt : run.startedAt;
+  if (phase.kind === "begin" || clerkCreatedAt >= passed) return;
+  const known = await suspectOf(ctx, run._id, clerkId);
+  if (known === null || known.state === "open") {
+    await markSuspect(ctx, run._id, clerkId, "moved");
+  }
 }
 
 const REHEARSED = "rehearsed";

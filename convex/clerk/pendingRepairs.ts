@@ -1,6 +1,7 @@
 /** The only writer of `pendingRepairs`: at most one scheduled repair per id. */
 import { internal } from "../_generated/api";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
+import { readSyncState } from "./runs";
 
 /** Schedules the repair of one user, unless one is waiting already. */
 export async function requestRepair(
@@ -12,8 +13,9 @@ export async function requestRepair(
   const job = pending && (await ctx.db.system.get("_scheduled_functions", pending.scheduledId));
   // One under way may have asked Clerk already.
   if (job?.state.kind === "pending") return;
+  const { instanceId } = await readSyncState(ctx);
   const run = internal.clerk.reconcile.repair;
-  const scheduledId = await ctx.scheduler.runAfter(delayMs, run, { clerkId });
+  const scheduledId = await ctx.scheduler.runAfter(delayMs, run, { clerkId, instanceId });
   if (pending === null) await ctx.db.insert("pendingRepairs", { clerkId, scheduledId });
   else await ctx.db.patch("pendingRepairs", pending._id, { scheduledId });
 }

@@ -34,8 +34,10 @@ export type Asking = {
   limit: number;
   /** Users in the last transaction; 0 while Clerk was asked. */
   size: number;
-  /** Why the one user of the next transaction is to be set aside. */
-  setAside?: string;
+  /** The first user of the last transaction. */
+  first?: string;
+  /** Who is to be set aside, being alone in the next transaction, and why. */
+  setAside?: { clerkId: string; reason: string };
   /** The last page's window, while part of it is left to settle. */
   window?: Window & { seenAt: number };
 };
@@ -59,6 +61,7 @@ export async function checkInstance(clerk: Clerk, pinned: string | null): Promis
  */
 export async function takeStep(asking: Asking, run: RunningRun): Step {
   asking.size = 0;
+  asking.first = undefined;
   if (isIn(run, "begin")) return await begin(asking, run);
   if (isIn(run, "walk")) return await walk(asking, run);
   if (isIn(run, "lookBack")) return await lookBack(asking, run);
@@ -138,12 +141,10 @@ async function listCrowd(
   const { pageSize } = run;
   const seenAt = clock.now();
   const page = listed ?? (await clerk.listByCreation(pageStart(run), pageSize, crowd.offset));
-  const step = crowdOf(page, run.state.phase.settled, crowd, pageSize);
+  const step = crowdOf(page, run.state.phase.settled, crowd, pageSize, limit);
   if (step === null) throw shifting();
-  const users = setAsideIn(asking, step.users.slice(0, limit));
-  // What is left of the page is asked for again: those who were compared are remembered.
-  const next = users.length < step.users.length ? crowd : step.crowd;
-  const args = { at: checkpoint(asking, run), users, seenAt, crowd: next };
+  const users = setAsideIn(asking, step.users);
+  const args = { at: checkpoint(asking, run), users, seenAt, crowd: step.crowd };
   return await ctx.runMutation(internal.clerk.walk.settleCrowd, args);
 }
 
@@ -175,17 +176,17 @@ async function suspectUndated(asking: Asking, run: RunIn<"undated">): Step {
 }
 
 async function judge(asking: Asking, run: RunIn<"evidence">): Step {
-  const { ctx, clerk, setAside } = asking;
+  const { ctx, clerk } = asking;
   const asked = await suspects(asking, run, "open", MAX_IDS);
   const askedAt = clock.now();
   const found = await clerk.listByIds(asked.filter(isClerkId));
-  asking.size = asked.length;
+  const setAside = note(asking, asked);
   const args = { at: checkpoint(asking, run), asked, found, askedAt, setAside };
   return await ctx.runMutation(internal.clerk.judgement.judge, args);
 }
 
 async function remove(asking: Asking, run: RunIn<"delete">): Step {
-  const { ctx, clerk, setAside } = asking;
+  const { ctx, clerk } = asking;
   const askedAt = clock.now();
   const gone: string[] = [];
   const alive: Reading[] = [];
@@ -195,7 +196,7 @@ async function remove(asking: Asking, run: RunIn<"delete">): Step {
     else alive.push(user);
     if (clock.now() - askedAt > MAX_REMOVALS_MS) break;
   }
-  asking.size = gone.length + alive.length;
+  const setAside = note(asking, [...gone, ...alive.map(idOf)]);
   const args = { at: checkpoint(asking, run), gone, alive, askedAt, setAside };
   return await ctx.runMutation(internal.clerk.judgement.remove, args);
 }
@@ -210,12 +211,19 @@ async function suspects(
   return await ctx.runQuery(internal.clerk.judgement.suspects, args);
 }
 
-/** The users of the next transaction, whose number is noted in case that it throws. */
+/** The users of the next transaction, noted in case that it throws. */
 function setAsideIn(asking: Asking, users: Reading[]): Reading[] {
-  asking.size = users.length;
-  const { setAside: reason } = asking;
+  const reason = note(asking, users.map(idOf));
   if (reason === undefined) return users;
   return users.map((user) => ({ kind: "unreadable", ...positionOf(user), reason }));
+}
+
+/** Notes whom the next transaction is about. @returns why that one user is to be set aside */
+function note(asking: Asking, ids: string[]): string | undefined {
+  asking.size = ids.length;
+  asking.first = ids[0];
+  const { setAside } = asking;
+  return ids.length === 1 && setAside?.clerkId === ids[0] ? setAside?.reason : undefined;
 }
 
 function idOf(user: Reading): string {
@@ -225,6 +233,6 @@ function idOf(user: Reading): string {
 function shifting(): ClerkError {
   return new ClerkError(
     "Clerk's list of users changes faster than it can be read: pages that should overlap do not.",
-    "retry later",
+    "give up",
   );
 }

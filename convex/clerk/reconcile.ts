@@ -98,12 +98,17 @@ export const user = internalAction({
   },
 });
 
-/** Repairs one user about whom an event left a doubt. Scheduled by `requestRepair`. */
+/**
+ * Repairs one user about whom an event left a doubt. Scheduled by `requestRepair`.
+ * @param instanceId the instance that was mirrored then: the doubt is about no other
+ */
 export const repair = internalAction({
-  args: { clerkId: v.string() },
+  args: { clerkId: v.string(), instanceId: v.optional(v.string()) },
   returns: v.null(),
-  handler: async (ctx, { clerkId }): Promise<null> => {
+  handler: async (ctx, { clerkId, instanceId }): Promise<null> => {
     try {
+      const pinned: string | null = await ctx.runQuery(internal.clerk.lifecycle.pinned, {});
+      if (instanceId !== undefined && pinned !== instanceId) return null;
       await repairUser(ctx, clerkId, { dryRun: false, settlingMs: SETTLING_MS });
     } catch (error) {
       // The next run settles it.

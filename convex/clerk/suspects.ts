@@ -15,18 +15,14 @@ export async function addSuspect(
   if (known === null) await ctx.db.insert("reconcileSuspects", { runId, clerkId, state });
 }
 
-/**
- * Turns an id into a suspect of this state, whether it was one or not.
- * @param read the suspect, where the caller has just read it
- */
+/** Turns an id into a suspect of this state, whether it was one or not. */
 export async function markSuspect(
   ctx: MutationCtx,
   runId: Id<"reconcileRuns">,
   clerkId: string,
   state: Suspect["state"],
-  read?: Suspect | null,
 ): Promise<void> {
-  const known = read === undefined ? await suspectOf(ctx, runId, clerkId) : read;
+  const known = await suspectOf(ctx, runId, clerkId);
   if (known === null) await ctx.db.insert("reconcileSuspects", { runId, clerkId, state });
   else await ctx.db.patch("reconcileSuspects", known._id, { state });
 }

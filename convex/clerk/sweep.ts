@@ -97,6 +97,7 @@ export const CROWD: Listing = { kind: "listing", offset: 0, seam: null, restarts
 
 /**
  * What a page of a crowd gives: pages overlap by one user, so that a shift is noticed.
+ * @param most users to take of it
  * @returns null when the list shifts again and again
  */
 export function crowdOf(
@@ -104,6 +105,7 @@ export function crowdOf(
   settled: Position,
   crowd: Listing,
   limit: number,
+  most: number,
 ): { users: Reading[]; crowd: Crowd } | null {
   const ids = page.map((user) => positionOf(user).clerkId);
   if (crowd.seam !== null && ids[0] !== crowd.seam) {
@@ -111,10 +113,16 @@ export function crowdOf(
     return restarts > MAX_RESTARTS ? null : { users: [], crowd: { ...CROWD, restarts } };
   }
   const time = settled.clerkCreatedAt;
-  const users = page.filter((user) => {
+  const users = page.slice(crowd.seam === null ? 0 : 1).filter((user) => {
     const position = positionOf(user);
     return position.clerkCreatedAt === time && comparePositions(position, settled) > 0;
   });
+  const last = users[most - 1];
+  if (last !== undefined && most < users.length) {
+    const seam = positionOf(last).clerkId;
+    const offset = crowd.offset + ids.indexOf(seam);
+    return { users: users.slice(0, most), crowd: { ...crowd, offset, seam } };
+  }
   const beyond = page.map(positionOf).find(({ clerkCreatedAt }) => clerkCreatedAt > time);
   const isListed = beyond !== undefined || page.length < limit;
   const until = beyond ? { ...beyond, clerkId: "" } : null;

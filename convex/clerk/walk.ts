@@ -91,9 +91,7 @@ export const settleCrowd = internalMutation({
       const known = await suspectOf(ctx, run._id, clerkId);
       if (known?.state !== "settled") {
         const isLate = await compareUser(step, user, undefined, seenAt);
-        // Comparing writes no suspect of its own but in a dry run.
-        const read = run.dryRun ? undefined : known;
-        if (!isLate) await markSuspect(ctx, run._id, clerkId, "settled", read);
+        if (!isLate) await markSuspect(ctx, run._id, clerkId, "settled");
       }
       const isLast = index === users.length - 1;
       // What is left of the page comes again: the crowd stands where it stood.
