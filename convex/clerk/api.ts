@@ -6,7 +6,7 @@
 import { env } from "../_generated/server";
 import { SECOND } from "./clock";
 import { isClerkId, readUser } from "./profile";
-import { readPage, UnexpectedAnswer } from "./sweep";
+import { idOf, readPage, UnexpectedAnswer } from "./sweep";
 import { type Reading } from "./validators";
 
 /** The version of Clerk's API whose OpenAPI document this follows. */
@@ -248,10 +248,6 @@ function fieldOf(json: unknown, field: string): unknown {
   return typeof json === "object" && json !== null
     ? (json as Record<string, unknown>)[field]
     : undefined;
-}
-
-function idOf(user: Reading): string {
-  return user.kind === "profile" ? user.profile.clerkId : user.clerkId;
 }
 
 function unexpected(path: string, what: string): ClerkError {

@@ -10,6 +10,7 @@ import { isClerkId } from "./profile";
 import { requestRepair } from "./pendingRepairs";
 import { MAX_ENTRIES, Step, type StepResult } from "./step";
 import { dropSuspect, markSuspect, suspectIds, suspectOf } from "./suspects";
+import { idOf } from "./sweep";
 import { vCheckpoint, vReading, type Reading } from "./validators";
 
 /** Ids of up to `count` suspects of a run. */
@@ -90,12 +91,7 @@ async function judgeOne(
     await postpone(step, clerkId, user === null ? "orphaned" : "stale", outcome.reason);
   }
   if (user !== null) await step.leftOut(user);
-  if (user !== null && outcome.known.isDuplicated) await step.setAside(duplicate(clerkId));
-}
-
-export function duplicate(clerkId: string) {
-  const reason = "several rows have this clerkId: the oldest is mirrored";
-  return { clerkId, kind: "duplicate" as const, fields: [], reason };
+  if (user !== null && outcome.known.isDuplicated) await step.duplicated(clerkId);
 }
 
 /** Leaves an id to a repair of its own, once the event that touched it has settled. */
@@ -181,8 +177,4 @@ async function removeOne(step: Step<"delete">, clerkId: string, askedAt: number)
     counts.repaired.deleted += 1;
     await step.found({ clerkId, kind: "orphaned", fields: [], action: "deleted" });
   }
-}
-
-function idOf(user: Reading): string {
-  return user.kind === "profile" ? user.profile.clerkId : user.clerkId;
 }

@@ -11,6 +11,7 @@ import {
   comparePositions,
   CROWD,
   crowdOf,
+  idOf,
   lookBackOf,
   positionOf,
   START,
@@ -224,10 +225,6 @@ function note(asking: Asking, ids: string[]): string | undefined {
   asking.first = ids[0];
   const { setAside } = asking;
   return ids.length === 1 && setAside?.clerkId === ids[0] ? setAside?.reason : undefined;
-}
-
-function idOf(user: Reading): string {
-  return positionOf(user).clerkId;
 }
 
 function shifting(): ClerkError {

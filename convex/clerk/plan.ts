@@ -103,7 +103,7 @@ export function planListed(
   return change;
 }
 
-export type Verdict = Plan | { write: "remove" } | { write: "nothing"; because: "gone" };
+type Verdict = Plan | { write: "remove" } | { write: "nothing"; because: "gone" };
 
 /**
  * Clerk's answer about one id: right, whatever the versions say, unless it may not yet show what an

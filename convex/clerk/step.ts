@@ -109,6 +109,12 @@ export class Step<Kind extends Phase["kind"]> {
     await this.setAside({ clerkId, kind: "stale", fields, reason });
   }
 
+  /** Lists a user of whom there are several rows. */
+  async duplicated(clerkId: string): Promise<void> {
+    const reason = "several rows have this clerkId: the oldest is mirrored";
+    await this.setAside({ clerkId, kind: "duplicate", fields: [], reason });
+  }
+
   async #isDriftCounted(clerkId: string, version: Version | null): Promise<boolean> {
     if (this.run.state.phase.kind === "walk") return false;
     const entries = await this.#entriesOf(clerkId);

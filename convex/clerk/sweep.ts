@@ -107,7 +107,7 @@ export function crowdOf(
   limit: number,
   most: number,
 ): { users: Reading[]; crowd: Crowd } | null {
-  const ids = page.map((user) => positionOf(user).clerkId);
+  const ids = page.map(idOf);
   if (crowd.seam !== null && ids[0] !== crowd.seam) {
     const restarts = crowd.restarts + 1;
     return restarts > MAX_RESTARTS ? null : { users: [], crowd: { ...CROWD, restarts } };
@@ -119,7 +119,7 @@ export function crowdOf(
   });
   const last = users[most - 1];
   if (last !== undefined && most < users.length) {
-    const seam = positionOf(last).clerkId;
+    const seam = idOf(last);
     const offset = crowd.offset + ids.indexOf(seam);
     return { users: users.slice(0, most), crowd: { ...crowd, offset, seam } };
   }
@@ -144,7 +144,7 @@ export function lookBackOf(
   limit: number,
 ): { users: Reading[]; next: Omit<LookBack, "since"> | null } | null {
   const { since, seam } = lookBack;
-  const ids = page.map((user) => positionOf(user).clerkId);
+  const ids = page.map(idOf);
   if (seam !== null && !ids.includes(seam)) {
     const restarts = lookBack.restarts + 1;
     if (restarts > MAX_RESTARTS) return null;
@@ -160,6 +160,10 @@ export function lookBackOf(
 
 function nextOffset({ offset }: { offset: number }, page: Reading[]): number {
   return offset + page.length - 1;
+}
+
+export function idOf(user: Reading): string {
+  return positionOf(user).clerkId;
 }
 
 export function positionOf(user: Reading): Position {

@@ -57,7 +57,7 @@ export const vCrowd = v.union(
 );
 
 /** Where a run stands: enough to go on from here in another function call. */
-export const vPhase = v.union(
+const vPhase = v.union(
   v.object({ kind: v.literal("begin") }),
   /** All users and rows up to `settled` are compared. `expected`: Clerk's count as the run began. */
   v.object({

@@ -5,12 +5,12 @@
 import { v } from "convex/values";
 import type { Doc, Id } from "../_generated/dataModel";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
-import { decide, duplicate } from "./judgement";
+import { decide } from "./judgement";
 import { lookBackFrom } from "./lifecycle";
 import { applyListed } from "./mirror";
 import { Step, type StepResult } from "./step";
 import { addSuspect, knownIdsBetween, markSuspect, suspectIds, suspectOf } from "./suspects";
-import { comparePositions, positionOf } from "./sweep";
+import { comparePositions, idOf, positionOf } from "./sweep";
 import {
   vCheckpoint,
   vCrowd,
@@ -47,7 +47,7 @@ export const settle = internalMutation({
     const compared = await compareUsers(step, inSlice, slice.rows, seenAt);
     const settled = compared.stoppedAt ?? slice.until;
 
-    const listed = new Set(users.map((user) => positionOf(user).clerkId));
+    const listed = new Set(users.map(idOf));
     const isCrowd = phase.crowd?.kind === "listed";
     const known = isCrowd ? await knownAmong(ctx, step.run._id, slice.rows) : listed;
     for (const { clerkId } of slice.rows) {
@@ -87,7 +87,7 @@ export const settleCrowd = internalMutation({
     const { run } = step;
     const { phase } = run.state;
     for (const [index, user] of users.entries()) {
-      const { clerkId } = positionOf(user);
+      const clerkId = idOf(user);
       const known = await suspectOf(ctx, run._id, clerkId);
       if (known?.state !== "settled") {
         const isLate = await compareUser(step, user, undefined, seenAt);
@@ -126,7 +126,7 @@ export const lookBack = internalMutation({
     if (count < users.length) {
       const seam = users[count - 1];
       const offset = phase.offset + count - 1;
-      return await step.goTo({ ...phase, offset, seam: seam ? positionOf(seam).clerkId : null });
+      return await step.goTo({ ...phase, offset, seam: seam ? idOf(seam) : null });
     }
     if (next !== null) return await step.goTo({ ...phase, ...next });
     if (step.run.mode === "recent") return await decide(step);
@@ -175,10 +175,10 @@ async function compareUsers(
 ): Promise<{ count: number; stoppedAt?: Position }> {
   const rowsOf = groupById(rows);
   for (const [index, user] of users.entries()) {
-    const { clerkId } = positionOf(user);
+    const clerkId = idOf(user);
     const [row, ...duplicates] = rowsOf.get(clerkId) ?? [];
     await compareUser(step, user, row, seenAt);
-    if (duplicates.length > 0) await step.setAside(duplicate(clerkId));
+    if (duplicates.length > 0) await step.duplicated(clerkId);
     const isLast = index === users.length - 1;
     if (!isLast && (await step.isNearBudget())) {
       return { count: index + 1, stoppedAt: positionOf(user) };
@@ -194,7 +194,7 @@ async function compareUser(
   row: User | undefined,
   seenAt: number,
 ): Promise<boolean> {
-  const { clerkId } = positionOf(user);
+  const clerkId = idOf(user);
   const { counts, run, ctx } = step;
   // A full run's look-back looks at users whom the walk has met.
   const isFirstLook = run.mode === "recent" || run.state.phase.kind === "walk";
@@ -216,7 +216,7 @@ async function compareUser(
   const isElsewhere = kind === "updated" && row === undefined;
   if (run.dryRun && isElsewhere) await markSuspect(ctx, run._id, clerkId, "settled");
   await step.leftOut(user);
-  if (known.isDuplicated) await step.setAside(duplicate(clerkId));
+  if (known.isDuplicated) await step.duplicated(clerkId);
   return kind === "late";
 }
 
