@@ -81,7 +81,7 @@ async function begin(asking: Asking, run: RunIn<"begin">): Step {
   const known = await clerk.listByIds(asked);
   if (known.length * 2 < asked.length) {
     throw new ClerkError(
-      `The Clerk instance ${instanceId} knows only ${known.length} of ${asked.length} users sampled from this table: set the secret key of the instance that they come from.`,
+      `The Clerk instance ${instanceId} knows only ${known.length} of ${asked.length} users sampled from this table: set the secret key of the instance that they come from, or, if this one is right, pin it with clerk/reconcile:pinInstance.`,
       "give up",
     );
   }

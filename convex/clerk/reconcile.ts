@@ -77,7 +77,8 @@ async function goOn(ctx: ActionCtx, begun: Begun): Promise<Report> {
 
 /**
  * Repairs one user by Clerk's answer about that id: created, updated, deleted (only on 404
- * `resource_not_found`), unchanged, or absent from both.
+ * `resource_not_found`), unchanged, or absent from both. Unlike a run, it believes Clerk even
+ * against an event of the last five minutes.
  * @throws ConvexError when Clerk can't be asked, or the user can't be mirrored
  */
 export const user = internalAction({
