@@ -44,6 +44,7 @@ export class ClerkStandIn {
   createdAtAfterIsInclusive = false;
   /** Called before each answer. */
   onRequest: (request: StandInRequest) => void = () => undefined;
+  #shown: Map<string, ClerkUserJSON> | null = null;
   #server: Server | null = null;
   #faults: Ordered[] = [];
   #created = 0;
@@ -71,6 +72,21 @@ export class ClerkStandIn {
   /** Answers the next requests whose path and query match with a fault. */
   order(path: RegExp, fault: Fault, times = Infinity): void {
     this.#faults.push({ path, fault, times });
+  }
+
+  /** From now on shows the users as they are now: Clerk's data is "eventually consistent". */
+  fallBehind(): void {
+    this.#shown ??= new Map(this.users);
+  }
+
+  /** Shows the users as they are again. */
+  catchUp(): void {
+    this.#shown = null;
+  }
+
+  /** The users as the answers show them. */
+  get shown(): ReadonlyMap<string, ClerkUserJSON> {
+    return this.#shown ?? this.users;
   }
 
   /** Answers rightly again. */
@@ -176,12 +192,12 @@ export class ClerkStandIn {
     if (method !== "GET") return error(405, "method_not_allowed", "Only GET is implemented");
     if (path === "/v1/instance") return { status: 200, json: this.#instance() };
     if (path === "/v1/users/count") {
-      const total_count = this.users.size;
+      const total_count = this.shown.size;
       return { status: 200, json: { object: "total_count", total_count } };
     }
     if (path === "/v1/users") return this.#list(query);
     const id = /^\/v1\/users\/([^/]+)$/.exec(path)?.[1];
-    const user = id === undefined ? undefined : this.users.get(id);
+    const user = id === undefined ? undefined : this.shown.get(id);
     return user === undefined
       ? error(404, "resource_not_found", "not found")
       : { status: 200, json: user };
@@ -211,7 +227,7 @@ export class ClerkStandIn {
     const isAfter = (time: number) =>
       this.createdAtAfterIsInclusive ? time >= after : time > after;
     const direction = sign === "-" ? -1 : 1;
-    const users = [...this.users.values()]
+    const users = [...this.shown.values()]
       .filter(({ id, created_at }) => isAfter(created_at) && (ids.length === 0 || ids.includes(id)))
       .sort((a, b) => direction * (a[sortable] - b[sortable]));
     const asked = Number(query.get("limit") ?? DEFAULT_LIMIT);

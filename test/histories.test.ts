@@ -1,0 +1,70 @@
+import fc from "fast-check";
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { clock } from "../convex/clerk/clock";
+import type * as Server from "../convex/_generated/server";
+import { histories } from "./history-steps";
+import { FEATURES, World } from "./world";
+
+vi.mock("../convex/_generated/server", async (importOriginal) => {
+  const { atGate } = await import("./gate");
+  const server = await importOriginal<typeof Server>();
+  type Definition = { handler: Parameters<typeof atGate>[0] };
+  const internalAction = ({ handler, ...rest }: Definition) =>
+    server.internalAction({ ...rest, handler: atGate(handler) });
+  return { ...server, internalAction };
+});
+
+const HISTORIES = Number(process.env.HISTORIES ?? 600);
+/** Teeth need to know that a history fails, not which one is the shortest. */
+const endOnFailure = process.env.SHRINK === "no";
+const FIXED_SEED = Number(process.env.FIXED_SEED ?? 20_261_124);
+const FRESH_SEED = Number(process.env.SEED ?? Date.now() % 2 ** 31);
+
+const seen = new Map<string, number>();
+let lived = 0;
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
+  vi.stubEnv("CLERK_API_URL", "http://clerk.test");
+  vi.spyOn(clock, "sleep").mockImplementation(async (ms) => {
+    await Promise.resolve();
+    vi.setSystemTime(Date.now() + ms);
+  });
+  for (const level of ["info", "error"] as const) {
+    vi.spyOn(console, level).mockImplementation(() => undefined);
+  }
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+  vi.useRealTimers();
+});
+afterAll(() => {
+  const shares = FEATURES.map(
+    (feature) => `${feature} ${(((seen.get(feature) ?? 0) / lived) * 100).toFixed(1)} %`,
+  );
+  console.log(
+    `Seeds ${FIXED_SEED} and ${FRESH_SEED}: ${lived} histories held. Of them with ${shares.join(", ")}.`,
+  );
+});
+
+describe("no false deletion, no lost update", () => {
+  test.each([
+    ["the fixed seed", FIXED_SEED],
+    ["a fresh seed", FRESH_SEED],
+  ])("in any history, from %s", { timeout: 3_600_000 }, async (_, seed) => {
+    const property = fc.asyncProperty(histories, async (history) => {
+      const { features } = await World.live(history);
+      lived += 1;
+      for (const feature of features) seen.set(feature, (seen.get(feature) ?? 0) + 1);
+    });
+    await fc.assert(property, { seed, numRuns: Math.ceil(HISTORIES / 2), endOnFailure });
+  });
+
+  test("each danger is met by at least 5 % of the histories", () => {
+    for (const feature of FEATURES) {
+      expect(seen.get(feature) ?? 0, feature).toBeGreaterThanOrEqual(lived * 0.05);
+    }
+  });
+});

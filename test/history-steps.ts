@@ -1,0 +1,109 @@
+/** Generated histories: what may happen to an app, in any order. Steps are data, so that they shrink. */
+import fc from "fast-check";
+import { MINUTE, SECOND, HOUR, DAY } from "../convex/clerk/clock";
+
+const who = fc.nat(15);
+/** One of a few creation times, so that users share them. */
+const created = fc.nat(4);
+const kinds = ["status", "slow down", "reset", "hang", "html", "string"] as const;
+/** Around what the sync measures: settling, a lease, a resumption, a full run's period, tombstones. */
+const WAITS = [1, SECOND, MINUTE, 4 * MINUTE, 4 * MINUTE, 6 * MINUTE, HOUR, DAY, 31 * DAY];
+/** Lists that look right and are not. */
+const falsifiers = ["empty", "short", "reversed", "every second", "nobody by id"] as const;
+
+const inClerk = [
+  fc.record({ do: fc.constant("create"), created: fc.option(created), inOneMoment: fc.boolean() }),
+  fc.record({ do: fc.constant("update"), who, atEqualVersion: fc.boolean() }),
+  fc.record({ do: fc.constant("move"), who, created }),
+  fc.record({ do: fc.constant("delete"), who }),
+] as const;
+
+const runOptions = {
+  mode: fc.constantFrom("full", "full", "full", "full", "recent", "due"),
+  dryRun: fc.constantFrom(false, false, false, false, false, true),
+  maxDeletions: fc.constantFrom(undefined, undefined, undefined, undefined, undefined, 0, 1, 9),
+  pageSize: fc.integer({ min: 2, max: 4 }),
+} as const;
+
+const step = fc.oneof(
+  ...inClerk.map((arbitrary) => ({ weight: 3, arbitrary })),
+  /** The next event that was never delivered, or any at all. */
+  { weight: 8, arbitrary: fc.record({ do: fc.constant("deliver"), which: fc.option(fc.nat(40)) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant("lose"), which: fc.constant("next event") }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant("forge"),
+      type: fc.constantFrom("user.created", "user.updated", "user.deleted"),
+      who,
+      aheadMs: fc.constantFrom(0, -DAY, MINUTE, HOUR),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("rotate the secret") }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("write own field"), who }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("lose row"), who }) },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant("run"), ...runOptions }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("tick") }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("repair"), who }) },
+  {
+    weight: 9,
+    arbitrary: fc.record({
+      do: fc.constant("proceed"),
+      actor: fc.nat(3),
+      places: fc.integer({ min: 1, max: 12 }),
+    }),
+  },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant("finish"), actor: fc.nat(3) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant("race a deletion"), actor: fc.nat(3) }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant("overtake"),
+      actor: fc.nat(3),
+      places: fc.integer({ min: 1, max: 9 }),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("kill"), actor: fc.nat(3) }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant("wait"),
+      ms: fc.constantFrom(...WAITS),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant("fault"),
+      kind: fc.constantFrom(...kinds, ...falsifiers, "nobody by id", "nobody by id"),
+      times: fc.constantFrom(1, 2, 5, Infinity),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("heal") }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("fall behind") }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("use the key of another instance") }) },
+);
+
+export const histories = fc.record({
+  /** Users of Clerk whom the app had before the sync, those gone from Clerk, and those never heard of. */
+  before: fc.record({
+    known: fc.nat(4),
+    gone: fc.constantFrom(0, 0, 0, 1, 2),
+    unknown: fc.nat(4),
+  }),
+  /** Whether a first run was made in peace. */
+  isSynced: fc.boolean(),
+  createdAtAfterIsInclusive: fc.boolean(),
+  /** Clerk's clock against ours. */
+  skewMs: fc.constantFrom(0, 0, -30 * SECOND, 30 * SECOND),
+  steps: fc.array(step, { minLength: 1, maxLength: 60, size: "max" }),
+});
+
+type ValueOf<Arbitrary> = Arbitrary extends fc.Arbitrary<infer Value> ? Value : never;
+export type History = ValueOf<typeof histories>;
