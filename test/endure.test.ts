@@ -1,6 +1,6 @@
 import type { FunctionArgs } from "convex/server";
 import { describe, expect, test, vi } from "vitest";
-import { clock } from "../convex/clerk/clock";
+import { clock, DAY, HOUR, MINUTE, SECOND } from "../convex/clerk/clock";
 import type { Profile } from "../convex/clerk/validators";
 import type * as Server from "../convex/_generated/server";
 import type { Doc } from "../convex/_generated/dataModel";
@@ -30,10 +30,6 @@ vi.mock("../convex/_generated/server", async (importOriginal) => {
 });
 
 const setting = useSetting({ http: false });
-const SECOND = 1000;
-const MINUTE = 60 * SECOND;
-const HOUR = 60 * MINUTE;
-const DAY = 24 * HOUR;
 
 const realSetTimeout = globalThis.setTimeout;
 
@@ -296,144 +292,6 @@ describe("cancel", () => {
 
   test("answers null when nothing runs", async () => {
     expect(await setting.t.mutation(internal.clerk.reconcile.cancel, {})).toBeNull();
-  });
-});
-
-describe("users who share one creation time, more than a page", () => {
-  const T = LONG_AGO + 5_000_000;
-
-  function crowd(count: number): string[] {
-    const { clerk } = setting;
-    signUp(setting, 5);
-    return Array.from({ length: count }, (_, i) => {
-      return clerk.createUser({ created_at: T, first_name: `C${i}` }).user.id;
-    });
-  }
-
-  test.each([true, false])(
-    "are mirrored, and orphans among them found (inclusive: %s)",
-    { timeout: 120_000 },
-    async (inclusive) => {
-      const { t, clerk } = setting;
-      clerk.createdAtAfterIsInclusive = inclusive;
-      const ids = crowd(1500);
-      signUp(setting, 3, 10_000);
-      clerk.createUser({ created_at: T + 1, first_name: "Next" });
-      expect(await complete(t, {})).toMatchObject({ status: "completed", scanned: 1509 });
-      await expectMirror(setting);
-      for (const id of [ids[0], ids[700], ids[1499]]) clerk.deleteUser(id ?? "", LONG_AGO + DAY);
-      clerk.updateUser(ids[800] ?? "", { first_name: "New" }, LONG_AGO + DAY);
-      await loseRows(setting, ids.slice(900, 902));
-      expect(await complete(t, {})).toMatchObject({
-        status: "completed",
-        scanned: 1506,
-        drift: { missing: 2, stale: 1, orphaned: 3 },
-        repaired: { created: 2, updated: 1, deleted: 3 },
-      });
-      await expectMirror(setting);
-    },
-  );
-
-  test(
-    "5,000 of them, the mirror there already, in pages and unseen rows only",
-    { timeout: 240_000 },
-    async () => {
-      const { t, clerk } = setting;
-      const ids = crowd(5000);
-      await seed(setting, [...clerk.users.keys()]);
-      clerk.deleteUser(ids[2500] ?? "", LONG_AGO + DAY);
-      const report = await complete(t, {});
-      expect(report).toMatchObject({
-        status: "completed",
-        scanned: 5004,
-        unchanged: 5004,
-        drift: { orphaned: 1 },
-      });
-      expect(report.requests).toBeLessThanOrEqual((5005 / 500) * 1.02 + 8 + 2);
-      await expectMirror(setting);
-    },
-  );
-
-  test.each([true, false])(
-    "some deleted while the crowd is walked (inclusive: %s): nobody is lost",
-    async (inclusive) => {
-      const { t, clerk } = setting;
-      clerk.createdAtAfterIsInclusive = inclusive;
-      const ids = crowd(60);
-      await complete(t, { pageSize: 10 });
-      clerk.deleteUser(ids[30] ?? "", LONG_AGO + DAY);
-      clerk.updateUser(ids[40] ?? "", { first_name: "New" }, LONG_AGO + DAY);
-      await loseRows(setting, ids.slice(50, 52));
-      let pages = 0;
-      clerk.onRequest = ({ query }) => {
-        if (query.get("order_by") !== "+created_at" || !query.has("offset")) return;
-        pages += 1;
-        if (pages === 2) clerk.users.delete(ids[3] ?? "");
-        if (pages === 4) clerk.users.delete(ids[12] ?? "");
-      };
-      const report = await complete(t, { pageSize: 10 });
-      expect(report).toMatchObject({ status: "completed", drift: { missing: 2, stale: 1 } });
-      clerk.onRequest = () => undefined;
-      const here = new Set((await rows(t)).map(({ clerkId }) => clerkId));
-      expect([...clerk.users.keys()].every((id) => here.has(id))).toBe(true);
-      expect(here.has(ids[30])).toBe(false);
-      await complete(t, { pageSize: 10 });
-      await expectMirror(setting);
-    },
-  );
-
-  test("whose list shifts again and again: the run waits, and fails in the end", async () => {
-    const { t, clerk } = setting;
-    const ids = crowd(60);
-    let removed = 0;
-    clerk.onRequest = ({ query }) => {
-      if (!query.has("offset") || query.get("order_by") !== "+created_at") return;
-      const id = ids[removed] ?? "";
-      const user = clerk.users.get(id);
-      removed = (removed + 1) % 60;
-      clerk.users.delete(id);
-      if (user) clerk.users.set(id, user);
-    };
-    const report = await complete(t, { pageSize: 10 });
-    expect(report.status).toBe("failed");
-    expect(report.summary).toMatch("changes faster than it can be read");
-  });
-
-  test.each([0, 1, 7, 19])(
-    "a poison user among them, number %i, is set aside alone",
-    async (index) => {
-      const { t } = setting;
-      const ids = crowd(20);
-      const app = await import("../convex/clerk/app");
-      const { newUserFields } = app;
-      const defaults = vi.spyOn(app, "newUserFields").mockImplementation((profile) => {
-        if (profile.clerkId === ids[index]) throw new Error("poison");
-        return newUserFields(profile);
-      });
-      const report = await complete(t, { pageSize: 6 });
-      defaults.mockRestore();
-      expect(report).toMatchObject({ status: "completed", setAside: 1, scanned: 25 });
-      expect(report.entries.find(({ action }) => action === "setAside")?.clerkId).toBe(ids[index]);
-      expect((await rows(t)).length).toBe(24);
-    },
-  );
-
-  test("one of them unreadable, after more entries than are kept, is set aside once", async () => {
-    const { t, clerk } = setting;
-    signUp(setting, 1005);
-    crowd(30);
-    clerk.createUser({ created_at: T, updated_at: Date.now(), banned: "yes" as never });
-    const report = await complete(t, { pageSize: 20 });
-    expect(report).toMatchObject({ status: "completed", setAside: 1 });
-  });
-
-  test("a crowd of exactly a page, and one more, are settled", async () => {
-    const { t } = setting;
-    crowd(21);
-    for (const pageSize of [20, 21, 22, 2]) {
-      expect((await complete(t, { pageSize })).status).toBe("completed");
-      await expectMirror(setting);
-    }
   });
 });
 

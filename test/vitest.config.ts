@@ -10,6 +10,8 @@ export default defineConfig({
     environment: "edge-runtime",
     server: { deps: { inline: ["convex-test"] } },
     testTimeout: 60_000,
+    // By default one core is left idle, which on two is half of them.
+    maxWorkers: "100%",
     // CI counts what ran.
     reporters: results ? ["default", ["json", { outputFile: results }]] : ["default"],
   },

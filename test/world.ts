@@ -495,7 +495,11 @@ export class World {
     return times.length === 0 ? null : Math.min(...times);
   }
 
-  async #runInPeace(args: { maxDeletions?: number }): Promise<Run> {
+  get #isUnderWay(): boolean {
+    return [...this.#sight.runs.values()].some(({ state }) => state.kind === "running");
+  }
+
+  async #runInPeace(args: { maxDeletions?: number; dryRun?: boolean }): Promise<Run> {
     const startedAt = Date.now();
     await this.#finishAll();
     await this.#call(args);
@@ -523,7 +527,15 @@ export class World {
       const { instanceId } = this.clerk;
       await this.#t.mutation(internal.clerk.reconcile.pinInstance, { instanceId });
     }
+    // A run that somebody left dead is to be taken up by the run that follows, not closed.
+    const rehearsed = this.#isUnderWay ? null : await this.#runInPeace({ dryRun: true });
     let run = await this.#runInPeace({});
+    if (rehearsed !== null) {
+      const [foretold, done] = [rehearsed, run].map(({ state: { kind }, counts }) =>
+        JSON.stringify([kind, counts.drift, counts.setAside]),
+      );
+      demand("a dry run says what the next run does", foretold === done, { foretold, done });
+    }
     if (run.state.kind === "held") {
       const { next } = (await this.#report(run)) ?? {};
       const { maxDeletions } = JSON.parse(/'(.*)'/.exec(next ?? "")?.[1] ?? "{}") as {
