@@ -219,7 +219,7 @@ function bites({ edits, property, file = HISTORIES }: Tooth): boolean {
       {
         cwd: copy,
         encoding: "utf8",
-        env: { ...process.env, HISTORIES: COUNT, SHRINK: "no", NO_COLOR: "1" },
+        env: { ...process.env, HISTORIES: COUNT, ONLY_PROPERTY: property, NO_COLOR: "1" },
       },
     );
     const hasFailed =
