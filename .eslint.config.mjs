@@ -10,7 +10,7 @@ const LAYERS = [
   ["profile", "plan", "tables", "log"],
   ["sweep"],
   ["report", "runs", "api", "suspects"],
-  ["pendingRepairs"],
+  ["pendingRepairs", "rows"],
   ["mirror"],
   ["step"],
   ["judgement", "lifecycle"],

@@ -21,12 +21,13 @@ export function publicUser({ _id, name, username, color, imageUrl }: Doc<"users"
   return shown;
 }
 
-/** The row of a Clerk user id: of several, the oldest, as the sync has it. */
+/** The row of a Clerk user id, unless it is marked as removed: of several, the oldest, as the sync has it. */
 export async function userByClerkId(ctx: QueryCtx, clerkId: string): Promise<Doc<"users"> | null> {
-  return await ctx.db
+  const user = await ctx.db
     .query("users")
     .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
     .first();
+  return user?.deletedAt === undefined ? user : null;
 }
 
 /** The row of a Clerk user id, or null. */

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { clock } from "../convex/clerk/clock";
+import type * as App from "../convex/clerk/app";
 import type * as Server from "../convex/_generated/server";
 import { histories, type History } from "./history-steps";
 import { FEATURES, Violation, World } from "./world";
@@ -12,6 +13,12 @@ vi.mock("../convex/_generated/server", async (importOriginal) => {
   const internalAction = ({ handler, ...rest }: Definition) =>
     server.internalAction({ ...rest, handler: atGate(handler) });
   return { ...server, internalAction };
+});
+
+vi.mock("../convex/clerk/app", async (importOriginal) => {
+  const { appChoice } = await import("./history-steps");
+  const app = await importOriginal<typeof App>();
+  return Object.defineProperty({ ...app }, "removal", { get: () => appChoice.removal });
 });
 
 const HISTORIES = Number(process.env.HISTORIES ?? 600);

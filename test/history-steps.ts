@@ -97,6 +97,8 @@ export const histories = fc.record({
     gone: fc.constantFrom(0, 0, 0, 1, 2),
     unknown: fc.nat(4),
   }),
+  /** What the app wants of the row of somebody who is gone. */
+  removal: fc.constantFrom("delete", "mark"),
   /** Whether a first run was made in peace. */
   isSynced: fc.boolean(),
   createdAtAfterIsInclusive: fc.boolean(),
@@ -107,3 +109,6 @@ export const histories = fc.record({
 
 type ValueOf<Arbitrary> = Arbitrary extends fc.Arbitrary<infer Value> ? Value : never;
 export type History = ValueOf<typeof histories>;
+
+/** What `clerk/app.ts` says in the history that is lived through. */
+export const appChoice: Pick<History, "removal"> = { removal: "delete" };

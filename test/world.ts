@@ -13,7 +13,7 @@ import { ClerkStandIn, type Fault } from "../scripts/clerk-stand-in";
 import { userEvent, deletedUser, type UserEvent } from "../scripts/clerk-json";
 import { signedEvent } from "../scripts/signed-event";
 import { newGate, type Actor, type Gate } from "./gate";
-import type { History } from "./history-steps";
+import { appChoice, type History } from "./history-steps";
 
 type Step = History["steps"][number];
 type StepTo<Do extends Step["do"]> = Extract<Step, { do: Do }>;
@@ -30,6 +30,9 @@ export const FEATURES = [
   "a crowd",
   "a tombstone met by a late event",
 ] as const;
+
+/** What is left of a row that is marked as removed. */
+const MARKED_FIELDS = "_creationTime,_id,clerkId,color,deletedAt";
 
 const modules = import.meta.glob("../convex/**/*.ts");
 const START = 1_700_000_000_000;
@@ -55,7 +58,9 @@ function demand(property: string, holds: boolean, details: unknown = ""): void {
 
 /** What the database holds of the sync. */
 type Sight = {
+  /** Rows, but those marked as removed. */
   users: User[];
+  marked: User[];
   versions: Map<string, Doc<"clerkVersions">>;
   runs: Map<string, Run>;
   entries: Doc<"driftEntries">[];
@@ -91,7 +96,7 @@ export class World {
   #looks = 0;
   #laggingSince: number | null = null;
   #isFalsified = false;
-  #sight: Sight = { users: [], versions: new Map(), runs: new Map(), entries: [] };
+  #sight: Sight = { users: [], marked: [], versions: new Map(), runs: new Map(), entries: [] };
 
   constructor(history: History) {
     this.#skewMs = history.skewMs;
@@ -114,6 +119,7 @@ export class World {
   static async live(history: History): Promise<World> {
     vi.clearAllTimers();
     vi.setSystemTime(START + 1_000_000);
+    appChoice.removal = history.removal;
     const world = new World(history);
     vi.stubEnv("CLERK_SECRET_KEY", world.clerk.secretKey);
     vi.stubEnv("CLERK_WEBHOOK_SECRET", LEAKED_SECRET);
@@ -570,14 +576,16 @@ export class World {
   // What must hold.
 
   async #see(): Promise<Sight> {
-    const { versions, runs, ...rest } = await this.#t.run(async ({ db }) => ({
+    const { users, versions, runs, entries } = await this.#t.run(async ({ db }) => ({
       users: await db.query("users").take(1000),
       versions: await db.query("clerkVersions").take(1000),
       runs: await db.query("reconcileRuns").take(1000),
       entries: await db.query("driftEntries").take(5000),
     }));
     return {
-      ...rest,
+      users: users.filter(({ deletedAt }) => deletedAt === undefined),
+      marked: users.filter(({ deletedAt }) => deletedAt !== undefined),
+      entries,
       versions: new Map(versions.map((version) => [version.clerkId, version])),
       runs: new Map(runs.map((run) => [run._id, run])),
     };
@@ -600,8 +608,12 @@ export class World {
     demand("never two rows for one user", new Set(ids).size === ids.length, ids);
     const foreign = ids.filter((id) => id.startsWith("user_other"));
     demand("nothing is mirrored from another instance", foreign.length === 0, foreign);
+    this.#checkMarked(before, now);
     this.#checkOwnFields(now, created, by);
     if (by === "app") return;
+    const isMarked = new Set(now.marked.map(({ _id }) => _id));
+    const gone = removed.filter(({ _id }) => isMarked.has(_id) !== (appChoice.removal === "mark"));
+    demand("a row is removed as the app wants it", gone.length === 0, gone);
     this.#checkDead(before, created);
     this.#checkLooks([...created, ...changed], by);
     if (by !== "sync") return;
@@ -611,9 +623,24 @@ export class World {
     this.#checkRuns(before, now);
   }
 
-  #checkOwnFields({ users }: Sight, created: User[], by: By): void {
-    for (const { _id, color } of created) this.#colors.set(_id, color);
-    const wrong = users.filter(({ _id, color }) => color !== this.#colors.get(_id));
+  /** A marked row keeps its place until its user comes back to it, and shows nothing of them. */
+  #checkMarked(before: Sight, now: Sight): void {
+    const kept = new Set([...now.users, ...now.marked].map(({ _id }) => _id));
+    const lost = before.marked.filter(({ _id }) => !kept.has(_id));
+    demand("a marked row stays", lost.length === 0, lost);
+    const shown = now.marked.filter((row) => Object.keys(row).sort().join() !== MARKED_FIELDS);
+    demand("a marked row shows nothing of its user", shown.length === 0, shown);
+    const markedIds = new Map(before.marked.map(({ clerkId, _id }) => [clerkId, _id]));
+    const twins = now.users.filter(({ clerkId, _id }) => (markedIds.get(clerkId) ?? _id) !== _id);
+    demand("who comes back gets the marked row back", twins.length === 0, twins);
+  }
+
+  #checkOwnFields({ users, marked }: Sight, created: User[], by: By): void {
+    for (const { _id, color } of created) {
+      if (!this.#colors.has(_id)) this.#colors.set(_id, color);
+    }
+    const rows = [...users, ...marked];
+    const wrong = rows.filter(({ _id, color }) => color !== this.#colors.get(_id));
     demand("the app's own fields are as it left them", wrong.length === 0, { by, wrong });
     const guests = users.filter(({ clerkId }) => clerkId === undefined);
     const isGuest = guests.length === 1 && guests[0]?.name === "Guest";

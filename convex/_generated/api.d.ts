@@ -23,6 +23,7 @@ import type * as clerk_profile from "../clerk/profile.js";
 import type * as clerk_reconcile from "../clerk/reconcile.js";
 import type * as clerk_repair from "../clerk/repair.js";
 import type * as clerk_report from "../clerk/report.js";
+import type * as clerk_rows from "../clerk/rows.js";
 import type * as clerk_runs from "../clerk/runs.js";
 import type * as clerk_step from "../clerk/step.js";
 import type * as clerk_suspects from "../clerk/suspects.js";
@@ -59,6 +60,7 @@ declare const fullApi: ApiFromModules<{
   "clerk/reconcile": typeof clerk_reconcile;
   "clerk/repair": typeof clerk_repair;
   "clerk/report": typeof clerk_report;
+  "clerk/rows": typeof clerk_rows;
   "clerk/runs": typeof clerk_runs;
   "clerk/step": typeof clerk_step;
   "clerk/suspects": typeof clerk_suspects;

@@ -1,15 +1,20 @@
 /**
- * What this app mirrors: the one file of the folder to edit. Types, validators, the diff and the
- * report follow from here.
+ * What this app mirrors, what it adds, and what removal means: the one file of the folder to edit.
+ * Types, validators, the diff and the report follow from here.
  */
 import type { UserJSON } from "@clerk/backend";
 import { v, type Infer } from "convex/values";
+import type { Hooks, OwnFields } from "./rows";
 import type { Profile } from "./validators";
 
 /**
  * The fields of a `users` row that mirror Clerk, beside `clerkId` and `clerkCreatedAt`. Each is
  * absent where Clerk has nothing. Leave out what changes on every sign-in (each change of a row
  * re-runs the queries subscribed to it) and what clients must not see (`private_metadata`).
+ *
+ * To mirror one more, add it here and in `readProfileFields`. To drop one of a table that has rows,
+ * let `readProfileFields` say `null` for it until a full run has cleared it everywhere, then take
+ * it out of both.
  */
 export const profileFields = {
   username: v.string(),
@@ -58,9 +63,24 @@ export function readProfileFields(user: UserJSON): ProfileFields {
 const COLORS = ["tomato", "goldenrod", "seagreen", "teal", "royalblue", "slateblue", "orchid"];
 
 /**
- * The app's own required fields of a row that the sync creates for a user. The sync never writes
- * them again. What this throws sets that one user aside.
+ * The app's own fields of a row that the sync creates for a user: at least the required ones. The
+ * sync never writes them again. What this throws sets that one user aside.
  */
-export function newUserFields({ clerkCreatedAt }: Profile) {
+export function newUserFields({ clerkCreatedAt }: Profile): OwnFields {
   return { color: COLORS[clerkCreatedAt % COLORS.length] ?? "teal" };
 }
+
+/**
+ * What becomes of the row of a user who is gone from Clerk.
+ * - `"delete"`: the row goes.
+ * - `"mark"`: the row and its `_id` stay. `deletedAt` (ms) is set, the mirrored fields but `clerkId`
+ *   are cleared, and the app's own fields are left to `hooks.removed`. Should Clerk know the user
+ *   again, the same row comes back. A full run reads the marked rows too.
+ */
+export const removal: "delete" | "mark" = "delete";
+
+/**
+ * What the app does with a change, in the transaction that makes it: all or nothing. What a hook
+ * throws sets that one user aside in a run, and lets Clerk send an event again. See `Hooks`.
+ */
+export const hooks: Hooks = {};

@@ -4,7 +4,7 @@
  */
 import { v } from "convex/values";
 import { internalMutation, internalQuery, type QueryCtx } from "../_generated/server";
-import { applyEvidence, removeUser } from "./mirror";
+import { applyEvidence, rehearse, removeUser } from "./mirror";
 import { SETTLING_MS, whyHold } from "./plan";
 import { isClerkId } from "./profile";
 import { requestRepair } from "./pendingRepairs";
@@ -116,21 +116,20 @@ export async function decide(step: Step<"lookBack" | "undated" | "evidence">): P
   const { maxDeletions } = run;
   const mirrored = counts.confirmed + orphaned;
   const reason = whyHold({ ...counts, orphaned, mirrored, maxDeletions });
-  if (reason === null && !run.dryRun) {
+  if (reason === null) {
     return orphaned > 0
       ? await step.goTo({ kind: "delete" })
       : await step.end({ kind: "completed" });
   }
-  const action = reason === null ? "none" : "held";
   const room = Math.max(0, MAX_ENTRIES - counts.entries);
   for (const clerkId of await suspectIds(ctx, run._id, "orphaned", room)) {
-    await step.found({ clerkId, kind: "orphaned", fields: [], action });
+    await step.found({ clerkId, kind: "orphaned", fields: [], action: "held" });
   }
-  return await step.end(reason === null ? { kind: "completed" } : { kind: "held", reason });
+  return await step.end({ kind: "held", reason });
 }
 
 /**
- * Deletes orphans whom Clerk has just confirmed to be gone, unless something touched them since.
+ * Removes orphans whom Clerk has just confirmed to be gone, unless something touched them since.
  * @param gone ids that Clerk answered with 404 `resource_not_found`
  * @param alive users whom Clerk knows after all: repaired, not deleted
  * @param askedAt ms, taken before Clerk was asked
@@ -168,13 +167,16 @@ async function removeOne(step: Step<"delete">, clerkId: string, askedAt: number)
   if ((await suspectOf(ctx, run._id, clerkId))?.state !== "orphaned") return;
   await dropSuspect(ctx, run._id, clerkId);
   // An event may have come since the run took this id for an orphan.
-  const outcome = await applyEvidence(ctx, clerkId, null, { askedAt, dryRun: false });
+  const { dryRun } = run;
+  const outcome = await applyEvidence(ctx, clerkId, null, { askedAt, dryRun });
   if (outcome.kind === "unclear") {
     counts.drift.orphaned -= 1;
     await postpone(step, clerkId, "orphaned", outcome.reason);
   } else if (outcome.kind === "orphaned") {
-    await removeUser(ctx, clerkId, "run");
-    counts.repaired.deleted += 1;
-    await step.found({ clerkId, kind: "orphaned", fields: [], action: "deleted" });
+    if (dryRun) await rehearse(ctx, { kind: "removed", clerkId });
+    else await removeUser(ctx, clerkId, "run");
+    if (!dryRun) counts.repaired.deleted += 1;
+    const action = dryRun ? "none" : "deleted";
+    await step.found({ clerkId, kind: "orphaned", fields: [], action });
   }
 }

@@ -8,6 +8,7 @@ import {
   type QueryCtx,
 } from "../_generated/server";
 import { clock, HOUR, MINUTE } from "./clock";
+import { isMirrored } from "./rows";
 import {
   discardRun,
   discardSuspects,
@@ -92,7 +93,7 @@ async function sampleIds(ctx: QueryCtx): Promise<string[]> {
     ...(await rows().take(SAMPLE_SIZE)),
     ...(await rows().order("desc").take(SAMPLE_SIZE)),
   ];
-  return [...new Set(some.flatMap(({ clerkId }) => clerkId ?? []))];
+  return [...new Set(some.filter(isMirrored).flatMap(({ clerkId }) => clerkId ?? []))];
 }
 
 /** The instance is the right one: pins it where none is, and begins to walk or to look back. */

@@ -1,22 +1,25 @@
 /**
- * The only writer of `users` and `clerkVersions`: reads what is known, lets `plan` decide, applies.
- * Events come in as mutations; runs call the helpers inside their own steps.
+ * The one way by which users are written: reads what is known, lets `plan` decide, applies. Events
+ * come in as mutations; runs call the helpers inside their own steps.
  */
-import { ConvexError, v } from "convex/values";
+import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
-import type { Doc } from "../_generated/dataModel";
-import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
-import { newUserFields } from "./app";
+import { internalMutation, type MutationCtx } from "../_generated/server";
 import { clock, DAY } from "./clock";
-import {
-  differingFields,
-  planEvent,
-  planEvidence,
-  planListed,
-  type Known,
-  type Plan,
-} from "./plan";
+import { differingFields, planEvent, planEvidence, planListed, type Plan } from "./plan";
 import { requestRepair } from "./pendingRepairs";
+import {
+  createRow,
+  firstRowOf,
+  isMirrored,
+  readKnown,
+  readVersion,
+  removeRows,
+  updateRow,
+  writeVersion,
+  type KnownRows,
+  type User,
+} from "./rows";
 import { readSyncState, runningRun } from "./runs";
 import { markSuspect, suspectOf } from "./suspects";
 import { vProfile, type Profile, type Version } from "./validators";
@@ -25,7 +28,6 @@ import { vProfile, type Profile, type Version } from "./validators";
 const TOMBSTONE_MS = 30 * DAY;
 const PRUNE_BATCH = 500;
 
-type User = Doc<"users">;
 type Incoming = { profile: Profile; version: number };
 type By = Version["appliedBy"];
 
@@ -45,7 +47,7 @@ export type Outcome = {
   fields: string[];
   reason?: string;
   /** What was known before. */
-  known: ReadKnown;
+  known: KnownRows;
 };
 
 /**
@@ -98,9 +100,9 @@ export async function applyListed(
   { row, seenAt, dryRun }: { row: User | undefined; seenAt: number; dryRun: boolean },
 ): Promise<Outcome> {
   // The common case, decided without a further read.
-  const [mine = null] = row ? [row] : await rowsOf(ctx, user.profile.clerkId, 1);
-  if (mine && differingFields(mine, user.profile).length === 0) {
-    const known = { row: mine, version: null, isDuplicated: false };
+  const mine = row ?? (await firstRowOf(ctx, user.profile.clerkId));
+  if (mine && isMirrored(mine) && differingFields(mine, user.profile).length === 0) {
+    const known = { row: mine, marked: null, version: null, isDuplicated: false };
     return { kind: "unchanged", fields: [], known };
   }
   const known = await readKnown(ctx, user.profile.clerkId);
@@ -129,72 +131,35 @@ export async function applyEvidence(
   return await carryOut(ctx, verdict, known, answer, { by: "run", dryRun });
 }
 
-/** Removes every row of an id and remembers that it is gone. */
+/** Removes the rows of an id and remembers that it is gone. */
 export async function removeUser(ctx: MutationCtx, clerkId: string, by: By) {
-  const rows = await rowsOf(ctx, clerkId, MAX_DUPLICATES);
-  for (const row of rows) await ctx.db.delete("users", row._id);
-  const version = await readVersion(ctx, clerkId);
-  await writeVersion(ctx, version, {
+  const wasHere = await removeRows(ctx, clerkId);
+  await writeVersion(ctx, await readVersion(ctx, clerkId), {
     kind: "tombstone",
     clerkId,
     appliedAt: clock.now(),
     appliedBy: by,
   });
-  return { outcome: rows.length > 0 ? "deleted" : "absent" };
-}
-
-type ReadKnown = Known & {
-  /** The mirror's row: of several, the oldest. */
-  row: User | null;
-  version: Doc<"clerkVersions"> | null;
-  /** Whether other rows have the same id. */
-  isDuplicated: boolean;
-};
-
-async function readKnown(ctx: QueryCtx, clerkId: string): Promise<ReadKnown> {
-  const [row = null, second] = await rowsOf(ctx, clerkId, 2);
-  const version = await readVersion(ctx, clerkId);
-  return { row, version, isDuplicated: second !== undefined };
-}
-
-/** Rows of one id that a deletion removes: more than these no app has by accident. */
-const MAX_DUPLICATES = 100;
-
-/** Rows of an id, the oldest first. */
-async function rowsOf(ctx: QueryCtx, clerkId: string, most: number): Promise<User[]> {
-  return await ctx.db
-    .query("users")
-    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
-    .take(most);
-}
-
-async function readVersion(ctx: QueryCtx, clerkId: string) {
-  return await ctx.db
-    .query("clerkVersions")
-    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
-    .unique();
-}
-
-async function writeVersion(
-  ctx: MutationCtx,
-  known: Doc<"clerkVersions"> | null,
-  version: Version,
-): Promise<void> {
-  if (known === null) await ctx.db.insert("clerkVersions", version);
-  else await ctx.db.replace("clerkVersions", known._id, version);
+  return { outcome: wasHere ? "deleted" : "absent" };
 }
 
 async function carryOut(
   ctx: MutationCtx,
   plan: Plan,
-  known: ReadKnown,
+  known: KnownRows,
   { profile, version }: Incoming,
   { by, dryRun }: How,
 ): Promise<Outcome> {
   if (plan.write === "nothing") return untouched(plan, known);
-  if (dryRun && plan.write !== "version") await rehearse(ctx, plan, { profile, version });
+  if (dryRun && plan.write !== "version") {
+    const fields = plan.write === "patch" ? plan.fields : null;
+    await rehearse(ctx, { kind: "user", profile, version, fields });
+  }
   if (!dryRun) {
-    await writeRow(ctx, plan, known.row, profile);
+    if (plan.write === "insert") await createRow(ctx, known, profile);
+    else if (plan.write === "patch" && known.row) {
+      await updateRow(ctx, known.row, profile, plan.fields);
+    }
     const applied = { clerkId: profile.clerkId, appliedAt: clock.now(), appliedBy: by };
     await writeVersion(ctx, known.version, { kind: "live", version, ...applied });
   }
@@ -218,52 +183,49 @@ async function noteMove(ctx: MutationCtx, { clerkId, clerkCreatedAt }: Profile):
 }
 
 const REHEARSED = "rehearsed";
+const vRehearsed = v.union(
+  /** `fields`: those to patch; null for a new row. */
+  v.object({
+    kind: v.literal("user"),
+    profile: vProfile,
+    version: v.number(),
+    fields: v.nullable(v.array(v.string())),
+  }),
+  v.object({ kind: v.literal("removed"), clerkId: v.string() }),
+);
 
 /**
  * Does what a dry run must not do, and undoes it: what Convex or the app's own code refuses is
  * found out all the same. A nested mutation that throws is rolled back alone.
  */
-async function rehearse(ctx: MutationCtx, plan: Plan, { profile, version }: Incoming) {
-  const fields = plan.write === "patch" ? plan.fields : null;
+export async function rehearse(ctx: MutationCtx, change: Infer<typeof vRehearsed>): Promise<void> {
   try {
-    await ctx.runMutation(internal.clerk.mirror.rehearsal, { profile, version, fields });
+    await ctx.runMutation(internal.clerk.mirror.rehearsal, { change });
   } catch (error) {
     if (!(error instanceof ConvexError) || error.data !== REHEARSED) throw error;
   }
 }
 
-/** Writes a user and throws. */
+/** Writes or removes a user and throws. */
 export const rehearsal = internalMutation({
-  args: { profile: vProfile, version: v.number(), fields: v.nullable(v.array(v.string())) },
-  handler: async (ctx, { profile, version, fields }): Promise<never> => {
-    const known = await readKnown(ctx, profile.clerkId);
-    const plan: Plan = fields === null ? { write: "insert" } : { write: "patch", fields };
-    await carryOut(ctx, plan, known, { profile, version }, { by: "run" });
+  args: { change: vRehearsed },
+  handler: async (ctx, { change }): Promise<never> => {
+    if (change.kind === "removed") await removeUser(ctx, change.clerkId, "run");
+    else {
+      const { profile, version, fields } = change;
+      const plan: Plan = fields === null ? { write: "insert" } : { write: "patch", fields };
+      const known = await readKnown(ctx, profile.clerkId);
+      await carryOut(ctx, plan, known, { profile, version }, { by: "run" });
+    }
     throw new ConvexError(REHEARSED);
   },
 });
 
-function untouched(plan: Plan, known: ReadKnown): Outcome {
+function untouched(plan: Plan, known: KnownRows): Outcome {
   if (plan.write !== "nothing" || plan.because === "equal") {
     return { kind: "unchanged", fields: [], known };
   }
   return { kind: plan.because, fields: [], reason: plan.reason, known };
-}
-
-async function writeRow(
-  ctx: MutationCtx,
-  plan: Plan,
-  row: User | null,
-  profile: Profile,
-): Promise<void> {
-  if (plan.write === "insert")
-    await ctx.db.insert("users", { ...newUserFields(profile), ...profile });
-  if (plan.write !== "patch" || row === null) return;
-  // A field that Clerk no longer has is undefined here, which removes it from the row.
-  const fields = Object.fromEntries(
-    plan.fields.map((field) => [field, profile[field as keyof Profile]]),
-  );
-  await ctx.db.patch("users", row._id, fields);
 }
 
 /** Deletes old tombstones. */

@@ -4,6 +4,7 @@
  */
 import { defineTable, type TableDefinition } from "convex/server";
 import { v, type ObjectType, type PropertyValidators, type VObject } from "convex/values";
+import type { profileFields } from "./app";
 import {
   vCounts,
   vDriftEntry,
@@ -14,13 +15,19 @@ import {
   vVersion,
 } from "./validators";
 
-/** Fields that are mirrored, all optional: a guest's row has none, an old row may lack some. */
-const mirroredFields = vProfile.partial().fields;
+/** Fields that the sync writes, all optional: a guest's row has none, an old row may lack some. */
+const syncedFields = {
+  ...vProfile.partial().fields,
+  /** When the user was found to be gone from Clerk, ms; only with `removal` by mark (`app.ts`). */
+  deletedAt: v.optional(v.number()),
+};
 
-type NoProfileField<Own> = {
-  [Field in keyof Own]: Field extends keyof typeof mirroredFields
-    ? `${Field & string} is a mirrored profile field: rename yours, or drop it from clerk/app.ts`
-    : Own[Field];
+type NoSyncedField<Own> = {
+  [Field in keyof Own]: Field extends keyof typeof profileFields
+    ? `${Field} is a mirrored profile field: remove or rename yours, or drop it from clerk/app.ts`
+    : Field extends keyof typeof syncedFields
+      ? `${Field} is written by the sync: remove or rename yours`
+      : Own[Field];
 };
 
 type MirroredIndexes = {
@@ -33,20 +40,20 @@ type UsersTable<Fields extends PropertyValidators> = TableDefinition<
 >;
 
 /**
- * The `users` table: mirrored fields, written by `mirror.ts` only, beside the app's own fields,
+ * The `users` table: mirrored fields, written by `rows.ts` only, beside the app's own fields,
  * which the sync writes once, on creation. Add the app's own indexes by chaining `.index(…)`.
  */
-export function usersTable<Own extends PropertyValidators>(ownFields: Own & NoProfileField<Own>) {
-  const table = defineTable({ ...(ownFields as PropertyValidators), ...mirroredFields })
+export function usersTable<Own extends PropertyValidators>(ownFields: Own & NoSyncedField<Own>) {
+  const table = defineTable({ ...(ownFields as PropertyValidators), ...syncedFields })
     .index("by_clerkId", ["clerkId"])
     .index("by_clerkCreatedAt_and_clerkId", ["clerkCreatedAt", "clerkId"]);
   // `defineTable` can't work out field paths for fields that are still a type parameter.
-  return table as unknown as UsersTable<Own & typeof mirroredFields>;
+  return table as unknown as UsersTable<Own & typeof syncedFields>;
 }
 
 export const clerkTables = {
   /**
-   * One row per Clerk id that a change was applied to. Written by `mirror.ts` in the transaction
+   * One row per Clerk id that a change was applied to. Written by `rows.ts` in the transaction
    * that writes the user. Apart from `users` because it changes with every event.
    */
   clerkVersions: defineTable(vVersion)

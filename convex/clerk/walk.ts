@@ -3,11 +3,12 @@
  * checks the checkpoint, repairs, notes suspects and writes the next checkpoint.
  */
 import { v } from "convex/values";
-import type { Doc, Id } from "../_generated/dataModel";
+import type { Id } from "../_generated/dataModel";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
 import { decide } from "./judgement";
 import { lookBackFrom } from "./lifecycle";
 import { applyListed } from "./mirror";
+import { isMirrored, type User } from "./rows";
 import { Step, type StepResult } from "./step";
 import { addSuspect, knownIdsBetween, markSuspect, suspectIds, suspectOf } from "./suspects";
 import { comparePositions, idOf, positionOf } from "./sweep";
@@ -19,8 +20,6 @@ import {
   type Position,
   type Reading,
 } from "./validators";
-
-type User = Doc<"users">;
 
 /** Users counted whom events moved to another creation time during a walk: as good as none. */
 const MAX_MOVED = 1000;
@@ -152,11 +151,12 @@ export const suspectUndated = internalMutation({
       .withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
         q.eq("clerkCreatedAt", undefined).gt("clerkId", settledId),
       );
-    for await (const { clerkId } of rows) {
-      if (clerkId === undefined) continue;
-      await addSuspect(ctx, step.run._id, clerkId);
-      if (await step.isNearBudget())
+    for await (const row of rows) {
+      const { clerkId = settledId } = row;
+      if (isMirrored(row)) await addSuspect(ctx, step.run._id, clerkId);
+      if (await step.isNearBudget()) {
         return await step.goTo({ kind: "undated", settledId: clerkId });
+      }
     }
     return await decide(step);
   },

@@ -1,0 +1,134 @@
+/**
+ * The rows of `users` and `clerkVersions`: nothing else writes them. What is to be written is
+ * decided in `mirror.ts`; what the app adds to it, in `app.ts`.
+ */
+import type { WithoutSystemFields } from "convex/server";
+import type { Doc } from "../_generated/dataModel";
+import type { MutationCtx, QueryCtx } from "../_generated/server";
+import { hooks, newUserFields, removal } from "./app";
+import { clock } from "./clock";
+import type { Known } from "./plan";
+import { vProfile, type Profile, type Version } from "./validators";
+
+export type User = Doc<"users">;
+/** The fields of a `users` row that are the app's. */
+export type OwnFields = Omit<WithoutSystemFields<User>, keyof Profile | "deletedAt">;
+
+export type Hooks = {
+  /** A row was created, or, after `removal` by mark, came back: then it is the row that it was. */
+  created?: (ctx: MutationCtx, user: User) => Promise<void>;
+  /** Mirrored fields of a row changed. */
+  updated?: (ctx: MutationCtx, user: User, before: User) => Promise<void>;
+  /** A row was deleted or marked. `before` is the row with its profile; marked rows are still there. */
+  removed?: (ctx: MutationCtx, before: User) => Promise<void>;
+  /**
+   * The database through which rows of users are written, for an app whose own triggers are to see
+   * these writes: `(ctx) => triggers.wrapDB(ctx).db` (convex-helpers/server/triggers).
+   */
+  database?: (ctx: MutationCtx) => MutationCtx["db"];
+};
+
+/** What the database knows of one id. */
+export type KnownRows = Known & {
+  /** The mirror's row: of several, the oldest. */
+  row: User | null;
+  /** The row of a removed user, which takes the user up again. */
+  marked: User | null;
+  version: Doc<"clerkVersions"> | null;
+  /** Whether other rows have the same id. */
+  isDuplicated: boolean;
+};
+
+/** Rows of one id that a removal looks for: more than these no app has by accident. */
+const MAX_DUPLICATES = 100;
+
+/** Whether a row mirrors a user: guests have no `clerkId`, and removed users are marked. */
+export function isMirrored({ clerkId, deletedAt }: User): boolean {
+  return clerkId !== undefined && deletedAt === undefined;
+}
+
+export async function readKnown(ctx: QueryCtx, clerkId: string): Promise<KnownRows> {
+  const rows = await rowsOf(ctx, clerkId, 2);
+  const [row = null, second] = rows.filter(isMirrored);
+  const marked = rows.find((other) => !isMirrored(other)) ?? null;
+  const version = await readVersion(ctx, clerkId);
+  return { row, marked, version, isDuplicated: second !== undefined };
+}
+
+/** The oldest row of an id, whatever it is. */
+export async function firstRowOf(ctx: QueryCtx, clerkId: string): Promise<User | null> {
+  return (await rowsOf(ctx, clerkId, 1))[0] ?? null;
+}
+
+/** Rows of an id, the oldest first. */
+async function rowsOf(ctx: QueryCtx, clerkId: string, most: number): Promise<User[]> {
+  return await ctx.db
+    .query("users")
+    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
+    .take(most);
+}
+
+/** Creates the row of a user, or lets a marked one come back with what it was. */
+export async function createRow(ctx: MutationCtx, { marked }: KnownRows, profile: Profile) {
+  const db = databaseOf(ctx);
+  if (marked !== null) await db.patch("users", marked._id, { ...profile, deletedAt: undefined });
+  const id = marked?._id ?? (await db.insert("users", { ...newUserFields(profile), ...profile }));
+  const user = hooks.created && (await ctx.db.get("users", id));
+  if (user) await hooks.created?.(ctx, user);
+}
+
+/** Writes the named fields of a profile to a row. */
+export async function updateRow(ctx: MutationCtx, row: User, profile: Profile, fields: string[]) {
+  // A field that Clerk no longer has is undefined here, which removes it from the row.
+  const changes = Object.fromEntries(
+    fields.map((field) => [field, profile[field as keyof Profile]]),
+  );
+  await databaseOf(ctx).patch("users", row._id, changes);
+  const user = hooks.updated && (await ctx.db.get("users", row._id));
+  if (user) await hooks.updated?.(ctx, user, row);
+}
+
+/**
+ * Removes every row of an id, as `removal` has it.
+ * @returns whether there was one
+ */
+export async function removeRows(ctx: MutationCtx, clerkId: string): Promise<boolean> {
+  const rows = (await rowsOf(ctx, clerkId, MAX_DUPLICATES)).filter(isMirrored);
+  for (const row of rows) {
+    const db = databaseOf(ctx);
+    if (removal === "delete") await db.delete("users", row._id);
+    else await db.patch("users", row._id, markOf(clerkId));
+    await hooks.removed?.(ctx, row);
+  }
+  return rows.length > 0;
+}
+
+/** What a marked row has in the place of its profile. */
+function markOf(clerkId: string) {
+  const cleared = Object.keys(vProfile.fields).map((field) => [field, undefined]);
+  return { ...(Object.fromEntries(cleared) as object), clerkId, deletedAt: clock.now() };
+}
+
+function databaseOf(ctx: MutationCtx): MutationCtx["db"] {
+  return hooks.database?.(ctx) ?? ctx.db;
+}
+
+export async function readVersion(ctx: QueryCtx, clerkId: string) {
+  return await ctx.db
+    .query("clerkVersions")
+    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
+    .unique();
+}
+
+/**
+ * Writes down which change of an id was applied, or that the id is gone.
+ * @param known what `readVersion` said
+ */
+export async function writeVersion(
+  ctx: MutationCtx,
+  known: Doc<"clerkVersions"> | null,
+  version: Version,
+): Promise<void> {
+  if (known === null) await ctx.db.insert("clerkVersions", version);
+  else await ctx.db.replace("clerkVersions", known._id, version);
+}
