@@ -5,7 +5,7 @@ const SYNC = "convex/clerk";
 
 /** Imports point one way: entries → stores and Clerk's API → pure files → tables and app. */
 const LAYERS = [
-  ["app", "clock"],
+  ["app", "clock", "refusal"],
   ["validators"],
   ["profile", "plan", "tables", "log"],
   ["sweep"],

@@ -39,7 +39,7 @@ const patch = { write: "patch", fields: ["name"] };
 const nothing = (because: string) => ({ write: "nothing", because });
 
 describe("an event", () => {
-  const at = { now: NOW, lastFullRunStartedAt: NOW - 1000 };
+  const at = { now: NOW, fullRunStartedAt: NOW - 1000 };
   const fresh = NOW - 10;
 
   test.each([
@@ -62,7 +62,7 @@ describe("an event", () => {
       nothing("unclear"),
     ],
     [
-      "older than the last full run is unclear",
+      "older than the newest full run is unclear",
       known("A", null),
       incoming("B", NOW - 1001),
       nothing("unclear"),
@@ -145,6 +145,18 @@ describe("evidence", () => {
       nothing("unclear"),
     ],
     [
+      "of somebody who changed in Clerk just now waits, whoever wrote it",
+      known("A", live(recent, recent, "run")),
+      null,
+      nothing("unclear"),
+    ],
+    [
+      "waits for a deletion by a run to settle",
+      known(null, { ...tombstone(recent), appliedBy: "run" as const }),
+      incoming("A", 5),
+      nothing("unclear"),
+    ],
+    [
       "older than a recent event waits",
       known("A", live(6, recent, "event")),
       incoming("B", 5),
@@ -212,6 +224,7 @@ describe("deletions are held", () => {
     mirrored,
     confirmed: mirrored - orphaned,
     unversioned: 0,
+    isMoved: false,
   });
 
   test.each([
@@ -231,8 +244,13 @@ describe("deletions are held", () => {
     expect(whyHold({ ...orphans(1, 100), unversioned: 1 })).toMatch("stem from before the sync");
   });
 
+  test("while the mirror is new to the instance that it was moved to", () => {
+    expect(whyHold({ ...orphans(1, 100), isMoved: true })).toMatch("was pinned since");
+    expect(whyHold({ ...orphans(0, 100), isMoved: true })).toBeNull();
+  });
+
   test("just beyond maxDeletions, whatever else is true", () => {
-    const all = { orphaned: 7, mirrored: 7, confirmed: 0, unversioned: 7 };
+    const all = { orphaned: 7, mirrored: 7, confirmed: 0, unversioned: 7, isMoved: true };
     expect(whyHold({ ...all, maxDeletions: 7 })).toBeNull();
     expect(whyHold({ ...all, maxDeletions: 6 })).toMatch("maxDeletions is 6");
   });

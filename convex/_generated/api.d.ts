@@ -21,6 +21,7 @@ import type * as clerk_phases from "../clerk/phases.js";
 import type * as clerk_plan from "../clerk/plan.js";
 import type * as clerk_profile from "../clerk/profile.js";
 import type * as clerk_reconcile from "../clerk/reconcile.js";
+import type * as clerk_refusal from "../clerk/refusal.js";
 import type * as clerk_repair from "../clerk/repair.js";
 import type * as clerk_report from "../clerk/report.js";
 import type * as clerk_rows from "../clerk/rows.js";
@@ -58,6 +59,7 @@ declare const fullApi: ApiFromModules<{
   "clerk/plan": typeof clerk_plan;
   "clerk/profile": typeof clerk_profile;
   "clerk/reconcile": typeof clerk_reconcile;
+  "clerk/refusal": typeof clerk_refusal;
   "clerk/repair": typeof clerk_repair;
   "clerk/report": typeof clerk_report;
   "clerk/rows": typeof clerk_rows;

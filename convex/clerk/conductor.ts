@@ -6,6 +6,7 @@ import { clock, MINUTE, SECOND } from "./clock";
 import type { Begun } from "./lifecycle";
 import { checkInstance, takeStep, type Asking } from "./phases";
 import type { DriftLog } from "./log";
+import { refusalOf } from "./refusal";
 import { isRunning, type Run, type RunningRun } from "./runs";
 import type { StepResult } from "./step";
 
@@ -151,10 +152,11 @@ class Conductor {
   }
 }
 
-/** Errors of Convex quote documents and arguments; of those only the name and the field are told. */
-function reasonOf(error: unknown): string {
+/** Errors of Convex quote documents and arguments; of those only the name is told. */
+export function reasonOf(error: unknown): string {
   if (error instanceof ClerkError) return error.message;
-  const [name, message] = error instanceof Error ? [error.name, error.message] : [typeof error, ""];
-  const field = /Path: (\.\w+)/.exec(message)?.[1];
-  return `The transaction threw ${name}${field ? ` about ${field}` : ""}: see the log of that function call.`;
+  const refusal = refusalOf(error);
+  if (refusal !== null) return `It was refused: ${refusal}.`;
+  const name = error instanceof Error ? error.name : typeof error;
+  return `The transaction threw ${name}: see the log of that function call.`;
 }

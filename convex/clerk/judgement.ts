@@ -5,9 +5,10 @@
 import { v } from "convex/values";
 import { internalMutation, internalQuery, type QueryCtx } from "../_generated/server";
 import { applyEvidence, rehearse, removeUser } from "./mirror";
-import { SETTLING_MS, whyHold } from "./plan";
+import { orphansOf, SETTLING_MS, whyHold } from "./plan";
 import { isClerkId } from "./profile";
 import { requestRepair } from "./pendingRepairs";
+import { readSyncState } from "./runs";
 import { MAX_ENTRIES, Step, type StepResult } from "./step";
 import { dropSuspect, markSuspect, suspectIds, suspectOf } from "./suspects";
 import { idOf } from "./sweep";
@@ -77,9 +78,13 @@ async function judgeOne(
     await setAsideOne(step, clerkId, answer === null ? "orphaned" : "stale", cannot);
     return;
   }
+  if (answer === null && run.mode === "recent") {
+    await dropSuspect(ctx, run._id, clerkId);
+    return;
+  }
   const user = answer?.kind === "profile" ? answer : null;
   const outcome = await applyEvidence(ctx, clerkId, user, { askedAt, dryRun: run.dryRun });
-  if (outcome.kind === "orphaned" && run.mode === "full") {
+  if (outcome.kind === "orphaned") {
     counts.drift.orphaned += 1;
     if (outcome.known.version === null) counts.unversioned += 1;
     await markSuspect(ctx, run._id, clerkId, "orphaned");
@@ -102,8 +107,9 @@ async function postpone(
   reason: string | undefined,
 ): Promise<void> {
   step.counts.postponed += 1;
+  if (kind === "orphaned") step.counts.postponedOrphans += 1;
   await step.found({ clerkId, kind, fields: [], action: "postponed", reason });
-  if (!step.run.dryRun) await requestRepair(step.ctx, clerkId, SETTLING_MS);
+  if (!step.run.dryRun) await requestRepair(step.ctx, clerkId, SETTLING_MS, step.run._id);
 }
 
 /** What follows once nothing is left to list: more evidence, a hold, deletions, or the end. */
@@ -112,12 +118,14 @@ export async function decide(step: Step<"lookBack" | "undated" | "evidence">): P
   const [open] = await suspectIds(ctx, run._id, "open", 1);
   if (open !== undefined) return await step.goTo({ kind: "evidence" });
 
-  const { orphaned } = counts.drift;
+  const { drift, confirmed, unversioned } = counts;
+  const orphaned = orphansOf(counts);
+  const { isMoved = false } = await readSyncState(ctx);
+  const mirrored = confirmed + orphaned;
   const { maxDeletions } = run;
-  const mirrored = counts.confirmed + orphaned;
-  const reason = whyHold({ ...counts, orphaned, mirrored, maxDeletions });
+  const reason = whyHold({ orphaned, mirrored, confirmed, unversioned, isMoved, maxDeletions });
   if (reason === null) {
-    return orphaned > 0
+    return drift.orphaned > 0
       ? await step.goTo({ kind: "delete" })
       : await step.end({ kind: "completed" });
   }

@@ -106,7 +106,8 @@ export const start = internalMutation({
     const state = await readSyncState(ctx);
     step.counts.clerkUsers = expected;
     if (mode === "full") {
-      if (state.instanceId === undefined && !dryRun) await updateSyncState(ctx, { instanceId });
+      const { startedAt: fullRunStartedAt } = step.run;
+      if (!dryRun) await updateSyncState(ctx, { instanceId, fullRunStartedAt });
       return await step.goTo({ kind: "walk", settled: START, expected });
     }
     const { lastFullRunStartedAt: full, lastRecentRunStartedAt: recent } = state;

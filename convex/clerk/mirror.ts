@@ -20,7 +20,7 @@ import {
   type KnownRows,
   type User,
 } from "./rows";
-import { readSyncState, runningRun } from "./runs";
+import { readSyncState, runningRun, type RunningRun } from "./runs";
 import { markSuspect, suspectOf } from "./suspects";
 import { vProfile, type Profile, type Version } from "./validators";
 
@@ -79,10 +79,11 @@ export const applyEvent = internalMutation({
     const known = await readKnown(ctx, clerkId);
     const plan = planEvent(known, change, {
       now: clock.now(),
-      lastFullRunStartedAt: state.lastFullRunStartedAt ?? -Infinity,
+      fullRunStartedAt: state.fullRunStartedAt ?? -Infinity,
     });
     const outcome = await carryOut(ctx, plan, known, change, { by: "event" });
     if (outcome.kind === "unclear") await requestRepair(ctx, clerkId, 0);
+    await noteMove(ctx, change.profile, outcome);
     return { outcome: outcome.kind, reason: outcome.reason };
   },
 });
@@ -165,21 +166,34 @@ async function carryOut(
   }
   if (plan.write === "version") return { kind: "unchanged", fields: [], known };
   const fields = plan.write === "insert" ? Object.keys(profile) : plan.fields;
-  if (by === "event" && fields.includes("clerkCreatedAt")) await noteMove(ctx, profile);
   return { kind: plan.write === "insert" ? "created" : "updated", fields, known };
 }
 
-/** A row came or moved to a place that the run has walked past: it counts the row there. */
-async function noteMove(ctx: MutationCtx, { clerkId, clerkCreatedAt }: Profile): Promise<void> {
+/**
+ * Where an event or a repair brought a row to a place that the run has walked past, the run counts
+ * the user all the same.
+ */
+export async function noteMove(
+  ctx: MutationCtx,
+  { clerkId, clerkCreatedAt }: Profile,
+  { kind, fields }: Outcome,
+): Promise<void> {
+  const isWritten = kind === "created" || kind === "updated";
+  if (!isWritten || !fields.includes("clerkCreatedAt")) return;
   const run = await runningRun(ctx);
-  if (run === null) return;
-  const { phase } = run.state;
-  const passed = phase.kind === "walk" ? phase.settled.clerkCreatedAt : run.startedAt;
-  if (phase.kind === "begin" || clerkCreatedAt >= passed) return;
+  if (run === null || !hasPassed(run, clerkCreatedAt)) return;
   const known = await suspectOf(ctx, run._id, clerkId);
   if (known === null || known.state === "open") {
     await markSuspect(ctx, run._id, clerkId, "moved");
   }
+}
+
+function hasPassed({ startedAt, state: { phase } }: RunningRun, clerkCreatedAt: number): boolean {
+  if (phase.kind === "begin") return false;
+  if (phase.kind !== "walk") return clerkCreatedAt < startedAt;
+  const { settled, crowd } = phase;
+  const isAmongListed = crowd?.kind === "listed" && clerkCreatedAt === settled.clerkCreatedAt;
+  return isAmongListed || clerkCreatedAt < settled.clerkCreatedAt;
 }
 
 const REHEARSED = "rehearsed";
@@ -228,15 +242,18 @@ function untouched(plan: Plan, known: KnownRows): Outcome {
   return { kind: plan.because, fields: [], reason: plan.reason, known };
 }
 
-/** Deletes old tombstones. */
+/**
+ * Deletes old tombstones. An event that comes later still must find a completed full run that began
+ * after the change it tells of: only then is Clerk asked about it.
+ */
 export const pruneTombstones = internalMutation({
   args: {},
   handler: async (ctx): Promise<void> => {
+    const { lastFullRunStartedAt = -Infinity } = await readSyncState(ctx);
+    const before = Math.min(clock.now() - TOMBSTONE_MS, lastFullRunStartedAt);
     const old = await ctx.db
       .query("clerkVersions")
-      .withIndex("by_kind_and_appliedAt", (q) =>
-        q.eq("kind", "tombstone").lt("appliedAt", clock.now() - TOMBSTONE_MS),
-      )
+      .withIndex("by_kind_and_appliedAt", (q) => q.eq("kind", "tombstone").lt("appliedAt", before))
       .take(PRUNE_BATCH);
     for (const { _id } of old) await ctx.db.delete("clerkVersions", _id);
     if (old.length < PRUNE_BATCH) return;

@@ -1,13 +1,18 @@
 /** The only writer of `pendingRepairs`: at most one scheduled repair per id. */
 import { internal } from "../_generated/api";
+import type { Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { readSyncState } from "./runs";
 
-/** Schedules the repair of one user, unless one is waiting already. */
+/**
+ * Schedules the repair of one user, unless one is waiting already.
+ * @param runId the run that leaves the user to it, if one does
+ */
 export async function requestRepair(
   ctx: MutationCtx,
   clerkId: string,
   delayMs: number,
+  runId?: Id<"reconcileRuns">,
 ): Promise<void> {
   const pending = await pendingRepair(ctx, clerkId);
   const job = pending && (await ctx.db.system.get("_scheduled_functions", pending.scheduledId));
@@ -15,7 +20,8 @@ export async function requestRepair(
   if (job?.state.kind === "pending") return;
   const { instanceId } = await readSyncState(ctx);
   const run = internal.clerk.reconcile.repair;
-  const scheduledId = await ctx.scheduler.runAfter(delayMs, run, { clerkId, instanceId });
+  const args = { clerkId, instanceId, runId };
+  const scheduledId = await ctx.scheduler.runAfter(delayMs, run, args);
   if (pending === null) await ctx.db.insert("pendingRepairs", { clerkId, scheduledId });
   else await ctx.db.patch("pendingRepairs", pending._id, { scheduledId });
 }

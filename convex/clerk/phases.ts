@@ -100,7 +100,7 @@ async function walk(asking: Asking, run: RunIn<"walk">): Step {
     const seenAt = clock.now();
     const page = await asking.clerk.listByCreation(pageStart(run), run.pageSize);
     const window = windowOf(page, settled, run.pageSize);
-    if (window === null) return await listCrowd(asking, run, CROWD, page);
+    if (window === null) return await listCrowd(asking, run, CROWD, { page, seenAt });
     asking.window = { ...window, seenAt };
   }
   return await settle(asking, run, asking.window);
@@ -136,12 +136,12 @@ async function listCrowd(
   asking: Asking,
   run: RunIn<"walk">,
   crowd: typeof CROWD,
-  listed?: Reading[],
+  listed?: { page: Reading[]; seenAt: number },
 ): Step {
   const { ctx, clerk, limit } = asking;
   const { pageSize } = run;
-  const seenAt = clock.now();
-  const page = listed ?? (await clerk.listByCreation(pageStart(run), pageSize, crowd.offset));
+  const seenAt = listed?.seenAt ?? clock.now();
+  const page = listed?.page ?? (await clerk.listByCreation(pageStart(run), pageSize, crowd.offset));
   const step = crowdOf(page, run.state.phase.settled, crowd, pageSize, limit);
   if (step === null) throw shifting();
   const users = setAsideIn(asking, step.users);

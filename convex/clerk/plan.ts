@@ -1,6 +1,6 @@
 /** Pure: what is known of a user, and what Clerk says → the change to make. */
 import { MINUTE } from "./clock";
-import { vProfile, type Profile, type Version } from "./validators";
+import { vProfile, type Counts, type Profile, type Version } from "./validators";
 
 /**
  * Clerk's data is "eventually consistent" (https://clerk.com/docs/guides/development/webhooks/overview):
@@ -49,12 +49,13 @@ function valueOf(object: object, key: string): unknown {
 /**
  * An event that carries a user, which may be of any age.
  * @param now ms
- * @param lastFullRunStartedAt ms; what Clerk said before it, that run has seen
+ * @param fullRunStartedAt when the newest full run began, ms: what Clerk said before it, that run has
+ *   seen, or will not see again
  */
 export function planEvent(
   known: Known,
   incoming: { profile: Profile; version: number },
-  { now, lastFullRunStartedAt }: { now: number; lastFullRunStartedAt: number },
+  { now, fullRunStartedAt }: { now: number; fullRunStartedAt: number },
 ): Plan {
   if (known.version?.kind === "tombstone") {
     const reason = "this id was deleted";
@@ -71,13 +72,13 @@ export function planEvent(
     const isNewer = incoming.version > knownVersion && incoming.version <= now + SETTLING_MS;
     return isNewer ? { write: "version" } : { write: "nothing", because: "equal" };
   }
-  const reason = whyUnclear(incoming.version, knownVersion, now, lastFullRunStartedAt);
+  const reason = whyUnclear(incoming.version, knownVersion, now, fullRunStartedAt);
   return reason === null ? change : { write: "nothing", because: "unclear", reason };
 }
 
-function whyUnclear(version: number, known: number, now: number, lastFullRunStartedAt: number) {
+function whyUnclear(version: number, known: number, now: number, fullRunStartedAt: number) {
   if (version === known) return "another look at the version that was applied";
-  if (version < lastFullRunStartedAt) return "older than the last full run";
+  if (version < fullRunStartedAt) return "older than the newest full run";
   if (version > now + SETTLING_MS) return "from the future";
   return null;
 }
@@ -119,8 +120,8 @@ export function planEvidence(
   settlingMs: number = SETTLING_MS,
 ): Verdict {
   const { version } = known;
-  const unsettled =
-    version?.appliedBy === "event" && version.appliedAt > askedAt - settlingMs ? version : null;
+  const settledAt = askedAt - settlingMs;
+  const unsettled = version && isUnsettled(version, settledAt) ? version : null;
   const change = answer && insertOrPatch(known, answer.profile);
   if (answer !== null && change === null && version?.kind !== "tombstone") {
     return { write: "nothing", because: "equal" };
@@ -128,12 +129,19 @@ export function planEvidence(
   if (version && version.appliedAt > askedAt) return postponed("changed while Clerk was asked");
   if (answer === null) {
     if (known.row === null) return { write: "nothing", because: "gone" };
-    return unsettled ? postponed("an event of the last five minutes") : { write: "remove" };
+    return unsettled ? postponed("a change of the last five minutes") : { write: "remove" };
   }
   if (unsettled && (unsettled.kind === "tombstone" || answer.version < unsettled.version)) {
-    return postponed("an event of the last five minutes");
+    return postponed("a change of the last five minutes");
   }
   return change ?? { write: "version" };
+}
+
+/** Whether Clerk's answer may not show yet what we know. */
+function isUnsettled(version: Version, settledAt: number): boolean {
+  if (version.kind === "live" && version.version > settledAt) return true;
+  const mayBeYoung = version.kind === "tombstone" || version.appliedBy === "event";
+  return mayBeYoung && version.appliedAt > settledAt;
 }
 
 function postponed(reason: string): Plan {
@@ -144,6 +152,11 @@ function insertOrPatch(known: Known, profile: Profile): Plan | null {
   if (known.row === null) return { write: "insert" };
   const fields = differingFields(known.row, profile);
   return fields.length === 0 ? null : { write: "patch", fields };
+}
+
+/** Users gone from Clerk whom a run would remove: those that it left to a repair are removed with it. */
+export function orphansOf({ drift, postponedOrphans }: Counts): number {
+  return drift.orphaned + postponedOrphans;
 }
 
 /** At most this many deletions a run, unless told otherwise. */
@@ -157,6 +170,7 @@ const MIN_DELETIONS = 10;
  * false deletion is no better.
  * @param mirrored rows of the mirror; `confirmed` of them Clerk knows
  * @param unversioned orphans that stem from before the sync
+ * @param isMoved another instance was pinned, and no full run has completed since
  * @param maxDeletions replaces all other grounds
  */
 export function whyHold(run: {
@@ -164,14 +178,18 @@ export function whyHold(run: {
   mirrored: number;
   confirmed: number;
   unversioned: number;
+  isMoved: boolean;
   maxDeletions?: number;
 }): string | null {
-  const { orphaned, mirrored, confirmed, unversioned, maxDeletions } = run;
+  const { orphaned, mirrored, confirmed, unversioned, isMoved, maxDeletions } = run;
   if (orphaned === 0) return null;
   if (maxDeletions !== undefined) {
     return orphaned > maxDeletions
       ? `${orphaned} users are gone from Clerk, and maxDeletions is ${maxDeletions}`
       : null;
+  }
+  if (isMoved) {
+    return `${orphaned} of ${mirrored} mirrored users are unknown to the Clerk instance that was pinned since the last run`;
   }
   if (confirmed === 0) return `Clerk knows not one of the ${mirrored} mirrored users`;
   const limit = Math.min(MAX_DELETIONS, Math.max(MIN_DELETIONS, mirrored * MAX_DELETIONS_SHARE));

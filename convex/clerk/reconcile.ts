@@ -8,7 +8,7 @@ import {
   type ActionCtx,
 } from "../_generated/server";
 import { ClerkError } from "./api";
-import { conduct } from "./conductor";
+import { conduct, reasonOf } from "./conductor";
 import { cancelRun, type Begun } from "./lifecycle";
 import { SETTLING_MS } from "./plan";
 import { isClerkId } from "./profile";
@@ -100,20 +100,25 @@ export const user = internalAction({
 });
 
 /**
- * Repairs one user about whom an event left a doubt. Scheduled by `requestRepair`.
+ * Repairs one user about whom an event or a run left a doubt. Scheduled by `requestRepair`.
  * @param instanceId the instance that was mirrored then: the doubt is about no other
+ * @param runId the run that left the doubt: where it deletes nobody, nor does this
  */
 export const repair = internalAction({
-  args: { clerkId: v.string(), instanceId: v.optional(v.string()) },
+  args: {
+    clerkId: v.string(),
+    instanceId: v.optional(v.string()),
+    runId: v.optional(v.id("reconcileRuns")),
+  },
   returns: v.null(),
-  handler: async (ctx, { clerkId, instanceId }): Promise<null> => {
+  handler: async (ctx, { clerkId, instanceId, runId }): Promise<null> => {
     try {
       const pinned: string | null = await ctx.runQuery(internal.clerk.lifecycle.pinned, {});
       if (instanceId !== undefined && pinned !== instanceId) return null;
-      await repairUser(ctx, clerkId, { dryRun: false, settlingMs: SETTLING_MS });
+      await repairUser(ctx, clerkId, { dryRun: false, settlingMs: SETTLING_MS, runId });
     } catch (error) {
       // The next run settles it.
-      const reason = error instanceof ClerkError ? error.message : "a transaction threw";
+      const reason = reasonOf(error);
       log("error", "reconcile.failed", { clerkId, reason });
     }
     return null;
@@ -141,10 +146,12 @@ export const pinInstance = internalMutation({
     if (!/^ins_\w+$/.test(instanceId)) {
       throw new ConvexError("instanceId must be a Clerk instance id, ins_….");
     }
-    const { instanceId: before = null } = await readSyncState(ctx);
+    const state = await readSyncState(ctx);
+    const { instanceId: before = null } = state;
     await cancelRun(ctx);
     const watermarks = { lastFullRunStartedAt: undefined, lastRecentRunStartedAt: undefined };
-    await updateSyncState(ctx, { instanceId, ...watermarks });
+    const isMoved = before === instanceId ? state.isMoved : true;
+    await updateSyncState(ctx, { instanceId, isMoved, ...watermarks });
     return { instanceId, before };
   },
 });

@@ -1,10 +1,11 @@
 /** Repair of one user: asks Clerk about the very id, and believes it. */
 import { ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api";
-import { internalMutation, type ActionCtx } from "../_generated/server";
+import type { Id } from "../_generated/dataModel";
+import { internalMutation, type ActionCtx, type MutationCtx } from "../_generated/server";
 import { Clerk } from "./api";
 import { clock } from "./clock";
-import { applyEvidence, removeUser } from "./mirror";
+import { applyEvidence, noteMove, removeUser } from "./mirror";
 import { forgetRepair, requestRepair } from "./pendingRepairs";
 import { checkInstance } from "./phases";
 import { SETTLING_MS } from "./plan";
@@ -27,22 +28,25 @@ const vResult = v.object({
 });
 type Result = typeof vResult.type;
 
+type How = { dryRun: boolean; settlingMs: number; runId?: Id<"reconcileRuns"> };
+
 /**
  * Asks Clerk about one user and repairs the row.
  * @param settlingMs how long what an event said stands against Clerk's answer
+ * @param runId the run that left the user to this repair, if one did
  * @throws ClerkError when Clerk can't be asked, or is another instance than the one mirrored
  */
 export async function repairUser(
   ctx: ActionCtx,
   clerkId: string,
-  { dryRun, settlingMs }: { dryRun: boolean; settlingMs: number },
+  { dryRun, settlingMs, runId }: How,
 ): Promise<Result> {
   const clerk = new Clerk();
   const pinned: string | null = await ctx.runQuery(internal.clerk.lifecycle.pinned, {});
   const instanceId = await checkInstance(clerk, pinned);
   const askedAt = clock.now();
   const answer = await clerk.getUser(clerkId);
-  const args = { clerkId, instanceId, answer, askedAt, dryRun, settlingMs };
+  const args = { clerkId, instanceId, answer, askedAt, dryRun, settlingMs, runId };
   const result: Result = await ctx.runMutation(internal.clerk.repair.settle, args);
   const { outcome, fields, reason } = result;
   if (outcome !== "unchanged" && outcome !== "absent") {
@@ -62,9 +66,10 @@ export const settle = internalMutation({
     askedAt: v.number(),
     dryRun: v.boolean(),
     settlingMs: v.number(),
+    runId: v.optional(v.id("reconcileRuns")),
   },
   returns: vResult,
-  handler: async (ctx, { clerkId, instanceId, answer, ...how }): Promise<Result> => {
+  handler: async (ctx, { clerkId, instanceId, answer, runId, ...how }): Promise<Result> => {
     if (!how.dryRun) await forgetRepair(ctx, clerkId);
     const { instanceId: pinned } = await readSyncState(ctx);
     if (pinned !== undefined && pinned !== instanceId) {
@@ -74,6 +79,7 @@ export const settle = internalMutation({
       return { outcome: "setAside", fields: [], reason: answer.reason };
     }
     const outcome = await applyEvidence(ctx, clerkId, answer, how);
+    if (answer !== null && !how.dryRun) await noteMove(ctx, answer.profile, outcome);
     switch (outcome.kind) {
       case "created":
       case "updated":
@@ -84,7 +90,7 @@ export const settle = internalMutation({
         return { outcome: "absent", fields: [] };
       case "late":
       case "unclear":
-        if (!how.dryRun) await requestRepair(ctx, clerkId, SETTLING_MS);
+        if (!how.dryRun) await requestRepair(ctx, clerkId, SETTLING_MS, runId);
         return { outcome: "postponed", fields: [], reason: outcome.reason };
       case "orphaned":
         if (pinned === undefined) {
@@ -92,8 +98,19 @@ export const settle = internalMutation({
             "No Clerk instance is pinned yet, so nobody is deleted: run clerk/reconcile:run first.",
           );
         }
+        if (runId !== undefined && !(await mayRemove(ctx, clerkId, runId))) {
+          const reason = "the run that left it to this repair deletes nobody";
+          return { outcome: "postponed", fields: [], reason };
+        }
         if (!how.dryRun) await removeUser(ctx, clerkId, "run");
         return { outcome: "deleted", fields: [] };
     }
   },
 });
+
+/** A run that holds its deletions holds those, too, that it left to repairs; one under way decides later. */
+async function mayRemove(ctx: MutationCtx, clerkId: string, runId: Id<"reconcileRuns">) {
+  const status = (await ctx.db.get("reconcileRuns", runId))?.state.kind;
+  if (status === "running") await requestRepair(ctx, clerkId, SETTLING_MS, runId);
+  return status === "completed";
+}

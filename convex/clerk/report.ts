@@ -2,6 +2,7 @@
 import { v, type Infer } from "convex/values";
 import type { Doc } from "../_generated/dataModel";
 import { log } from "./log";
+import { orphansOf } from "./plan";
 import { vCounts, vMode, type RunState } from "./validators";
 
 export const vReport = v.object({
@@ -59,7 +60,7 @@ export function reportOf(run: Run): Report {
     unchanged,
     drift,
     repaired,
-    held: state.kind === "held" ? drift.orphaned : 0,
+    held: state.kind === "held" ? orphansOf(counts) : 0,
     setAside,
     postponed,
     requests,
@@ -120,7 +121,7 @@ function nextOf({ state, counts, mode, dryRun, maxDeletions }: Run): string | nu
     case "running":
       return command("report");
     case "held":
-      return command("run", { maxDeletions: orphaned });
+      return command("run", { maxDeletions: orphansOf(counts) });
     case "failed":
     case "cancelled":
       return command("run", { mode, dryRun, maxDeletions });

@@ -3,11 +3,12 @@
  * decided in `mirror.ts`; what the app adds to it, in `app.ts`.
  */
 import type { WithoutSystemFields } from "convex/server";
-import type { Doc } from "../_generated/dataModel";
+import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { hooks, newUserFields, removal } from "./app";
 import { clock } from "./clock";
 import type { Known } from "./plan";
+import { orRefuse } from "./refusal";
 import { vProfile, type Profile, type Version } from "./validators";
 
 export type User = Doc<"users">;
@@ -70,11 +71,10 @@ async function rowsOf(ctx: QueryCtx, clerkId: string, most: number): Promise<Use
 
 /** Creates the row of a user, or lets a marked one come back with what it was. */
 export async function createRow(ctx: MutationCtx, { marked }: KnownRows, profile: Profile) {
-  const db = databaseOf(ctx);
-  if (marked !== null) await db.patch("users", marked._id, { ...profile, deletedAt: undefined });
-  const id = marked?._id ?? (await db.insert("users", { ...newUserFields(profile), ...profile }));
+  const id = marked?._id ?? (await insertRow(ctx, profile));
+  if (marked !== null) await patchRow(ctx, id, { ...profile, deletedAt: undefined });
   const user = hooks.created && (await ctx.db.get("users", id));
-  if (user) await hooks.created?.(ctx, user);
+  if (user) await orRefuse("hooks.created", async () => await hooks.created?.(ctx, user));
 }
 
 /** Writes the named fields of a profile to a row. */
@@ -83,9 +83,9 @@ export async function updateRow(ctx: MutationCtx, row: User, profile: Profile, f
   const changes = Object.fromEntries(
     fields.map((field) => [field, profile[field as keyof Profile]]),
   );
-  await databaseOf(ctx).patch("users", row._id, changes);
+  await patchRow(ctx, row._id, changes);
   const user = hooks.updated && (await ctx.db.get("users", row._id));
-  if (user) await hooks.updated?.(ctx, user, row);
+  if (user) await orRefuse("hooks.updated", async () => await hooks.updated?.(ctx, user, row));
 }
 
 /**
@@ -95,10 +95,12 @@ export async function updateRow(ctx: MutationCtx, row: User, profile: Profile, f
 export async function removeRows(ctx: MutationCtx, clerkId: string): Promise<boolean> {
   const rows = (await rowsOf(ctx, clerkId, MAX_DUPLICATES)).filter(isMirrored);
   for (const row of rows) {
-    const db = databaseOf(ctx);
-    if (removal === "delete") await db.delete("users", row._id);
-    else await db.patch("users", row._id, markOf(clerkId));
-    await hooks.removed?.(ctx, row);
+    if (removal === "mark") await patchRow(ctx, row._id, markOf(clerkId));
+    else
+      await orRefuse("the deletion", async () => {
+        await databaseOf(ctx).delete("users", row._id);
+      });
+    await orRefuse("hooks.removed", async () => await hooks.removed?.(ctx, row));
   }
   return rows.length > 0;
 }
@@ -107,6 +109,18 @@ export async function removeRows(ctx: MutationCtx, clerkId: string): Promise<boo
 function markOf(clerkId: string) {
   const cleared = Object.keys(vProfile.fields).map((field) => [field, undefined]);
   return { ...(Object.fromEntries(cleared) as object), clerkId, deletedAt: clock.now() };
+}
+
+async function insertRow(ctx: MutationCtx, profile: Profile): Promise<Id<"users">> {
+  const ownFields = await orRefuse("newUserFields", () => newUserFields(profile));
+  const row = { ...ownFields, ...profile };
+  return await orRefuse("the insertion", async () => await databaseOf(ctx).insert("users", row));
+}
+
+async function patchRow(ctx: MutationCtx, id: Id<"users">, changes: Partial<User>): Promise<void> {
+  await orRefuse("the change", async () => {
+    await databaseOf(ctx).patch("users", id, changes);
+  });
 }
 
 function databaseOf(ctx: MutationCtx): MutationCtx["db"] {

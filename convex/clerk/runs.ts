@@ -23,6 +23,7 @@ const NO_COUNTS: Counts = {
   repaired: { created: 0, updated: 0, deleted: 0 },
   setAside: 0,
   postponed: 0,
+  postponedOrphans: 0,
   requests: 0,
   placed: 0,
   confirmed: 0,
@@ -117,13 +118,11 @@ export async function endRun(ctx: MutationCtx, run: Run, end: End, counts: Count
   const hasFindings = hasAny(counts);
   await ctx.db.patch("reconcileRuns", run._id, { state, counts, hasFindings });
   if (!run.dryRun && (end.kind === "completed" || end.kind === "held")) {
-    const { startedAt } = run;
-    await updateSyncState(
-      ctx,
-      run.mode === "full"
-        ? { lastFullRunStartedAt: startedAt }
-        : { lastRecentRunStartedAt: startedAt },
-    );
+    const { startedAt, mode } = run;
+    if (mode === "recent") await updateSyncState(ctx, { lastRecentRunStartedAt: startedAt });
+    else await updateSyncState(ctx, { lastFullRunStartedAt: startedAt });
+    const isSettledIn = mode === "full" && end.kind === "completed";
+    if (isSettledIn) await updateSyncState(ctx, { isMoved: undefined });
   }
   await discardSuspects(ctx, run._id);
   await pruneRuns(ctx, run.mode, hasFindings);

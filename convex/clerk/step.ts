@@ -24,6 +24,8 @@ const MAX_ENTRIES_OF_ONE = 10;
 const MAX_DOCUMENTS_READ = 3000;
 const MAX_DOCUMENTS_WRITTEN = 4000;
 const MAX_BYTES = 6 * 1024 * 1024;
+/** Of 4,096 index ranges: the next user may take a dozen. */
+const MAX_QUERIES = 3500;
 
 /** What a step of a run did: the run as it is now, and the findings to log. */
 export type StepResult = { run: Run; entries: DriftEntry[] };
@@ -94,7 +96,7 @@ export class Step<Kind extends Phase["kind"]> {
     const { clerkId } = entry;
     const isFirst = !this.#setAsideIds.has(clerkId) && !(await this.#isSetAsideCounted(clerkId));
     this.#setAsideIds.add(clerkId);
-    // The walk meets every id once; what follows may meet it again.
+    // In the walk there may be several reasons at once; what follows may find the same one again.
     if (!isFirst && this.run.state.phase.kind !== "walk") return;
     if (isFirst) this.counts.setAside += 1;
     await this.found({ ...entry, action: "setAside" });
@@ -116,7 +118,6 @@ export class Step<Kind extends Phase["kind"]> {
   }
 
   async #isDriftCounted(clerkId: string, version: Version | null): Promise<boolean> {
-    if (this.run.state.phase.kind === "walk") return false;
     const entries = await this.#entriesOf(clerkId);
     if (entries.some(({ action }) => action !== "setAside" && action !== "postponed")) return true;
     if (this.counts.entries < MAX_ENTRIES) return false;
@@ -127,7 +128,6 @@ export class Step<Kind extends Phase["kind"]> {
   }
 
   async #isSetAsideCounted(clerkId: string): Promise<boolean> {
-    if (this.run.state.phase.kind === "walk") return false;
     const entries = await this.#entriesOf(clerkId);
     return entries.some(({ action }) => action === "setAside") || (await this.#isSettled(clerkId));
   }
@@ -145,9 +145,10 @@ export class Step<Kind extends Phase["kind"]> {
 
   /** Whether the transaction has read or written so much that it should end. */
   async isNearBudget(): Promise<boolean> {
-    const { documentsRead, documentsWritten, bytesRead, bytesWritten } =
+    const { documentsRead, documentsWritten, bytesRead, bytesWritten, databaseQueries } =
       await this.ctx.meta.getTransactionMetrics();
     return (
+      databaseQueries.used >= MAX_QUERIES ||
       documentsRead.used >= MAX_DOCUMENTS_READ ||
       documentsWritten.used >= MAX_DOCUMENTS_WRITTEN ||
       bytesRead.used >= MAX_BYTES ||

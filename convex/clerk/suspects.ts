@@ -22,9 +22,23 @@ export async function markSuspect(
   clerkId: string,
   state: Suspect["state"],
 ): Promise<void> {
-  const known = await suspectOf(ctx, runId, clerkId);
-  if (known === null) await ctx.db.insert("reconcileSuspects", { runId, clerkId, state });
-  else await ctx.db.patch("reconcileSuspects", known._id, { state });
+  await mark(ctx, { runId, clerkId, state });
+}
+
+/** The same for a user of a crowd who was compared. */
+export async function markListed(
+  ctx: MutationCtx,
+  runId: Id<"reconcileRuns">,
+  clerkId: string,
+  state: Suspect["state"],
+): Promise<void> {
+  await mark(ctx, { runId, clerkId, state, isListed: true });
+}
+
+async function mark(ctx: MutationCtx, suspect: Omit<Suspect, "_id" | "_creationTime">) {
+  const known = await suspectOf(ctx, suspect.runId, suspect.clerkId);
+  if (known === null) await ctx.db.insert("reconcileSuspects", suspect);
+  else await ctx.db.patch("reconcileSuspects", known._id, suspect);
 }
 
 export async function dropSuspect(ctx: MutationCtx, runId: Id<"reconcileRuns">, clerkId: string) {

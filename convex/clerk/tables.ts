@@ -78,6 +78,8 @@ export const clerkTables = {
     runId: v.id("reconcileRuns"),
     clerkId: v.string(),
     state: vSuspectState,
+    /** Of a crowd: whether it was compared, and counted. */
+    isListed: v.optional(v.boolean()),
   })
     .index("by_runId_and_state", ["runId", "state"])
     .index("by_runId_and_clerkId", ["runId", "clerkId"]),
@@ -90,6 +92,10 @@ export const clerkTables = {
   syncState: defineTable({
     /** The Clerk instance that is mirrored, set by the first full run. */
     instanceId: v.optional(v.string()),
+    /** Whether `instanceId` was changed on purpose and no full run has completed since. */
+    isMoved: v.optional(v.boolean()),
+    /** When the newest real full run began, whatever becomes of it, ms. */
+    fullRunStartedAt: v.optional(v.number()),
     /** When the last real run of each mode that completed or was held began, ms. */
     lastFullRunStartedAt: v.optional(v.number()),
     lastRecentRunStartedAt: v.optional(v.number()),

@@ -110,6 +110,8 @@ export const vCounts = v.object({
   repaired: v.object({ created: v.number(), updated: v.number(), deleted: v.number() }),
   setAside: v.number(),
   postponed: v.number(),
+  /** Of the postponed those whom Clerk does not know: a repair removes them, unless the run is held. */
+  postponedOrphans: v.number(),
   requests: v.number(),
   /** Users found by the look-back whom the walk can't have met: they came or moved behind it. */
   placed: v.number(),

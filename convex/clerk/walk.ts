@@ -10,7 +10,14 @@ import { lookBackFrom } from "./lifecycle";
 import { applyListed } from "./mirror";
 import { isMirrored, type User } from "./rows";
 import { Step, type StepResult } from "./step";
-import { addSuspect, knownIdsBetween, markSuspect, suspectIds, suspectOf } from "./suspects";
+import {
+  addSuspect,
+  knownIdsBetween,
+  markListed,
+  markSuspect,
+  suspectIds,
+  suspectOf,
+} from "./suspects";
 import { comparePositions, idOf, positionOf } from "./sweep";
 import {
   vCheckpoint,
@@ -88,9 +95,9 @@ export const settleCrowd = internalMutation({
     for (const [index, user] of users.entries()) {
       const clerkId = idOf(user);
       const known = await suspectOf(ctx, run._id, clerkId);
-      if (known?.state !== "settled") {
+      if (known?.isListed !== true) {
         const isLate = await compareUser(step, user, undefined, seenAt);
-        if (!isLate) await markSuspect(ctx, run._id, clerkId, "settled");
+        await markListed(ctx, run._id, clerkId, isLate ? "open" : "settled");
       }
       const isLast = index === users.length - 1;
       // What is left of the page comes again: the crowd stands where it stood.

@@ -7,6 +7,7 @@ import { internal } from "../_generated/api";
 import { env, httpAction, type ActionCtx } from "../_generated/server";
 import { clerkIdOf, readUser } from "./profile";
 import { log } from "./log";
+import { refusalOf } from "./refusal";
 
 /** Bytes. Clerk's user JSON with all its metadata stays far below. */
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -101,6 +102,9 @@ async function handleEvent(
     log("info", "webhook.applied", { ...details, outcome, leftOut });
     return new Response("Applied.", { status: 200 });
   } catch (error) {
+    // Sent again it would be refused again: the next run sets the user aside, or finds it mended.
+    const refusal = refusalOf(error);
+    if (refusal !== null) return ignore(`refused: ${refusal}`, "error");
     // Its message may quote the document.
     const name = error instanceof Error ? error.name : typeof error;
     log("error", "webhook.failed", { ...details, reason: `applying it threw ${name}` });

@@ -1,0 +1,38 @@
+/**
+ * What the app's own code, or Convex, refuses to take. The error is replaced by one that holds no
+ * value, since a message may quote the row, and Convex logs what a function throws.
+ */
+import { ConvexError } from "convex/values";
+
+/**
+ * @param who refuses where it throws, as it reads before "threw"
+ * @throws ConvexError with the `reason` that `refusalOf` reads
+ */
+export async function orRefuse<Result>(
+  who: string,
+  act: () => Result | Promise<Result>,
+): Promise<Result> {
+  try {
+    return await act();
+  } catch (error) {
+    throw new ConvexError({ refusal: `${who} threw ${describe(error)}` });
+  }
+}
+
+/** Why a transaction was refused, or null for any other error. */
+export function refusalOf(error: unknown): string | null {
+  if (!(error instanceof ConvexError)) return null;
+  const data: unknown = error.data;
+  const refusal = typeof data === "object" && data !== null && "refusal" in data && data.refusal;
+  return typeof refusal === "string" ? refusal : null;
+}
+
+/** The error's name, the field that it is about, and where it was thrown. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return typeof error;
+  const { name, message, stack = "" } = error;
+  const field = /Path: (\.\w+)/.exec(message)?.[1];
+  const frames = stack.slice(stack.indexOf(message) + message.length);
+  const frame = /^ +at .+:\d+:\d+\)?$/m.exec(frames)?.[0].trim();
+  return [name, field && `about ${field}`, frame].filter(Boolean).join(" ");
+}
