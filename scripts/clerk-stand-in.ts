@@ -44,7 +44,7 @@ export class ClerkStandIn {
   createdAtAfterIsInclusive = false;
   /** Called before each answer. */
   onRequest: (request: StandInRequest) => void = () => undefined;
-  #shown: Map<string, ClerkUserJSON> | null = null;
+  #shown: ReadonlyMap<string, ClerkUserJSON> | null = null;
   #server: Server | null = null;
   #faults: Ordered[] = [];
   #created = 0;
@@ -74,9 +74,9 @@ export class ClerkStandIn {
     this.#faults.push({ path, fault, times });
   }
 
-  /** From now on shows the users as they are now: Clerk's data is "eventually consistent". */
-  fallBehind(): void {
-    this.#shown ??= new Map(this.users);
+  /** From now on shows other users, as they were before: Clerk's data is "eventually consistent". */
+  fallBehind(users: ReadonlyMap<string, ClerkUserJSON>): void {
+    this.#shown = users;
   }
 
   /** Shows the users as they are again. */

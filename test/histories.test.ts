@@ -18,7 +18,12 @@ vi.mock("../convex/_generated/server", async (importOriginal) => {
 vi.mock("../convex/clerk/app", async (importOriginal) => {
   const { appChoice } = await import("./history-steps");
   const app = await importOriginal<typeof App>();
-  return Object.defineProperty({ ...app }, "removal", { get: () => appChoice.removal });
+  const newUserFields: typeof App.newUserFields = (profile) => {
+    if (appChoice.refused.has(profile.clerkId)) throw new Error("refused");
+    return app.newUserFields(profile);
+  };
+  const chosen = { ...app, newUserFields };
+  return Object.defineProperty(chosen, "removal", { get: () => appChoice.removal });
 });
 
 const HISTORIES = Number(process.env.HISTORIES ?? 600);

@@ -14,6 +14,8 @@ const falsifiers = ["empty", "short", "reversed", "every second", "nobody by id"
 const inClerk = [
   fc.record({ do: fc.constant("create"), created: fc.option(created), inOneMoment: fc.boolean() }),
   fc.record({ do: fc.constant("update"), who, atEqualVersion: fc.boolean() }),
+  /** A change that is its own undoing. */
+  fc.record({ do: fc.constant("toggle"), who }),
   fc.record({ do: fc.constant("move"), who, created }),
   fc.record({ do: fc.constant("delete"), who }),
 ] as const;
@@ -23,6 +25,8 @@ const runOptions = {
   dryRun: fc.constantFrom(false, false, false, false, false, true),
   maxDeletions: fc.constantFrom(undefined, undefined, undefined, undefined, undefined, 0, 1, 9),
   pageSize: fc.integer({ min: 2, max: 4 }),
+  /** Whether it comes to its end before anything else happens. */
+  inOneGo: fc.boolean(),
 } as const;
 
 const step = fc.oneof(
@@ -53,7 +57,7 @@ const step = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant("proceed"),
       actor: fc.nat(3),
-      places: fc.integer({ min: 1, max: 12 }),
+      places: fc.integer({ min: 1, max: 16 }),
     }),
   },
   { weight: 5, arbitrary: fc.record({ do: fc.constant("finish"), actor: fc.nat(3) }) },
@@ -70,6 +74,26 @@ const step = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("kill"), actor: fc.nat(3) }) },
+  /** Somebody came and went unheard, and is heard of while a run walks. */
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant("hear of a ghost"),
+      places: fc.integer({ min: 1, max: 24 }),
+    }),
+  },
+  /** Somebody leaves unheard, and a run begins that may find it out. */
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant("leave unheard"),
+      who,
+      places: fc.integer({ min: 1, max: 60 }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("cancel") }) },
+  /** From now on the app's code refuses somebody, or no longer does. */
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("refuse"), who }) },
   {
     weight: 5,
     arbitrary: fc.record({
@@ -86,7 +110,15 @@ const step = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("heal") }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("fall behind") }) },
+  /** Clerk's answers show what was so long ago, or what is. */
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant("fall behind"),
+      byMs: fc.constantFrom(0, SECOND, MINUTE, 2 * MINUTE, 3 * MINUTE),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("catch up") }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("use the key of another instance") }) },
 );
 
@@ -111,4 +143,8 @@ type ValueOf<Arbitrary> = Arbitrary extends fc.Arbitrary<infer Value> ? Value : 
 export type History = ValueOf<typeof histories>;
 
 /** What `clerk/app.ts` says in the history that is lived through. */
-export const appChoice: Pick<History, "removal"> = { removal: "delete" };
+export const appChoice = {
+  removal: "delete" as History["removal"],
+  /** Ids for which it throws. */
+  refused: new Set<string>(),
+};

@@ -244,7 +244,11 @@ describe("a user whom the app's own code refuses", () => {
     const defaults = vi.spyOn(app, "newUserFields").mockImplementation(({ firstName }) => {
       throw new Error(`no colour for ${firstName}`);
     });
-    return { restore: () => { defaults.mockRestore(); } };
+    return {
+      restore: () => {
+        defaults.mockRestore();
+      },
+    };
   }
 
   test("is no reason for Clerk to send the event again and again", async () => {

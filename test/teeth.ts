@@ -174,6 +174,28 @@ const teeth: Tooth[] = [
     property: "the app's own fields are as it left them",
   },
   {
+    breaks: "the doubt about events from before the running run",
+    edits: [
+      {
+        file: "mirror.ts",
+        replace: "fullRunStartedAt: state.fullRunStartedAt ?? -Infinity,",
+        by: "fullRunStartedAt: state.lastFullRunStartedAt ?? -Infinity,",
+      },
+    ],
+    property: "a completed run leaves nobody who was gone before it",
+  },
+  {
+    breaks: "the five minutes that Clerk's answers may lag",
+    edits: [
+      {
+        file: "plan.ts",
+        replace: "if (version.appliedAt <= settledAt) return false;",
+        by: "if (version.appliedAt <= settledAt + SETTLING_MS) return false;",
+      },
+    ],
+    property: LIVE,
+  },
+  {
     breaks: "halving",
     edits: [
       {

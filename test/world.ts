@@ -10,13 +10,18 @@ import type { Doc } from "../convex/_generated/dataModel";
 import { MINUTE } from "../convex/clerk/clock";
 import schema from "../convex/schema";
 import { ClerkStandIn, type Fault } from "../scripts/clerk-stand-in";
-import { userEvent, deletedUser, type UserEvent } from "../scripts/clerk-json";
+import { userEvent, deletedUser, type ClerkUserJSON, type UserEvent } from "../scripts/clerk-json";
 import { signedEvent } from "../scripts/signed-event";
 import { newGate, type Actor, type Gate } from "./gate";
 import { appChoice, type History } from "./history-steps";
 
 type Step = History["steps"][number];
 type StepTo<Do extends Step["do"]> = Extract<Step, { do: Do }>;
+type Change =
+  | Pick<StepTo<"update">, "do" | "who" | "atEqualVersion">
+  | Pick<StepTo<"toggle">, "do" | "who">
+  | Pick<StepTo<"move">, "do" | "who" | "created">
+  | Pick<StepTo<"delete">, "do" | "who">;
 type Run = Doc<"reconcileRuns">;
 type User = Doc<"users">;
 /** Who writes: a run or a repair, an event (`forged` with a secret that leaked), or the app. */
@@ -30,6 +35,11 @@ export const FEATURES = [
   "a crowd",
   "a tombstone met by a late event",
 ] as const;
+
+/** What a completed run must show happened so long before it began. */
+const LAG_MS = 5 * MINUTE;
+/** So few as these worlds have may lose so many unasked. */
+const MAX_DELETIONS = 10;
 
 /** What is left of a row that is marked as removed. */
 const MARKED_FIELDS = "_creationTime,_id,clerkId,color,deletedAt";
@@ -92,6 +102,14 @@ export class World {
   readonly #witnessed = new Map<string, Witnessed>();
   /** Ids whose last change kept their version, so that a look-back can't find it. */
   readonly #unversioned = new Set<string>();
+  /** Clerk's users as they were after each change. */
+  readonly #past: { at: number; users: ReadonlyMap<string, ClerkUserJSON> }[] = [];
+  /** The serial number of the last change of each user, and when those who are gone went. */
+  readonly #changes = new Map<string, number>();
+  readonly #deletedAt = new Map<string, number>();
+  readonly #everTombstoned = new Set<string>();
+  /** False in the peace before and after, where nothing interleaves. */
+  #isEventful = false;
   #isLeaked = true;
   #looks = 0;
   #laggingSince: number | null = null;
@@ -120,6 +138,7 @@ export class World {
     vi.clearAllTimers();
     vi.setSystemTime(START + 1_000_000);
     appChoice.removal = history.removal;
+    appChoice.refused.clear();
     const world = new World(history);
     vi.stubEnv("CLERK_SECRET_KEY", world.clerk.secretKey);
     vi.stubEnv("CLERK_WEBHOOK_SECRET", LEAKED_SECRET);
@@ -128,10 +147,15 @@ export class World {
       vi.setSystemTime(Date.now() + REQUEST_MS);
       const key = new Request(...args).headers.get("authorization");
       const instance = key === "Bearer sk_test_other" ? world.#other : world.clerk;
-      return await instance.fetch(...args);
+      const answer = await instance.fetch(...args);
+      // On its way back.
+      await world.#gate.request();
+      return answer;
     });
     await world.#begin(history);
+    world.#isEventful = true;
     for (const step of history.steps) await world.#take(step);
+    world.#isEventful = false;
     await world.#end();
     return world;
   }
@@ -162,6 +186,7 @@ export class World {
         this.#create(step.created, step.inOneMoment);
         return;
       case "update":
+      case "toggle":
       case "move":
       case "delete":
         this.#change(step);
@@ -188,8 +213,9 @@ export class World {
         await this.#loseRow(step.who);
         return;
       case "run": {
-        const { mode, dryRun, maxDeletions, pageSize } = step;
+        const { mode, dryRun, maxDeletions, pageSize, inOneGo } = step;
         await this.#call({ mode, dryRun, maxDeletions, pageSize });
+        if (inOneGo) await this.#proceed(this.#gate.actors.length - 1, 600);
         return;
       }
       case "tick":
@@ -208,7 +234,7 @@ export class World {
         await this.#proceed(step.actor, step.places);
         return;
       case "finish":
-        await this.#proceed(step.actor, 300);
+        await this.#proceed(step.actor, 600);
         return;
       case "race a deletion":
         await this.#race(step.actor);
@@ -219,6 +245,24 @@ export class World {
       case "kill":
         this.#kill(step.actor);
         return;
+      case "hear of a ghost":
+        await this.#haunt(step.places);
+        return;
+      case "leave unheard":
+        this.#leaveUnheard(step.who);
+        await this.#wait(6 * MINUTE);
+        await this.#call({ pageSize: 4 });
+        await this.#proceed(this.#gate.actors.length - 1, step.places);
+        return;
+      case "cancel":
+        await this.#t.mutation(internal.clerk.reconcile.cancel, {});
+        await this.#look("sync");
+        return;
+      case "refuse": {
+        const id = this.#pick(step.who) ?? "";
+        if (!appChoice.refused.delete(id)) appChoice.refused.add(id);
+        return;
+      }
       case "wait":
         await this.#wait(step.ms);
         return;
@@ -232,8 +276,10 @@ export class World {
         if (this.#gate.actors.some(({ args }) => "clerkId" in args && !("instanceId" in args))) {
           return;
         }
-        this.clerk.fallBehind();
-        this.#laggingSince ??= Date.now();
+        this.#fallBehind(step.byMs);
+        return;
+      case "catch up":
+        this.#catchUp();
         return;
       case "use the key of another instance":
         // Before an instance is pinned, nobody can know which one is meant.
@@ -241,6 +287,10 @@ export class World {
           vi.stubEnv("CLERK_SECRET_KEY", this.#other.secretKey);
         }
     }
+  }
+
+  #meet(feature: (typeof FEATURES)[number]): void {
+    if (this.#isEventful) this.features.add(feature);
   }
 
   get #clerkNow(): number {
@@ -257,30 +307,29 @@ export class World {
     if (!inOneMoment) vi.setSystemTime(Date.now() + 1);
     const now = this.#clerkNow;
     const created_at = created === null ? now : START + created;
-    const { event } = this.clerk.createUser({
+    const { event, user } = this.clerk.createUser({
       created_at,
       updated_at: now,
       first_name: this.#nextLook(),
     });
+    this.#changes.set(user.id, this.#looks);
     this.#emit(event);
     for (const witnessed of this.#witnessed.values()) witnessed.placed += 1;
   }
 
-  #change(step: StepTo<"update" | "move" | "delete">): void {
+  #change(step: Change): void {
     vi.setSystemTime(Date.now() + 1);
     const ids = [...this.clerk.users.keys()];
     const id = ids[step.who % ids.length];
     const user = this.clerk.users.get(id ?? "");
     if (id === undefined || user === undefined) return;
     if (step.do === "delete") {
+      this.#deletedAt.set(id, Date.now());
       this.#emit(this.clerk.deleteUser(id, this.#clerkNow));
       return;
     }
-    const first_name = this.#nextLook();
-    const change =
-      step.do === "move"
-        ? { first_name, created_at: START + step.created }
-        : { first_name, ...(step.atEqualVersion && { updated_at: user.updated_at }) };
+    const change = changeOf(step, user, this.#nextLook());
+    this.#changes.set(id, this.#looks);
     this.#emit(this.clerk.updateUser(id, change, this.#clerkNow));
     if (step.do === "update" && step.atEqualVersion) this.#unversioned.add(id);
     else this.#unversioned.delete(id);
@@ -289,7 +338,9 @@ export class World {
     }
   }
 
+  /** A change was made in Clerk. */
   #emit(event: UserEvent): void {
+    this.#past.push({ at: Date.now(), users: new Map(this.clerk.users) });
     this.#events.push({ event, isDelivered: false });
   }
 
@@ -307,7 +358,7 @@ export class World {
     const { id } = event.data as { id: string };
     const isLate = this.#sight.versions.get(id)?.kind === "tombstone";
     if (isLate && event.type !== "user.deleted") {
-      this.features.add("a tombstone met by a late event");
+      this.#meet("a tombstone met by a late event");
     }
     const status = await this.#post(event, this.#isLeaked ? LEAKED_SECRET : NEW_SECRET);
     demand("a genuine event is accepted", status === 200, status);
@@ -388,17 +439,27 @@ export class World {
   #heal(): void {
     this.clerk.heal();
     this.#isFalsified = false;
+    this.#catchUp();
+    appChoice.refused.clear();
+    vi.stubEnv("CLERK_SECRET_KEY", this.clerk.secretKey);
+  }
+
+  #fallBehind(byMs: number): void {
+    const since = Date.now() - byMs;
+    const past = this.#past.findLast(({ at }) => at <= since) ?? this.#past[0];
+    if (past === undefined) return;
+    this.clerk.fallBehind(past.users);
+    this.#laggingSince = since;
+  }
+
+  #catchUp(): void {
     this.clerk.catchUp();
     this.#laggingSince = null;
-    vi.stubEnv("CLERK_SECRET_KEY", this.clerk.secretKey);
   }
 
   async #wait(ms: number): Promise<void> {
     const lagEnds = (this.#laggingSince ?? Infinity) + MAX_LAG_MS;
-    if (Date.now() + ms > lagEnds) {
-      this.clerk.catchUp();
-      this.#laggingSince = null;
-    }
+    if (Date.now() + ms > lagEnds) this.#catchUp();
     vi.advanceTimersByTime(ms);
     await macrotask();
   }
@@ -407,7 +468,7 @@ export class World {
 
   async #call(args: FunctionArgs<typeof internal.clerk.reconcile.run>): Promise<void> {
     const isUnderWay = this.#gate.actors.some((actor) => !("clerkId" in actor.args));
-    if (isUnderWay) this.features.add("two overlapping runs");
+    if (isUnderWay) this.#meet("two overlapping runs");
     await this.#arrival(this.#t.action(internal.clerk.reconcile.run, args));
   }
 
@@ -424,7 +485,7 @@ export class World {
     const { actors } = this.#gate;
     const actor = actors[which % actors.length];
     if (actor === undefined) return;
-    if (actor.next !== "start") this.features.add("a crash");
+    if (actor.next !== "start") this.#meet("a crash");
     this.#gate.actors = actors.filter((other) => other !== actor);
   }
 
@@ -449,6 +510,23 @@ export class World {
       const { event, isDelivered } = delivery;
       if (!isDelivered && event.type === "user.deleted") await this.#deliverThis(delivery);
     }
+  }
+
+  /** Somebody came and went unheard, and is heard of while a run walks. */
+  async #haunt(places: number): Promise<void> {
+    this.#create(null);
+    const birth = this.#events.at(-1);
+    this.#leaveUnheard(this.clerk.users.size - 1);
+    await this.#wait(6 * MINUTE);
+    await this.#call({ pageSize: 2 });
+    await this.#proceed(this.#gate.actors.length - 1, places);
+    if (birth !== undefined) await this.#deliverThis(birth);
+  }
+
+  #leaveUnheard(who: number): void {
+    this.#change({ do: "delete", who });
+    const death = this.#events.at(-1);
+    if (death?.event.type === "user.deleted") death.isDelivered = true;
   }
 
   /** An action is so slow that another call goes on with its run; then it comes to life. */
@@ -552,11 +630,11 @@ export class World {
     const { counts, state } = run;
     demand("a run in peace completes", state.kind === "completed", state);
     demand("a run in peace leaves nobody", counts.setAside + counts.postponed === 0, counts);
-    const shown = this.#sight.users.flatMap(({ clerkId, firstName, clerkCreatedAt }) =>
-      clerkId === undefined ? [] : [clerkId, firstName, clerkCreatedAt].join(),
+    const shown = this.#sight.users.flatMap(({ clerkId, firstName, clerkCreatedAt, banned }) =>
+      clerkId === undefined ? [] : [clerkId, firstName, clerkCreatedAt, banned].join(),
     );
-    const people = [...this.clerk.users.values()].map(({ id, first_name, created_at }) =>
-      [id, first_name, created_at].join(),
+    const people = [...this.clerk.users.values()].map(({ id, first_name, created_at, banned }) =>
+      [id, first_name, created_at, banned].join(),
     );
     const isEqual = shown.sort().join(" ") === people.sort().join(" ");
     demand("after a full run the table equals Clerk", isEqual, { shown, people });
@@ -648,9 +726,11 @@ export class World {
   }
 
   #checkDead({ versions }: Sight, created: User[]): void {
+    for (const { kind, clerkId } of versions.values()) {
+      if (kind === "tombstone") this.#everTombstoned.add(clerkId);
+    }
     const risen = created.filter(
-      ({ clerkId = "" }) =>
-        versions.get(clerkId)?.kind === "tombstone" && !this.clerk.users.has(clerkId),
+      ({ clerkId = "" }) => this.#everTombstoned.has(clerkId) && !this.clerk.users.has(clerkId),
     );
     demand("no dead user rises", risen.length === 0, risen);
   }
@@ -710,12 +790,14 @@ export class World {
   }
 
   #checkDeletions({ versions }: Sight, ran: Run, removed: User[]): void {
-    this.features.add("a deletion by a run");
+    this.#meet("a deletion by a run");
     demand("a recent run deletes nobody", ran.mode === "full", ran);
     const { maxDeletions } = ran;
     const isAllowed =
       maxDeletions === undefined
-        ? removed.every(({ clerkId = "" }) => versions.has(clerkId))
+        ? removed.every(({ clerkId = "" }) => versions.has(clerkId)) &&
+          ran.counts.repaired.deleted <= MAX_DELETIONS &&
+          ran.counts.confirmed > 0
         : ran.counts.repaired.deleted <= maxDeletions;
     demand("a run deletes only what its rules allow", isAllowed, { maxDeletions, removed });
   }
@@ -726,7 +808,7 @@ export class World {
       if (old === undefined) this.#witness(run);
       const { state } = run;
       if (state.kind === "running" && state.phase.kind === "walk" && state.phase.crowd) {
-        this.features.add("a crowd");
+        this.#meet("a crowd");
       }
       const witnessed = this.#witnessed.get(run._id);
       if (state.kind === "running") {
@@ -737,7 +819,7 @@ export class World {
         continue;
       }
       this.#witnessed.delete(run._id);
-      if (state.kind === "held") this.features.add("a hold");
+      if (state.kind === "held") this.#meet("a hold");
       if (witnessed && run.mode === "full") this.#checkEnd(run, witnessed);
     }
   }
@@ -771,16 +853,34 @@ export class World {
         .filter(({ runId, action }) => runId === _id && /^(postponed|setAside)$/.test(action))
         .map(({ clerkId }) => clerkId),
     );
-    const lookOf = new Map(
-      this.#sight.users.map(({ clerkId = "", firstName }) => [clerkId, firstName]),
-    );
-    const missed = [...this.clerk.users.values()].filter(({ id, first_name }) => {
+    const rowOf = new Map(this.#sight.users.map((row) => [row.clerkId, row]));
+    const missed = [...this.clerk.users.values()].filter((user) => {
+      const { id } = user;
       const isExempt = left.has(id) || this.#tainted.has(id) || this.#unversioned.has(id);
-      const look = Number(/^look(\d+)$/.exec(first_name ?? "")?.[1]);
-      return !isExempt && look <= lookedBackAt && lookOf.get(id) !== first_name;
+      const isMet = (this.#changes.get(id) ?? 0) <= lookedBackAt;
+      const row = rowOf.get(id);
+      const isShown = row?.firstName === user.first_name && row.banned === user.banned;
+      return !isExempt && isMet && !isShown;
     });
     demand("a completed run shows what changed while it walked", missed.length === 0, missed);
+    const ghosts = this.#sight.users.filter(({ clerkId = "" }) => {
+      const wentAt = this.#deletedAt.get(clerkId) ?? Infinity;
+      const isExempt = left.has(clerkId) || this.#tainted.has(clerkId);
+      return !isExempt && wentAt < startedAt - LAG_MS;
+    });
+    demand("a completed run leaves nobody who was gone before it", ghosts.length === 0, ghosts);
   }
+}
+
+function changeOf(
+  step: Exclude<Change, { do: "delete" }>,
+  { banned, updated_at }: ClerkUserJSON,
+  look: string,
+): Partial<ClerkUserJSON> {
+  // It leaves the look as it is: twice toggled is as before.
+  if (step.do === "toggle") return { banned: !banned };
+  if (step.do === "move") return { first_name: look, created_at: START + step.created };
+  return { first_name: look, ...(step.atEqualVersion && { updated_at }) };
 }
 
 type Kind = StepTo<"fault">["kind"];

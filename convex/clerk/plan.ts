@@ -139,9 +139,11 @@ export function planEvidence(
 
 /** Whether Clerk's answer may not show yet what we know. */
 function isUnsettled(version: Version, settledAt: number): boolean {
-  if (version.kind === "live" && version.version > settledAt) return true;
-  const mayBeYoung = version.kind === "tombstone" || version.appliedBy === "event";
-  return mayBeYoung && version.appliedAt > settledAt;
+  if (version.appliedAt <= settledAt) return false;
+  // What a run wrote, Clerk had said itself; where that was long ago, its answers all show it.
+  return (
+    version.kind === "tombstone" || version.appliedBy === "event" || version.version > settledAt
+  );
 }
 
 function postponed(reason: string): Plan {
