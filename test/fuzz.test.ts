@@ -3,7 +3,7 @@ import { afterAll, expect, test, vi } from "vitest";
 import { Webhook } from "svix";
 import { vProfile } from "../convex/clerk/validators";
 import { clerkUser } from "../scripts/clerk-json";
-import { LONG_AGO, rows, useSetting, WEBHOOK_SECRET } from "./setting";
+import { complete, LONG_AGO, rows, useSetting, WEBHOOK_SECRET } from "./setting";
 
 const RUNS = 1500;
 const setting = useSetting({ http: false });
@@ -78,6 +78,12 @@ const events = fc.record(
   { requiredKeys: [] },
 );
 
+/** What users are called here is nowhere in the log, whatever went wrong. */
+function expectNothingToldOf(told: string[]): void {
+  const log = JSON.stringify(setting.log);
+  for (const value of told) expect(log).not.toContain(value);
+}
+
 async function expectRowsThatFit(): Promise<void> {
   // convex-test checks the schema at each write; what matters beside: only fields of the profile.
   const known = [...Object.keys(vProfile.fields), "color", "_id", "_creationTime"];
@@ -91,12 +97,21 @@ async function expectRowsThatFit(): Promise<void> {
 }
 
 test("a genuine event that can't be used is accepted, whatever it holds", async () => {
+  const { t, clerk, log } = setting;
+  await complete(t);
+  log.length = 0;
   const property = fc.asyncProperty(events, async (event) => {
     expect(await send(JSON.stringify(event))).toBe(200);
     await expectRowsThatFit();
   });
   await fc.assert(property, { numRuns: RUNS });
   expect(met.get("200")).toBeGreaterThanOrEqual(RUNS);
+  expect(log.some(({ reason }) => String(reason).startsWith("another Clerk instance"))).toBe(true);
+  expect(log.some(({ event }) => event === "webhook.applied")).toBe(true);
+  // The repairs that were asked for on the way: Clerk knows none of these users.
+  await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
+  expect(clerk.requests.some(({ path }) => path === "/v1/users/user_1")).toBe(true);
+  expectNothingToldOf(["a@b.example", "Ada", "idn_user", clerk.secretKey, WEBHOOK_SECRET]);
 });
 
 test("a signed body that is no JSON is accepted and ignored", async () => {
