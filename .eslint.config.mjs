@@ -5,7 +5,7 @@ const SYNC = "convex/clerk";
 
 /** Imports point one way: entries → stores and Clerk's API → pure files → tables and app. */
 const LAYERS = [
-  ["app", "clock", "refusal"],
+  ["app", "clock", "environment", "refusal"],
   ["validators"],
   ["profile", "plan", "tables", "log"],
   ["sweep"],
@@ -18,6 +18,7 @@ const LAYERS = [
   ["phases"],
   ["conductor", "repair"],
   ["reconcile", "webhook"],
+  ["routes"],
 ];
 /** Files that decide without touching the database, Clerk or the clock. */
 const PURE = ["app", "validators", "tables", "profile", "plan", "sweep"];

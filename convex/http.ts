@@ -1,8 +1,8 @@
 import { httpRouter } from "convex/server";
-import { webhook } from "./clerk/webhook";
+import { addClerkRoutes } from "./clerk/routes";
 
 const http = httpRouter();
 
-http.route({ path: "/clerk-users-webhook", method: "POST", handler: webhook });
+addClerkRoutes(http);
 
 export default http;

@@ -667,7 +667,7 @@ describe("user", () => {
     await expect(t.action(user, { clerkId: "user_x" })).rejects.toThrow(
       "No Clerk instance is pinned",
     );
-    await t.run(async (ctx) => await ctx.db.insert("syncState", { instanceId: "ins_mine" }));
+    await t.run(async (ctx) => await ctx.db.insert("clerkSyncState", { instanceId: "ins_mine" }));
     await expect(t.action(user, { clerkId: "user_x" })).rejects.toThrow(
       "ins_stand_in, but this table mirrors ins_mine",
     );
@@ -730,7 +730,9 @@ describe("an event that leaves a doubt", () => {
       `/v1/users/${user.id}`,
     ]);
     expect(await rows(t)).toMatchObject([{ firstName: "Augusta" }]);
-    expect(await t.run(async (ctx) => await ctx.db.query("pendingRepairs").take(1))).toEqual([]);
+    expect(await t.run(async (ctx) => await ctx.db.query("clerkPendingRepairs").take(1))).toEqual(
+      [],
+    );
   });
 
   test.each<[string, (user: object) => object]>([

@@ -31,7 +31,7 @@ export async function expectMirror({ t, clerk }: Setting): Promise<void> {
 /** Rows as an earlier run would have left them. */
 export async function seed({ t, clerk }: Setting, ids: string[]): Promise<void> {
   const instanceId = clerk.instanceId;
-  await t.run(async (ctx) => await ctx.db.insert("syncState", { instanceId }));
+  await t.run(async (ctx) => await ctx.db.insert("clerkSyncState", { instanceId }));
   for (let from = 0; from < ids.length; from += 2000) {
     await t.run(async (ctx) => {
       for (const id of ids.slice(from, from + 2000)) {

@@ -180,7 +180,9 @@ describe("a dry run", () => {
 
   test("of a fresh table pins no instance", async () => {
     await complete(setting.t, { dryRun: true });
-    expect(await setting.t.run(async (ctx) => await ctx.db.query("syncState").first())).toBeNull();
+    expect(
+      await setting.t.run(async (ctx) => await ctx.db.query("clerkSyncState").first()),
+    ).toBeNull();
   });
 });
 
@@ -435,7 +437,7 @@ describe("an answer of Clerk that can't be right deletes nobody and fails the ru
     });
     const failed = await complete(t, {});
     expect(failed.summary).toMatch("knows only 1 of 3 users sampled from this table");
-    expect(await t.run(async (ctx) => await ctx.db.query("syncState").first())).toBeNull();
+    expect(await t.run(async (ctx) => await ctx.db.query("clerkSyncState").first())).toBeNull();
     signUp(setting, 1, 5);
     await t.run(async (ctx) => {
       const row = await ctx.db

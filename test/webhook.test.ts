@@ -277,8 +277,8 @@ test("a failing database answers 500, and what it quotes is not logged", async (
   const { t, log } = setting;
   // A second row of the singleton makes the transaction throw.
   await t.run(async (ctx) => {
-    await ctx.db.insert("syncState", {});
-    await ctx.db.insert("syncState", {});
+    await ctx.db.insert("clerkSyncState", {});
+    await ctx.db.insert("clerkSyncState", {});
   });
   expect((await post(t, event("user.created", ada()))).status).toBe(500);
   expect(log.at(-1)).toMatchObject({ level: "error", event: "webhook.failed", clerkId: ID });

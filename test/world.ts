@@ -595,7 +595,7 @@ export class World {
   }
 
   async #isPinned(): Promise<boolean> {
-    const state = await this.#t.run(async (ctx) => await ctx.db.query("syncState").unique());
+    const state = await this.#t.run(async (ctx) => await ctx.db.query("clerkSyncState").unique());
     return state?.instanceId !== undefined;
   }
 

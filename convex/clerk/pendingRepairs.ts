@@ -1,4 +1,4 @@
-/** The only writer of `pendingRepairs`: at most one scheduled repair per id. */
+/** The only writer of `clerkPendingRepairs`: at most one scheduled repair per id. */
 import { internal } from "../_generated/api";
 import type { Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
@@ -22,8 +22,8 @@ export async function requestRepair(
   const run = internal.clerk.reconcile.repair;
   const args = { clerkId, instanceId, runId };
   const scheduledId = await ctx.scheduler.runAfter(delayMs, run, args);
-  if (pending === null) await ctx.db.insert("pendingRepairs", { clerkId, scheduledId });
-  else await ctx.db.patch("pendingRepairs", pending._id, { scheduledId });
+  if (pending === null) await ctx.db.insert("clerkPendingRepairs", { clerkId, scheduledId });
+  else await ctx.db.patch("clerkPendingRepairs", pending._id, { scheduledId });
 }
 
 /** A repair was made: the next one may be scheduled. */
@@ -31,13 +31,13 @@ export async function forgetRepair(ctx: MutationCtx, clerkId: string): Promise<v
   const pending = await pendingRepair(ctx, clerkId);
   const job = pending && (await ctx.db.system.get("_scheduled_functions", pending.scheduledId));
   if (pending !== null && job?.state.kind !== "pending") {
-    await ctx.db.delete("pendingRepairs", pending._id);
+    await ctx.db.delete("clerkPendingRepairs", pending._id);
   }
 }
 
 async function pendingRepair(ctx: QueryCtx, clerkId: string) {
   return await ctx.db
-    .query("pendingRepairs")
+    .query("clerkPendingRepairs")
     .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
     .unique();
 }

@@ -1,4 +1,4 @@
-/** The only writer of `reconcileRuns`, `driftEntries`, `reconcileSuspects` and `syncState`. */
+/** The only writer of `reconcileRuns`, `driftEntries`, `reconcileSuspects` and `clerkSyncState`. */
 import type { Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Doc, Id } from "../_generated/dataModel";
@@ -54,16 +54,16 @@ export function isIn<Kind extends Phase["kind"]>(run: Run, kind: Kind): run is R
   return isRunning(run) && run.state.phase.kind === kind;
 }
 
-export type SyncState = Partial<Omit<Doc<"syncState">, "_id" | "_creationTime">>;
+export type SyncState = Partial<Omit<Doc<"clerkSyncState">, "_id" | "_creationTime">>;
 
 export async function readSyncState(ctx: QueryCtx): Promise<SyncState> {
-  return (await ctx.db.query("syncState").unique()) ?? {};
+  return (await ctx.db.query("clerkSyncState").unique()) ?? {};
 }
 
 export async function updateSyncState(ctx: MutationCtx, fields: SyncState): Promise<void> {
-  const state = await ctx.db.query("syncState").unique();
-  if (state === null) await ctx.db.insert("syncState", fields);
-  else await ctx.db.patch("syncState", state._id, fields);
+  const state = await ctx.db.query("clerkSyncState").unique();
+  if (state === null) await ctx.db.insert("clerkSyncState", fields);
+  else await ctx.db.patch("clerkSyncState", state._id, fields);
 }
 
 /** Which mode a scheduled run has now. */

@@ -84,12 +84,12 @@ export const clerkTables = {
     .index("by_runId_and_state", ["runId", "state"])
     .index("by_runId_and_clerkId", ["runId", "clerkId"]),
   /** Ids whose repair is scheduled, so that no second one is. Written by `pendingRepairs.ts`. */
-  pendingRepairs: defineTable({
+  clerkPendingRepairs: defineTable({
     clerkId: v.string(),
     scheduledId: v.id("_scheduled_functions"),
   }).index("by_clerkId", ["clerkId"]),
   /** One small row. Written by `runs.ts`; read by every event, so it changes with runs only. */
-  syncState: defineTable({
+  clerkSyncState: defineTable({
     /** The Clerk instance that is mirrored, set by the first full run. */
     instanceId: v.optional(v.string()),
     /** Whether `instanceId` was changed on purpose and no full run has completed since. */
