@@ -167,8 +167,8 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "rows.ts",
-        replace: 'await databaseOf(ctx).patch("users", row._id, changes);',
-        by: 'await ctx.db.patch("users", row._id, { ...changes, ...newUserFields(profile) });',
+        replace: "await patchRow(ctx, row._id, changes);",
+        by: "await patchRow(ctx, row._id, { ...changes, ...newUserFields(profile) });",
       },
     ],
     property: "the app's own fields are as it left them",

@@ -66,9 +66,9 @@ const COLORS = ["tomato", "goldenrod", "seagreen", "teal", "royalblue", "slatebl
  * The app's own fields of a row that the sync creates for a user: at least the required ones. The
  * sync never writes them again. What this throws sets that one user aside.
  */
-export function newUserFields({ clerkCreatedAt }: Profile): OwnFields {
-  return { color: COLORS[clerkCreatedAt % COLORS.length] ?? "teal" };
-}
+export const newUserFields: (profile: Profile) => OwnFields = ({ clerkCreatedAt }) => ({
+  color: COLORS[clerkCreatedAt % COLORS.length] ?? "teal",
+});
 
 /**
  * What becomes of the row of a user who is gone from Clerk.

@@ -29,8 +29,10 @@ import { Step, type StepResult } from "./step";
 import { START } from "./sweep";
 import { vCheckpoint, vMode, vRunOptions } from "./validators";
 
-/** Ids of the first and last users by id, asked of an instance before it is pinned. */
-const SAMPLE_SIZE = 20;
+/** Rows whose ids are asked of an instance before it is pinned. */
+const SAMPLE_SIZE = 40;
+/** So many rows of guests are passed over on the way to one of them. */
+const MAX_GUESTS = 50;
 /** A run that is dead for longer begins anew: too much has changed since. */
 const RESUMABLE_MS = HOUR;
 /** So many times a run is resumed without getting any further. */
@@ -87,13 +89,27 @@ async function begun(ctx: QueryCtx, run: Run, { instanceId }: SyncState): Promis
   return { run, acquired: true, pinnedInstanceId: instanceId ?? null, sample };
 }
 
+/** Ids of rows from all over the time in which rows were made: who came first, or last, may have left. */
 async function sampleIds(ctx: QueryCtx): Promise<string[]> {
-  const rows = () => ctx.db.query("users").withIndex("by_clerkId", (q) => q.gte("clerkId", ""));
-  const some = [
-    ...(await rows().take(SAMPLE_SIZE)),
-    ...(await rows().order("desc").take(SAMPLE_SIZE)),
+  const [first, last] = [
+    await ctx.db.query("users").first(),
+    await ctx.db.query("users").order("desc").first(),
   ];
-  return [...new Set(some.filter(isMirrored).flatMap(({ clerkId }) => clerkId ?? []))];
+  if (first === null || last === null) return [];
+  const span = last._creationTime - first._creationTime;
+  const ids = new Set<string>();
+  for (let i = 0; i < SAMPLE_SIZE; i += 1) {
+    const from = first._creationTime + (span * i) / SAMPLE_SIZE;
+    const rows = ctx.db
+      .query("users")
+      .withIndex("by_creation_time", (q) => q.gte("_creationTime", from));
+    for (const row of await rows.take(MAX_GUESTS)) {
+      if (row.clerkId === undefined || !isMirrored(row) || ids.has(row.clerkId)) continue;
+      ids.add(row.clerkId);
+      break;
+    }
+  }
+  return [...ids];
 }
 
 /** The instance is the right one: pins it where none is, and begins to walk or to look back. */

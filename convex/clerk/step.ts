@@ -129,7 +129,10 @@ export class Step<Kind extends Phase["kind"]> {
 
   async #isSetAsideCounted(clerkId: string): Promise<boolean> {
     const entries = await this.#entriesOf(clerkId);
-    return entries.some(({ action }) => action === "setAside") || (await this.#isSettled(clerkId));
+    if (entries.some(({ action }) => action === "setAside")) return true;
+    // The entry may have been one too many to be kept; in the walk, "settled" means other things too.
+    const isKept = this.counts.entries < MAX_ENTRIES || this.run.state.phase.kind === "walk";
+    return !isKept && (await this.#isSettled(clerkId));
   }
 
   async #isSettled(clerkId: string): Promise<boolean> {
