@@ -1,0 +1,121 @@
+/** What the app does with a change, in the transaction that makes it. */
+import { Triggers } from "convex-helpers/server/triggers";
+import { afterEach, expect, test } from "vitest";
+import type { DataModel } from "../convex/_generated/dataModel";
+import { hooks } from "../convex/clerk/app";
+import type { Hooks } from "../convex/clerk/rows";
+import { expectMirror, signUp } from "./people";
+import { complete, LONG_AGO, post, rows, useSetting } from "./setting";
+
+const setting = useSetting({ http: false });
+
+function use(chosen: Hooks): void {
+  Object.assign(hooks, chosen);
+}
+
+afterEach(() => {
+  for (const name of Object.keys(hooks)) Reflect.deleteProperty(hooks, name);
+});
+
+async function messages() {
+  return await setting.t.run(async (ctx) => await ctx.db.query("messages").take(20_000));
+}
+
+test("they see the row as it is, and as it was", async () => {
+  const { t, clerk } = setting;
+  const seen: unknown[] = [];
+  use({
+    created: async (ctx, user) => {
+      await ctx.db.insert("messages", { author: user._id, body: `hello ${user.firstName}` });
+    },
+    updated: async (_, user, before) => {
+      await Promise.resolve();
+      seen.push([before.firstName, user.firstName]);
+    },
+    removed: async (ctx, before) => {
+      const all = await ctx.db.query("messages").take(100);
+      for (const { _id, author } of all) {
+        if (author === before._id) await ctx.db.delete("messages", _id);
+      }
+      seen.push(before.firstName);
+    },
+  });
+  const [id = "", other = ""] = signUp(setting, 2);
+  await complete(t);
+  expect((await messages()).map(({ body }) => body)).toEqual(["hello N0", "hello N1"]);
+  await post(t, clerk.updateUser(id, { first_name: "New" }, Date.now()));
+  await post(t, clerk.deleteUser(id, Date.now()));
+  expect(seen).toEqual([["N0", "New"], "New"]);
+  expect((await messages()).map(({ body }) => body)).toEqual(["hello N1"]);
+  clerk.updateUser(other, { first_name: "Late" }, Date.now());
+  await complete(t, { dryRun: true });
+  expect((await messages()).map(({ body }) => body)).toEqual(["hello N1"]);
+  await expect(rows(t)).resolves.toMatchObject([{ firstName: "N1" }]);
+});
+
+test("one that throws sets that one user aside, and what it wrote until then is undone", async () => {
+  const { t } = setting;
+  const ids = signUp(setting, 40);
+  use({
+    created: async (ctx, user) => {
+      await ctx.db.insert("messages", { author: user._id, body: "begun" });
+      if (user.clerkId === ids[7]) throw new Error(`no welcome for ${user.firstName}`);
+    },
+  });
+  const report = await complete(t);
+  expect(report).toMatchObject({ status: "completed", setAside: 1, repaired: { created: 39 } });
+  const [aside] = report.entries.filter(({ action }) => action === "setAside");
+  expect(aside).toMatchObject({ clerkId: ids[7] });
+  expect(aside?.reason).toMatch(/hooks\.created threw Error at .+hooks\.test/);
+  expect(JSON.stringify([report, setting.log])).not.toMatch("N7");
+  expect(await messages()).toHaveLength(39);
+});
+
+test("one that throws where a user is removed leaves that row, in a dry run as in a real one", async () => {
+  const { t, clerk } = setting;
+  const ids = signUp(setting, 30);
+  await complete(t);
+  for (const id of ids.slice(0, 3)) clerk.deleteUser(id, Date.now());
+  use({
+    removed: async (_, before) => {
+      await Promise.resolve();
+      if (before.clerkId === ids[1]) throw new Error("it still owes us");
+    },
+  });
+  const dry = await complete(t, { dryRun: true });
+  const real = await complete(t);
+  expect(real).toMatchObject({ status: "completed", setAside: 1, repaired: { deleted: 2 } });
+  expect([dry.setAside, dry.drift, dry.status]).toEqual([real.setAside, real.drift, real.status]);
+  expect((await rows(t)).map(({ clerkId }) => clerkId)).toContain(ids[1]);
+});
+
+test("one that writes 500 rows a user gets through", { timeout: 120_000 }, async () => {
+  const { t } = setting;
+  signUp(setting, 36);
+  use({
+    created: async (ctx, user) => {
+      for (let i = 0; i < 500; i += 1) {
+        await ctx.db.insert("messages", { author: user._id, body: String(i) });
+      }
+    },
+  });
+  expect(await complete(t)).toMatchObject({ status: "completed", setAside: 0 });
+  expect(await messages()).toHaveLength(36 * 500);
+  await expectMirror(setting);
+});
+
+test("the app's own triggers see what the sync writes", async () => {
+  const { t, clerk } = setting;
+  const triggers = new Triggers<DataModel>();
+  const seen: string[] = [];
+  triggers.register("users", async (_, { operation }) => {
+    await Promise.resolve();
+    seen.push(operation);
+  });
+  use({ database: (ctx) => triggers.wrapDB(ctx).db });
+  const { user, event } = clerk.createUser({ created_at: LONG_AGO, first_name: "A" });
+  await post(t, event);
+  await post(t, clerk.updateUser(user.id, { first_name: "B" }, Date.now()));
+  await post(t, clerk.deleteUser(user.id, Date.now()));
+  expect(seen).toEqual(["insert", "update", "delete"]);
+});
