@@ -8,7 +8,7 @@ const LAYERS = [
   ["app", "clock", "environment", "refusal"],
   ["validators"],
   ["profile", "plan", "tables", "log"],
-  ["sweep"],
+  ["sweep", "deliveries"],
   ["report", "runs", "api", "suspects"],
   ["pendingRepairs", "rows"],
   ["mirror"],
@@ -19,6 +19,7 @@ const LAYERS = [
   ["conductor", "repair"],
   ["reconcile", "webhook"],
   ["routes"],
+  ["doctor"],
 ];
 /** Files that decide without touching the database, Clerk or the clock. */
 const PURE = ["app", "validators", "tables", "profile", "plan", "sweep"];

@@ -138,6 +138,7 @@ describe("a genuine event", () => {
           name: data.first_name ?? "",
         };
         await ctx.runMutation(internal.clerk.mirror.applyEvent, {
+          type: "user.updated",
           instanceId: undefined,
           change: { kind: "user", profile, version: data.updated_at },
         });

@@ -12,6 +12,8 @@ import type * as clerk_api from "../clerk/api.js";
 import type * as clerk_app from "../clerk/app.js";
 import type * as clerk_clock from "../clerk/clock.js";
 import type * as clerk_conductor from "../clerk/conductor.js";
+import type * as clerk_deliveries from "../clerk/deliveries.js";
+import type * as clerk_doctor from "../clerk/doctor.js";
 import type * as clerk_environment from "../clerk/environment.js";
 import type * as clerk_judgement from "../clerk/judgement.js";
 import type * as clerk_lifecycle from "../clerk/lifecycle.js";
@@ -52,6 +54,8 @@ declare const fullApi: ApiFromModules<{
   "clerk/app": typeof clerk_app;
   "clerk/clock": typeof clerk_clock;
   "clerk/conductor": typeof clerk_conductor;
+  "clerk/deliveries": typeof clerk_deliveries;
+  "clerk/doctor": typeof clerk_doctor;
   "clerk/environment": typeof clerk_environment;
   "clerk/judgement": typeof clerk_judgement;
   "clerk/lifecycle": typeof clerk_lifecycle;

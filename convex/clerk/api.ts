@@ -48,12 +48,12 @@ export class Clerk {
     this.#apiUrl = apiUrl();
   }
 
-  /** Id of the instance that the secret key belongs to. */
-  async instanceId(): Promise<string> {
+  /** The instance that the secret key belongs to, and its `environment_type`. */
+  async instance(): Promise<{ id: string; environment: string }> {
     const { json } = await this.#get("/instance");
     const id = fieldOf(json, "id");
     if (typeof id !== "string" || id === "") throw unexpected("/instance", "no instance id");
-    return id;
+    return { id, environment: String(fieldOf(json, "environment_type")) };
   }
 
   async countUsers(): Promise<number> {

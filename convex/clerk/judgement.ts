@@ -87,11 +87,13 @@ async function judgeOne(
   if (outcome.kind === "orphaned") {
     counts.drift.orphaned += 1;
     if (outcome.known.version === null) counts.unversioned += 1;
+    // Clerk tells no time of a deletion: it was missed at the latest by the time it was found.
+    counts.missed.deleted = Math.max(counts.missed.deleted, askedAt);
     await markSuspect(ctx, run._id, clerkId, "orphaned");
     return;
   }
   await dropSuspect(ctx, run._id, clerkId);
-  await step.repaired(clerkId, outcome);
+  await step.repaired(clerkId, outcome, user);
   if (outcome.kind === "unclear") {
     await postpone(step, clerkId, user === null ? "orphaned" : "stale", outcome.reason);
   }

@@ -56,6 +56,7 @@ export const begin = internalMutation({
   args: { ...vRunOptions.fields, mode: v.union(vMode, v.literal("due")) },
   handler: async (ctx, { mode, ...args }): Promise<Begun> => {
     const state = await readSyncState(ctx);
+    if (mode === "due") await updateSyncState(ctx, { lastTickAt: clock.now() });
     const options = { ...args, mode: mode === "due" ? dueMode(state) : mode };
     const other = await runningRun(ctx);
     if (other === null) return await begun(ctx, await insertRun(ctx, options), state);

@@ -6,6 +6,7 @@ import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import { internalMutation, type MutationCtx } from "../_generated/server";
 import { clock, DAY } from "./clock";
+import { noteEvent } from "./deliveries";
 import { differingFields, planEvent, planEvidence, planListed, type Plan } from "./plan";
 import { requestRepair } from "./pendingRepairs";
 import {
@@ -22,7 +23,7 @@ import {
 } from "./rows";
 import { readSyncState, runningRun, type RunningRun } from "./runs";
 import { markSuspect, suspectOf } from "./suspects";
-import { vProfile, type Profile, type Version } from "./validators";
+import { vEventType, vProfile, type Profile, type Version } from "./validators";
 
 /** How long an id stays known as gone: far longer than an event is sent again. */
 const TOMBSTONE_MS = 30 * DAY;
@@ -50,12 +51,15 @@ export type Outcome = {
   known: KnownRows;
 };
 
+type Applied = { outcome: string; reason?: string };
+
 /**
  * Applies a verified event in one transaction.
  * @returns what became of it: `late` and `unclear` change nothing; where it is unclear, Clerk is asked
  */
 export const applyEvent = internalMutation({
   args: {
+    type: vEventType,
     instanceId: v.optional(v.string()),
     change: v.union(
       v.object({ kind: v.literal("user"), profile: vProfile, version: v.number() }),
@@ -65,11 +69,12 @@ export const applyEvent = internalMutation({
     ),
   },
   returns: v.object({ outcome: v.string(), reason: v.optional(v.string()) }),
-  handler: async (ctx, { instanceId, change }): Promise<{ outcome: string; reason?: string }> => {
+  handler: async (ctx, { type, instanceId, change }): Promise<Applied> => {
     const state = await readSyncState(ctx);
     if (state.instanceId !== undefined && instanceId !== state.instanceId) {
       return { outcome: "foreign", reason: `${instanceId} is not ${state.instanceId}` };
     }
+    await noteEvent(ctx, type);
     if (change.kind === "deleted") return await removeUser(ctx, change.clerkId, "event");
     if (change.kind === "unreadable") {
       await requestRepair(ctx, change.clerkId, 0);

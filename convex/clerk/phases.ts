@@ -47,7 +47,7 @@ type Step = Promise<StepResult | null>;
 
 /** @throws ClerkError when the secret key is another instance's than the one that is mirrored */
 export async function checkInstance(clerk: Clerk, pinned: string | null): Promise<string> {
-  const instanceId = await clerk.instanceId();
+  const { id: instanceId } = await clerk.instance();
   if (pinned === null || instanceId === pinned) return instanceId;
   throw new ClerkError(
     `CLERK_SECRET_KEY belongs to the Clerk instance ${instanceId}, but this table mirrors ${pinned}: set the secret key of that instance, or move on purpose with clerk/reconcile:pinInstance.`,

@@ -4,6 +4,7 @@ import { internal } from "../_generated/api";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { clock, DAY, MINUTE } from "./clock";
+import { noteMissed } from "./deliveries";
 import type { Counts, Phase, RunState, vRunOptions } from "./validators";
 
 /** A run that does not reach its next checkpoint for this long is taken for dead. */
@@ -29,6 +30,7 @@ const NO_COUNTS: Counts = {
   confirmed: 0,
   unversioned: 0,
   entries: 0,
+  missed: { created: 0, updated: 0, deleted: 0 },
 };
 
 export type Run = Doc<"reconcileRuns">;
@@ -119,6 +121,7 @@ export async function endRun(ctx: MutationCtx, run: Run, end: End, counts: Count
   await ctx.db.patch("reconcileRuns", run._id, { state, counts, hasFindings });
   if (!run.dryRun && (end.kind === "completed" || end.kind === "held")) {
     const { startedAt, mode } = run;
+    await noteAllMissed(ctx, counts);
     if (mode === "recent") await updateSyncState(ctx, { lastRecentRunStartedAt: startedAt });
     else await updateSyncState(ctx, { lastFullRunStartedAt: startedAt });
     const isSettledIn = mode === "full" && end.kind === "completed";
@@ -127,6 +130,15 @@ export async function endRun(ctx: MutationCtx, run: Run, end: End, counts: Count
   await discardSuspects(ctx, run._id);
   await pruneRuns(ctx, run.mode, hasFindings);
   return { ...run, state, counts, hasFindings };
+}
+
+/** The first full run is a backfill: nobody was to tell of what it finds. */
+async function noteAllMissed(ctx: MutationCtx, { missed }: Counts): Promise<void> {
+  const { lastFullRunStartedAt } = await readSyncState(ctx);
+  if (lastFullRunStartedAt === undefined) return;
+  if (missed.created > 0) await noteMissed(ctx, "user.created", missed.created);
+  if (missed.updated > 0) await noteMissed(ctx, "user.updated", missed.updated);
+  if (missed.deleted > 0) await noteMissed(ctx, "user.deleted", missed.deleted);
 }
 
 function hasAny({ drift, setAside, postponed }: Counts): boolean {

@@ -1,6 +1,7 @@
 /** A step of a run: one transaction between two checkpoints. */
 import type { Infer } from "convex/values";
 import type { MutationCtx } from "../_generated/server";
+import { RETRIES_MS } from "./deliveries";
 import type { Outcome } from "./mirror";
 import { endRun, isIn, isRunning, lease, type End, type Run, type RunIn } from "./runs";
 import { addSuspect, suspectOf } from "./suspects";
@@ -77,10 +78,17 @@ export class Step<Kind extends Phase["kind"]> {
 
   /**
    * Counts and lists a difference that was repaired, or would have been.
+   * @param user as Clerk has them
    * @returns whether it is the first one of this id: drift counts an id once a run
    */
-  async repaired(clerkId: string, { kind, fields, known }: Outcome): Promise<boolean> {
+  async repaired(
+    clerkId: string,
+    { kind, fields, known }: Outcome,
+    user: Extract<Reading, { kind: "profile" }> | null,
+  ): Promise<boolean> {
     if (kind !== "created" && kind !== "updated") return false;
+    const madeAt = kind === "created" ? user?.profile.clerkCreatedAt : user?.version;
+    this.#noteMissed(kind, madeAt ?? 0);
     const { dryRun } = this.run;
     const isFirst = !(await this.#isDriftCounted(clerkId, known.version));
     if (!dryRun) this.counts.repaired[kind] += 1;
@@ -89,6 +97,12 @@ export class Step<Kind extends Phase["kind"]> {
     if (isFirst) this.counts.drift[drift] += 1;
     await this.found({ clerkId, kind: drift, fields, action: dryRun ? "none" : kind });
     return isFirst;
+  }
+
+  /** Remembers a change (ms) that no event had told of, unless one may still come. */
+  #noteMissed(kind: "created" | "updated", madeAt: number): void {
+    const { missed } = this.counts;
+    if (madeAt <= this.run.startedAt - RETRIES_MS) missed[kind] = Math.max(missed[kind], madeAt);
   }
 
   /** Lists what could not be mirrored of a user, and counts the user once. */

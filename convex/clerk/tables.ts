@@ -8,6 +8,7 @@ import type { profileFields } from "./app";
 import {
   vCounts,
   vDriftEntry,
+  vEventType,
   vProfile,
   vRunOptions,
   vRunState,
@@ -83,6 +84,14 @@ export const clerkTables = {
   })
     .index("by_runId_and_state", ["runId", "state"])
     .index("by_runId_and_clerkId", ["runId", "clerkId"]),
+  /** A row for each kind of event. Written by `deliveries.ts`, for events at most once a minute. */
+  clerkDeliveries: defineTable({
+    type: vEventType,
+    /** When the last event of this kind came, ms. */
+    lastEventAt: v.optional(v.number()),
+    /** When the newest change was made that a run found and no event had told of, ms. */
+    missedAt: v.optional(v.number()),
+  }).index("by_type", ["type"]),
   /** Ids whose repair is scheduled, so that no second one is. Written by `pendingRepairs.ts`. */
   clerkPendingRepairs: defineTable({
     clerkId: v.string(),
@@ -96,6 +105,8 @@ export const clerkTables = {
     isMoved: v.optional(v.boolean()),
     /** When the newest real full run began, whatever becomes of it, ms. */
     fullRunStartedAt: v.optional(v.number()),
+    /** When the schedule last ran, ms. */
+    lastTickAt: v.optional(v.number()),
     /** When the last real run of each mode that completed or was held began, ms. */
     lastFullRunStartedAt: v.optional(v.number()),
     lastRecentRunStartedAt: v.optional(v.number()),

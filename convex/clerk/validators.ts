@@ -102,6 +102,17 @@ export const vRunState = v.union(
 );
 export type RunState = Infer<typeof vRunState>;
 
+/** The events about users; nothing else concerns the sync. */
+export const vEventType = v.union(
+  v.literal("user.created"),
+  v.literal("user.updated"),
+  v.literal("user.deleted"),
+);
+export type EventType = Infer<typeof vEventType>;
+
+/** Of each kind of change the newest that no event had told of, ms; 0 where there is none. */
+const vMissed = v.object({ created: v.number(), updated: v.number(), deleted: v.number() });
+
 export const vCounts = v.object({
   clerkUsers: v.number(),
   scanned: v.number(),
@@ -121,6 +132,7 @@ export const vCounts = v.object({
   unversioned: v.number(),
   /** Rows of `driftEntries`. */
   entries: v.number(),
+  missed: vMissed,
 });
 export type Counts = Infer<typeof vCounts>;
 

@@ -216,7 +216,7 @@ async function compareUser(
   if (isFirstLook && kind === "unchanged") counts.unchanged += 1;
   if (isFirstLook && known.row !== null) counts.confirmed += 1;
   if (kind === "late") await markSuspect(ctx, run._id, clerkId, "open");
-  const isNew = await step.repaired(clerkId, outcome);
+  const isNew = await step.repaired(clerkId, outcome, user);
   const isPlaced = kind === "created" || fields.includes("clerkCreatedAt");
   if (!isFirstLook && isNew && isPlaced) counts.placed += 1;
   // In a dry run its row stays where it is, and must not count again there.

@@ -8,14 +8,14 @@ import { env, httpAction, type ActionCtx } from "../_generated/server";
 import { clerkIdOf, readUser } from "./profile";
 import { log } from "./log";
 import { refusalOf } from "./refusal";
+import { vEventType, type EventType } from "./validators";
 
 /** Bytes. Clerk's user JSON with all its metadata stays far below. */
 const MAX_BODY_BYTES = 1024 * 1024;
 
 /** Handles `POST /clerk-users-webhook`. */
 export const webhook = httpAction(async (ctx: ActionCtx, request) => {
-  const secrets = (env.CLERK_WEBHOOK_SECRET ?? "").split(/\s+/).filter(Boolean);
-  const verifiers = secrets.map(verifierOf);
+  const verifiers = verifiersOf(env.CLERK_WEBHOOK_SECRET);
   if (verifiers.length === 0 || verifiers.includes(null)) {
     const reason =
       verifiers.length === 0
@@ -37,6 +37,11 @@ export const webhook = httpAction(async (ctx: ActionCtx, request) => {
   }
   return await handleEvent(ctx, parse(body), request.headers.get("svix-id"));
 });
+
+/** What verifies by each secret in the variable; null where one can't be a signing secret. */
+export function verifiersOf(variable = ""): (Webhook | null)[] {
+  return variable.split(/\s+/).filter(Boolean).map(verifierOf);
+}
 
 function verifierOf(secret: string): Webhook | null {
   try {
@@ -93,6 +98,7 @@ async function handleEvent(
   const instance = typeof instanceId === "string" ? instanceId : undefined;
   try {
     const applied = await ctx.runMutation(internal.clerk.mirror.applyEvent, {
+      type: details.type,
       instanceId: instance,
       change,
     });
@@ -112,11 +118,8 @@ async function handleEvent(
   }
 }
 
-const TYPES = ["user.created", "user.updated", "user.deleted"] as const;
-type EventType = (typeof TYPES)[number];
-
 function knownType(type: unknown): EventType | null {
-  return TYPES.find((known) => known === type) ?? null;
+  return vEventType.members.map(({ value }) => value).find((known) => known === type) ?? null;
 }
 
 /** The change that an event asks for, and which fields it leaves out. */

@@ -1,0 +1,305 @@
+/** What is set up wrongly, and how to mend it: `npx convex run clerk/doctor:check`. */
+import { paginationOptsValidator, paginationResultValidator } from "convex/server";
+import { v, type Infer } from "convex/values";
+import type { Webhook } from "svix";
+import { internal } from "../_generated/api";
+import { env, internalAction, internalQuery, type ActionCtx } from "../_generated/server";
+import { Clerk, ClerkError } from "./api";
+import { clock, DAY, HOUR, SECOND } from "./clock";
+import { deadDeliveries } from "./deliveries";
+import { WEBHOOK_PATH } from "./routes";
+import { isMirrored } from "./rows";
+import { readSyncState } from "./runs";
+import { verifiersOf } from "./webhook";
+
+const TIMEOUT_MS = 10 * SECOND;
+/** A schedule that has been silent for so long is taken for none; its ticks are minutes apart. */
+const SILENCE_MS = 2 * HOUR;
+/** Two periods of full runs. */
+const FULL_RUN_OVERDUE_MS = 2 * DAY;
+/** Rows looked at for duplicates in one query, and for how long in all. */
+const PAGE_SIZE = 1000;
+const MAX_PAGE_BYTES = 4 * 1024 * 1024;
+const MAX_SEARCH_MS = 60 * SECOND;
+/** So many of a kind are counted, and so many duplicates named. */
+const MAX_COUNTED = 1000;
+const MAX_NAMED = 20;
+
+const vCheck = v.object({
+  check: v.string(),
+  ok: v.boolean(),
+  found: v.string(),
+  /** What to do about it; null where nothing is to be done. */
+  mend: v.nullable(v.string()),
+});
+type Check = Infer<typeof vCheck>;
+
+/**
+ * Examines the deployment it runs on: variables, Clerk's key and instance, the webhook's route and
+ * secret, the schedule, what webhooks were missed, duplicates, rows without a creation time. It
+ * changes nothing.
+ * @returns each point, with how to mend it; the secrets are nowhere in it
+ */
+export const check = internalAction({
+  args: {},
+  returns: v.object({
+    verdict: v.union(v.literal("healthy"), v.literal("attention")),
+    summary: v.string(),
+    checks: v.array(vCheck),
+  }),
+  handler: async (ctx) => {
+    const seen: Seen = await ctx.runQuery(internal.clerk.doctor.see, { now: clock.now() });
+    const checks = [
+      ...(await checkClerk(seen.instanceId)),
+      ...(await checkWebhook()),
+      checkSchedule(seen),
+      checkFullRun(seen),
+      checkDeliveries(seen),
+      await checkDuplicates(ctx),
+      checkUndated(seen),
+    ];
+    const wrong = checks.filter(({ ok }) => !ok);
+    const names = wrong.map((each) => each.check).join(", ");
+    return {
+      verdict: wrong.length === 0 ? ("healthy" as const) : ("attention" as const),
+      summary:
+        wrong.length === 0
+          ? `All ${checks.length} points are as they should be.`
+          : `${wrong.length} of ${checks.length} points need attention: ${names}.`,
+      checks,
+    };
+  },
+});
+
+function healthy(name: string, found: string): Check {
+  return { check: name, ok: true, found, mend: null };
+}
+
+function wrong(name: string, found: string, mend: string): Check {
+  return { check: name, ok: false, found, mend };
+}
+
+const vSeen = v.object({
+  now: v.number(),
+  instanceId: v.nullable(v.string()),
+  lastTickAt: v.nullable(v.number()),
+  lastFullRunStartedAt: v.nullable(v.number()),
+  /** Kinds of events that look dead, and since when. */
+  dead: v.array(v.object({ type: v.string(), missedAt: v.number() })),
+  /** Rows with a `clerkId` and without a creation time, at most 1,000. */
+  undated: v.number(),
+});
+type Seen = Infer<typeof vSeen>;
+
+/** What the database says. @param now ms: a query reads no clock */
+export const see = internalQuery({
+  args: { now: v.number() },
+  returns: vSeen,
+  handler: async (ctx, { now }): Promise<Seen> => {
+    const { instanceId, lastTickAt, lastFullRunStartedAt } = await readSyncState(ctx);
+    const undated = await ctx.db
+      .query("users")
+      .withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
+        q.eq("clerkCreatedAt", undefined).gt("clerkId", ""),
+      )
+      .take(MAX_COUNTED);
+    const dead = await deadDeliveries(ctx, now);
+    return {
+      now,
+      instanceId: instanceId ?? null,
+      lastTickAt: lastTickAt ?? null,
+      lastFullRunStartedAt: lastFullRunStartedAt ?? null,
+      dead: dead.map(({ type, missedAt = 0 }) => ({ type, missedAt })),
+      undated: undated.filter(isMirrored).length,
+    };
+  },
+});
+
+async function checkClerk(pinned: string | null): Promise<Check[]> {
+  const key = "CLERK_SECRET_KEY";
+  try {
+    const { id, environment } = await new Clerk().instance();
+    const accepted = healthy(key, `Clerk accepts it, for the ${environment} instance ${id}.`);
+    return [accepted, checkPin(pinned, id)];
+  } catch (error) {
+    if (!(error instanceof ClerkError)) throw error;
+    const mend = `npx convex env set ${key} with the key from Clerk's dashboard → API keys → Secret keys. Leave CLERK_API_URL unset.`;
+    return [wrong(key, error.message, mend)];
+  }
+}
+
+function checkPin(pinned: string | null, id: string): Check {
+  const name = "instance";
+  if (pinned === null) return healthy(name, `None is pinned yet: the first full run pins ${id}.`);
+  if (pinned === id) return healthy(name, `The table mirrors ${pinned}, as the key has it.`);
+  return wrong(
+    name,
+    `The key belongs to ${id}, but the table mirrors ${pinned}: runs stop, and nothing is changed.`,
+    `Set the secret key of ${pinned}; or, to move on purpose: npx convex run clerk/reconcile:pinInstance '{"instanceId":"${id}"}'`,
+  );
+}
+
+async function checkWebhook(): Promise<Check[]> {
+  const name = "CLERK_WEBHOOK_SECRET";
+  const mend = `npx convex env set ${name} with the signing secret (whsec_…) of your endpoint in Clerk's dashboard → Webhooks.`;
+  const verifiers = verifiersOf(env.CLERK_WEBHOOK_SECRET);
+  const isMissing = verifiers.length === 0;
+  const isBroken = verifiers.includes(null);
+  const secret = isMissing
+    ? wrong(name, "It is not set.", mend)
+    : isBroken
+      ? wrong(name, "It holds something that is not a signing secret.", mend)
+      : healthy(
+          name,
+          verifiers.length === 1 ? "It is set." : `It holds ${verifiers.length} secrets.`,
+        );
+  const route = await checkRoute(!secret.ok);
+  if (!secret.ok || !route.ok) return [secret, route];
+  return [secret, route, await checkSigned(verifiers.flatMap((each) => each ?? []))];
+}
+
+/** Nothing unsigned may be let in; without a secret the route answers 500. */
+async function checkRoute(isUnconfigured: boolean): Promise<Check> {
+  const name = "webhook route";
+  const status = await post("{}", {});
+  const address = `POST ${WEBHOOK_PATH} of this deployment`;
+  if (status === 400 || (isUnconfigured && status === 500)) {
+    return healthy(name, `${address} answers, and refuses what is unsigned.`);
+  }
+  const mount = "Call addClerkRoutes(http) in convex/http.ts, and deploy.";
+  if (status === 404) return wrong(name, `${address} is not there (404).`, mount);
+  if (status === null) return wrong(name, `${address} can't be reached.`, mount);
+  return wrong(
+    name,
+    `${address} answers an unsigned request with ${status}, not 400: something else handles it.`,
+    `${mount} Remove the other handler of that path.`,
+  );
+}
+
+/** An event that is none about a user changes nothing, and is accepted if its signature is. */
+async function checkSigned(verifiers: Webhook[]): Promise<Check> {
+  const name = "signed event";
+  const body = JSON.stringify({ object: "event", type: "doctor.check", data: {} });
+  const id = "msg_doctor_check";
+  for (const verifier of verifiers) {
+    const at = new Date(clock.now());
+    const status = await post(body, {
+      "svix-id": id,
+      "svix-timestamp": String(Math.floor(at.getTime() / SECOND)),
+      "svix-signature": verifier.sign(id, at, body),
+    });
+    if (status === 200) continue;
+    return wrong(
+      name,
+      `An event signed with CLERK_WEBHOOK_SECRET is answered with ${status ?? "nothing"}, not 200.`,
+      "The route checks another secret: mount addClerkRoutes(http) of convex/clerk/routes.ts there, and no handler of an older sync.",
+    );
+  }
+  return healthy(name, "An event signed with CLERK_WEBHOOK_SECRET is accepted.");
+}
+
+/** @returns the status; null where there was no answer */
+async function post(body: string, headers: Record<string, string>): Promise<number | null> {
+  try {
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const url = `${env.CONVEX_SITE_URL}${WEBHOOK_PATH}`;
+    return (await fetch(url, { method: "POST", body, headers, signal })).status;
+  } catch {
+    return null;
+  }
+}
+
+function checkSchedule({ now, lastTickAt }: Seen): Check {
+  const name = "schedule";
+  const mend = `In convex/crons.ts: crons.interval("reconcile users with Clerk", { minutes: 15 }, internal.clerk.reconcile.run, { mode: "due" }); then deploy.`;
+  if (lastTickAt === null) return wrong(name, "It has never run.", mend);
+  const found = `It last ran at ${timeOf(lastTickAt)}.`;
+  return now - lastTickAt <= SILENCE_MS ? healthy(name, found) : wrong(name, found, mend);
+}
+
+function checkFullRun({ now, lastFullRunStartedAt }: Seen): Check {
+  const name = "full run";
+  const mend = "npx convex run clerk/reconcile:run, and read what it says.";
+  if (lastFullRunStartedAt === null) return wrong(name, "None has completed yet.", mend);
+  const found = `The last one that completed began at ${timeOf(lastFullRunStartedAt)}.`;
+  const isRecent = now - lastFullRunStartedAt <= FULL_RUN_OVERDUE_MS;
+  return isRecent ? healthy(name, found) : wrong(name, found, mend);
+}
+
+function checkDeliveries({ dead }: Seen): Check {
+  const name = "webhooks";
+  if (dead.length === 0) return healthy(name, "None was missed since the last one came.");
+  const kinds = dead.map(
+    ({ type, missedAt }) => `no ${type} has come since ${timeOf(missedAt)}, when one was due`,
+  );
+  return wrong(
+    name,
+    `Webhooks look dead: ${kinds.join("; ")}. Runs repaired what was missed.`,
+    `In Clerk's dashboard → Webhooks, the endpoint has to be enabled, with the URL ${env.CONVEX_SITE_URL}${WEBHOOK_PATH}, subscribed to user.created, user.updated and user.deleted, and its signing secret has to be CLERK_WEBHOOK_SECRET: a wrong one shows in the log as webhook.rejected.`,
+  );
+}
+
+function checkUndated({ undated }: Seen): Check {
+  const name = "creation times";
+  if (undated === 0) return healthy(name, "Every row with a clerkId has one.");
+  return wrong(
+    name,
+    `${undated === MAX_COUNTED ? `At least ${MAX_COUNTED}` : undated} rows with a clerkId lack one: no run has found their users in Clerk yet.`,
+    "npx convex run clerk/reconcile:run fills them in; whom Clerk does not know, it names in its report.",
+  );
+}
+
+async function checkDuplicates(ctx: ActionCtx): Promise<Check> {
+  const name = "duplicates";
+  const { ids, rows, isAll } = await findDuplicates(ctx);
+  const looked = `${rows} rows${isAll ? "" : ", as many as a minute allows,"} were looked at`;
+  if (ids.length === 0) return healthy(name, `No clerkId is on two rows: ${looked}.`);
+  const named = ids.slice(0, MAX_NAMED).join(", ");
+  return wrong(
+    name,
+    `${ids.length} clerkIds are on more than one row, ${looked}: ${named}${ids.length > MAX_NAMED ? ", …" : ""}.`,
+    "The oldest row of each is mirrored. Move what refers to the others to it, then delete them.",
+  );
+}
+
+async function findDuplicates(ctx: ActionCtx) {
+  const endsAt = clock.now() + MAX_SEARCH_MS;
+  const duplicates = new Set<string>();
+  let rows = 0;
+  let last: string | undefined;
+  let cursor: string | null = null;
+  for (;;) {
+    const paginationOpts = { numItems: PAGE_SIZE, cursor, maximumBytesRead: MAX_PAGE_BYTES };
+    const result: Ids = await ctx.runQuery(internal.clerk.doctor.ids, { paginationOpts });
+    for (const id of result.page) {
+      if (id === last) duplicates.add(id);
+      last = id;
+    }
+    rows += result.page.length;
+    cursor = result.continueCursor;
+    if (result.isDone || clock.now() > endsAt) {
+      return { ids: [...duplicates], rows, isAll: result.isDone };
+    }
+  }
+}
+
+const vIds = paginationResultValidator(v.string());
+type Ids = Infer<typeof vIds>;
+
+/** The `clerkId`s of the mirror in order, as often as they are there. */
+export const ids = internalQuery({
+  args: { paginationOpts: paginationOptsValidator },
+  returns: vIds,
+  handler: async (ctx, { paginationOpts }): Promise<Ids> => {
+    const result = await ctx.db
+      .query("users")
+      .withIndex("by_clerkId", (q) => q.gt("clerkId", ""))
+      .paginate(paginationOpts);
+    const page = result.page.filter(isMirrored).flatMap(({ clerkId }) => clerkId ?? []);
+    return { ...result, page };
+  },
+});
+
+function timeOf(ms: number): string {
+  return new Date(ms).toISOString();
+}

@@ -1,0 +1,186 @@
+/** The doctor names each fault that is planted, one at a time, and is green when there is none. */
+import { beforeEach, describe, expect, test, vi } from "vitest";
+import { DAY, HOUR, MINUTE } from "../convex/clerk/clock";
+import { loseRows, signUp } from "./people";
+import {
+  complete,
+  everything,
+  internal,
+  LONG_AGO,
+  post,
+  useSetting,
+  WEBHOOK_SECRET,
+} from "./setting";
+
+const setting = useSetting({ http: false });
+const SITE = "https://happy-animal-1.convex.site";
+
+type Answer = (request: Request) => Promise<Response>;
+
+/** Requests to the deployment's own site are answered by its routes, others by Clerk. */
+function serveSite(site: Answer): void {
+  vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+    const request = new Request(...args);
+    vi.setSystemTime(Date.now() + 10);
+    return request.url.startsWith(SITE) ? await site(request) : await setting.clerk.fetch(...args);
+  });
+}
+
+async function routes(request: Request): Promise<Response> {
+  const { pathname } = new URL(request.url);
+  const { method, headers } = request;
+  return await setting.t.fetch(pathname, { method, headers, body: await request.text() });
+}
+
+function pass(ms: number): void {
+  vi.setSystemTime(Date.now() + ms);
+}
+
+let ids: string[];
+
+/** An app at peace: synced, with its schedule running and its webhooks coming. */
+beforeEach(async () => {
+  vi.stubEnv("CONVEX_SITE_URL", SITE);
+  serveSite(routes);
+  ids = signUp(setting, 5);
+  const { t, clerk } = setting;
+  await complete(t, { mode: "due" });
+  pass(HOUR);
+  await post(t, clerk.updateUser(ids[0] ?? "", { first_name: "New" }, Date.now()));
+});
+
+async function check() {
+  return await setting.t.action(internal.clerk.doctor.check, {});
+}
+
+/** The points that are not as they should be. */
+async function faults() {
+  const { verdict, checks } = await check();
+  const wrong = checks.filter(({ ok }) => !ok);
+  expect(verdict).toBe(wrong.length === 0 ? "healthy" : "attention");
+  for (const { mend } of wrong) expect(mend).not.toBeNull();
+  return wrong;
+}
+
+test("is green where nothing is wrong, and changes nothing", async () => {
+  const before = await everything(setting.t);
+  expect(await check()).toMatchObject({
+    verdict: "healthy",
+    summary: "All 10 points are as they should be.",
+  });
+  expect(await everything(setting.t)).toBe(before);
+});
+
+describe("names", () => {
+  test("a missing secret key", async () => {
+    vi.stubEnv("CLERK_SECRET_KEY", "");
+    expect(await faults()).toMatchObject([
+      { check: "CLERK_SECRET_KEY", found: expect.stringMatching("is not set") as unknown },
+    ]);
+  });
+
+  test("a wrong secret key, without showing it", async () => {
+    vi.stubEnv("CLERK_SECRET_KEY", "sk_test_wrong");
+    const wrong = await faults();
+    expect(wrong).toMatchObject([{ check: "CLERK_SECRET_KEY" }]);
+    expect(wrong[0]?.found).toMatch("authentication_invalid");
+    expect(JSON.stringify(await check())).not.toMatch("sk_test_wrong");
+  });
+
+  test("the key of another instance, and both by name", async () => {
+    setting.clerk.instanceId = "ins_other";
+    const [fault, ...others] = await faults();
+    expect(others).toEqual([]);
+    expect(fault?.found).toMatch(/ins_other.+ins_stand_in/);
+    expect(fault?.mend).toMatch(`clerk/reconcile:pinInstance '{"instanceId":"ins_other"}'`);
+  });
+
+  test.each(["", "not a secret"])("a webhook secret that is %j", async (secret) => {
+    vi.stubEnv("CLERK_WEBHOOK_SECRET", secret);
+    expect(await faults()).toMatchObject([{ check: "CLERK_WEBHOOK_SECRET" }]);
+  });
+
+  test("a route that is not mounted, not reached, or another one's", async () => {
+    const answers: Answer[] = [
+      async () => await Promise.resolve(new Response("", { status: 404 })),
+      async () => await Promise.reject(new TypeError("fetch failed")),
+      async () => await Promise.resolve(new Response("", { status: 200 })),
+    ];
+    const found: unknown[] = [];
+    for (const answer of answers) {
+      serveSite(answer);
+      found.push(...(await faults()));
+    }
+    expect(found).toMatchObject([
+      { check: "webhook route", mend: expect.stringMatching("addClerkRoutes") as unknown },
+      { check: "webhook route", found: expect.stringMatching("can't be reached") as unknown },
+      { check: "webhook route", found: expect.stringMatching("with 200, not 400") as unknown },
+    ]);
+  });
+
+  test("a route that checks another secret", async () => {
+    serveSite(async (request) => {
+      vi.stubEnv("CLERK_WEBHOOK_SECRET", `whsec_${btoa("another secret, of an older sync")}`);
+      const response = await routes(request);
+      vi.stubEnv("CLERK_WEBHOOK_SECRET", WEBHOOK_SECRET);
+      return response;
+    });
+    expect(await faults()).toMatchObject([
+      { check: "signed event", found: expect.stringMatching("with 400, not 200") as unknown },
+    ]);
+  });
+
+  test("a schedule that is silent, and full runs that don't complete", async () => {
+    pass(3 * HOUR);
+    expect(await faults()).toMatchObject([{ check: "schedule" }]);
+    pass(2 * DAY);
+    expect(await faults()).toMatchObject([{ check: "schedule" }, { check: "full run" }]);
+    await complete(setting.t, { mode: "due" });
+    expect(await faults()).toEqual([]);
+  });
+
+  test("webhooks that came once and come no more, each kind apart", async () => {
+    const { t, clerk } = setting;
+    pass(HOUR);
+    clerk.updateUser(ids[1] ?? "", { first_name: "Unheard" }, Date.now());
+    clerk.deleteUser(ids[2] ?? "", Date.now());
+    pass(15 * MINUTE);
+    await complete(t);
+    await complete(t, { mode: "due" });
+    pass(11 * MINUTE);
+    const [fault, ...others] = await faults();
+    expect(others).toEqual([]);
+    expect(fault).toMatchObject({ check: "webhooks" });
+    expect(fault?.found).toMatch(/no user\.updated .+no user\.deleted/);
+    expect(fault?.mend).toMatch(`${SITE}/clerk-users-webhook`);
+    await post(t, clerk.updateUser(ids[1] ?? "", { first_name: "Heard" }, Date.now()));
+    expect((await faults())[0]?.found).toMatch("Webhooks look dead: no user.deleted has come");
+    await post(t, clerk.deleteUser(ids[3] ?? "", Date.now()));
+    expect(await faults()).toEqual([]);
+  });
+
+  test("no webhook where a change is so young that it may still be told of", async () => {
+    const { t, clerk } = setting;
+    clerk.updateUser(ids[1] ?? "", { first_name: "On its way" }, Date.now());
+    pass(MINUTE);
+    expect((await complete(t)).repaired.updated).toBe(1);
+    pass(HOUR / 2);
+    expect(await faults()).toEqual([]);
+  });
+
+  test("rows with one clerkId, and rows without a creation time", async () => {
+    const { t } = setting;
+    await t.run(async (ctx) => {
+      await ctx.db.insert("users", { clerkId: ids[1], clerkCreatedAt: LONG_AGO, color: "second" });
+      await ctx.db.insert("users", { color: "guest" });
+    });
+    expect(await faults()).toMatchObject([
+      { check: "duplicates", found: expect.stringMatching(ids[1] ?? "nobody") as unknown },
+    ]);
+    await loseRows(setting, []);
+    await t.run(async (ctx) => {
+      await ctx.db.insert("users", { clerkId: "user_undated", color: "old" });
+    });
+    expect((await faults()).map((fault) => fault.check)).toEqual(["duplicates", "creation times"]);
+  });
+});
