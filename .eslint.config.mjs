@@ -18,7 +18,7 @@ const LAYERS = [
   ["phases"],
   ["conductor", "repair"],
   ["reconcile", "webhook"],
-  ["routes"],
+  ["routes", "symptoms"],
   ["doctor"],
 ];
 /** Files that decide without touching the database, Clerk or the clock. */

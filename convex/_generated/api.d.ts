@@ -33,6 +33,7 @@ import type * as clerk_runs from "../clerk/runs.js";
 import type * as clerk_step from "../clerk/step.js";
 import type * as clerk_suspects from "../clerk/suspects.js";
 import type * as clerk_sweep from "../clerk/sweep.js";
+import type * as clerk_symptoms from "../clerk/symptoms.js";
 import type * as clerk_tables from "../clerk/tables.js";
 import type * as clerk_validators from "../clerk/validators.js";
 import type * as clerk_walk from "../clerk/walk.js";
@@ -75,6 +76,7 @@ declare const fullApi: ApiFromModules<{
   "clerk/step": typeof clerk_step;
   "clerk/suspects": typeof clerk_suspects;
   "clerk/sweep": typeof clerk_sweep;
+  "clerk/symptoms": typeof clerk_symptoms;
   "clerk/tables": typeof clerk_tables;
   "clerk/validators": typeof clerk_validators;
   "clerk/walk": typeof clerk_walk;

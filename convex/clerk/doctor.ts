@@ -1,15 +1,12 @@
 /** What is set up wrongly, and how to mend it: `npx convex run clerk/doctor:check`. */
-import { paginationOptsValidator, paginationResultValidator } from "convex/server";
 import { v, type Infer } from "convex/values";
 import type { Webhook } from "svix";
 import { internal } from "../_generated/api";
-import { env, internalAction, internalQuery, type ActionCtx } from "../_generated/server";
+import { env, internalAction, type ActionCtx } from "../_generated/server";
 import { Clerk, ClerkError } from "./api";
 import { clock, DAY, HOUR, SECOND } from "./clock";
-import { deadDeliveries } from "./deliveries";
 import { WEBHOOK_PATH } from "./routes";
-import { isMirrored } from "./rows";
-import { readSyncState } from "./runs";
+import { MAX_COUNTED, type Ids, type Seen } from "./symptoms";
 import { verifiersOf } from "./webhook";
 
 const TIMEOUT_MS = 10 * SECOND;
@@ -21,8 +18,7 @@ const FULL_RUN_OVERDUE_MS = 2 * DAY;
 const PAGE_SIZE = 1000;
 const MAX_PAGE_BYTES = 4 * 1024 * 1024;
 const MAX_SEARCH_MS = 60 * SECOND;
-/** So many of a kind are counted, and so many duplicates named. */
-const MAX_COUNTED = 1000;
+/** So many duplicates are named. */
 const MAX_NAMED = 20;
 
 const vCheck = v.object({
@@ -48,7 +44,7 @@ export const check = internalAction({
     checks: v.array(vCheck),
   }),
   handler: async (ctx) => {
-    const seen: Seen = await ctx.runQuery(internal.clerk.doctor.see, { now: clock.now() });
+    const seen: Seen = await ctx.runQuery(internal.clerk.symptoms.see, { now: clock.now() });
     const checks = [
       ...(await checkClerk(seen.instanceId)),
       ...(await checkWebhook()),
@@ -78,42 +74,6 @@ function healthy(name: string, found: string): Check {
 function wrong(name: string, found: string, mend: string): Check {
   return { check: name, ok: false, found, mend };
 }
-
-const vSeen = v.object({
-  now: v.number(),
-  instanceId: v.nullable(v.string()),
-  lastTickAt: v.nullable(v.number()),
-  lastFullRunStartedAt: v.nullable(v.number()),
-  /** Kinds of events that look dead, and since when. */
-  dead: v.array(v.object({ type: v.string(), missedAt: v.number() })),
-  /** Rows with a `clerkId` and without a creation time, at most 1,000. */
-  undated: v.number(),
-});
-type Seen = Infer<typeof vSeen>;
-
-/** What the database says. @param now ms: a query reads no clock */
-export const see = internalQuery({
-  args: { now: v.number() },
-  returns: vSeen,
-  handler: async (ctx, { now }): Promise<Seen> => {
-    const { instanceId, lastTickAt, lastFullRunStartedAt } = await readSyncState(ctx);
-    const undated = await ctx.db
-      .query("users")
-      .withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
-        q.eq("clerkCreatedAt", undefined).gt("clerkId", ""),
-      )
-      .take(MAX_COUNTED);
-    const dead = await deadDeliveries(ctx, now);
-    return {
-      now,
-      instanceId: instanceId ?? null,
-      lastTickAt: lastTickAt ?? null,
-      lastFullRunStartedAt: lastFullRunStartedAt ?? null,
-      dead: dead.map(({ type, missedAt = 0 }) => ({ type, missedAt })),
-      undated: undated.filter(isMirrored).length,
-    };
-  },
-});
 
 async function checkClerk(pinned: string | null): Promise<Check[]> {
   const key = "CLERK_SECRET_KEY";
@@ -270,7 +230,7 @@ async function findDuplicates(ctx: ActionCtx) {
   let cursor: string | null = null;
   for (;;) {
     const paginationOpts = { numItems: PAGE_SIZE, cursor, maximumBytesRead: MAX_PAGE_BYTES };
-    const result: Ids = await ctx.runQuery(internal.clerk.doctor.ids, { paginationOpts });
+    const result: Ids = await ctx.runQuery(internal.clerk.symptoms.ids, { paginationOpts });
     for (const id of result.page) {
       if (id === last) duplicates.add(id);
       last = id;
@@ -282,23 +242,6 @@ async function findDuplicates(ctx: ActionCtx) {
     }
   }
 }
-
-const vIds = paginationResultValidator(v.string());
-type Ids = Infer<typeof vIds>;
-
-/** The `clerkId`s of the mirror in order, as often as they are there. */
-export const ids = internalQuery({
-  args: { paginationOpts: paginationOptsValidator },
-  returns: vIds,
-  handler: async (ctx, { paginationOpts }): Promise<Ids> => {
-    const result = await ctx.db
-      .query("users")
-      .withIndex("by_clerkId", (q) => q.gt("clerkId", ""))
-      .paginate(paginationOpts);
-    const page = result.page.filter(isMirrored).flatMap(({ clerkId }) => clerkId ?? []);
-    return { ...result, page };
-  },
-});
 
 function timeOf(ms: number): string {
   return new Date(ms).toISOString();
