@@ -6,7 +6,7 @@ import { env, internalAction, type ActionCtx } from "../_generated/server";
 import { Clerk, ClerkError } from "./api";
 import { clock, DAY, HOUR, SECOND } from "./clock";
 import { WEBHOOK_PATH } from "./routes";
-import { MAX_COUNTED, type Ids, type Seen } from "./symptoms";
+import { MAX_COUNTED, type Duplicates, type Seen } from "./symptoms";
 import { verifiersOf } from "./webhook";
 
 const TIMEOUT_MS = 10 * SECOND;
@@ -14,9 +14,7 @@ const TIMEOUT_MS = 10 * SECOND;
 const SILENCE_MS = 2 * HOUR;
 /** Two periods of full runs. */
 const FULL_RUN_OVERDUE_MS = 2 * DAY;
-/** Rows looked at for duplicates in one query, and for how long in all. */
-const PAGE_SIZE = 1000;
-const MAX_PAGE_BYTES = 4 * 1024 * 1024;
+/** How long duplicates are looked for. */
 const MAX_SEARCH_MS = 60 * SECOND;
 /** So many duplicates are named. */
 const MAX_NAMED = 20;
@@ -224,23 +222,17 @@ async function checkDuplicates(ctx: ActionCtx): Promise<Check> {
 
 async function findDuplicates(ctx: ActionCtx) {
   const endsAt = clock.now() + MAX_SEARCH_MS;
-  const duplicates = new Set<string>();
+  const ids: string[] = [];
   let rows = 0;
-  let last: string | undefined;
-  let cursor: string | null = null;
-  for (;;) {
-    const paginationOpts = { numItems: PAGE_SIZE, cursor, maximumBytesRead: MAX_PAGE_BYTES };
-    const result: Ids = await ctx.runQuery(internal.clerk.symptoms.ids, { paginationOpts });
-    for (const id of result.page) {
-      if (id === last) duplicates.add(id);
-      last = id;
-    }
-    rows += result.page.length;
-    cursor = result.continueCursor;
-    if (result.isDone || clock.now() > endsAt) {
-      return { ids: [...duplicates], rows, isAll: result.isDone };
-    }
+  let next: string | null = "";
+  while (next !== null && clock.now() < endsAt) {
+    const args = { from: next };
+    const found: Duplicates = await ctx.runQuery(internal.clerk.symptoms.duplicates, args);
+    ids.push(...found.ids);
+    rows += found.rows;
+    ({ next } = found);
   }
+  return { ids, rows, isAll: next === null };
 }
 
 function timeOf(ms: number): string {

@@ -1,5 +1,4 @@
 /** What the database shows the doctor. */
-import { paginationOptsValidator, paginationResultValidator } from "convex/server";
 import { v, type Infer } from "convex/values";
 import { internalQuery } from "../_generated/server";
 import { deadDeliveries } from "./deliveries";
@@ -8,6 +7,9 @@ import { readSyncState } from "./runs";
 
 /** So many rows of a kind are counted. */
 export const MAX_COUNTED = 1000;
+// What one query looks at, rows with all that the app keeps on them.
+const MAX_ROWS = 2000;
+const MAX_BYTES = 4 * 1024 * 1024;
 
 const vSeen = v.object({
   now: v.number(),
@@ -45,19 +47,34 @@ export const see = internalQuery({
   },
 });
 
-const vIds = paginationResultValidator(v.string());
-export type Ids = Infer<typeof vIds>;
+const vDuplicates = v.object({
+  ids: v.array(v.string()),
+  rows: v.number(),
+  /** Where to go on; null at the end. */
+  next: v.nullable(v.string()),
+});
+export type Duplicates = Infer<typeof vDuplicates>;
 
-/** The `clerkId`s of the mirror in order, as often as they are there. */
-export const ids = internalQuery({
-  args: { paginationOpts: paginationOptsValidator },
-  returns: vIds,
-  handler: async (ctx, { paginationOpts }): Promise<Ids> => {
-    const result = await ctx.db
-      .query("users")
-      .withIndex("by_clerkId", (q) => q.gt("clerkId", ""))
-      .paginate(paginationOpts);
-    const page = result.page.filter(isMirrored).flatMap(({ clerkId }) => clerkId ?? []);
-    return { ...result, page };
+/**
+ * The `clerkId`s, from one on, that are on more than one row of the mirror.
+ * @returns those of as many rows as a query should read; the next query begins with the next id
+ */
+export const duplicates = internalQuery({
+  args: { from: v.string() },
+  returns: vDuplicates,
+  handler: async (ctx, { from }): Promise<Duplicates> => {
+    const ids = new Set<string>();
+    let [rows, last] = [0, ""];
+    const mirror = ctx.db.query("users").withIndex("by_clerkId", (q) => q.gte("clerkId", from));
+    for await (const row of mirror) {
+      const { clerkId = "" } = row;
+      const { bytesRead } = await ctx.meta.getTransactionMetrics();
+      const isEnough = rows >= MAX_ROWS || bytesRead.used >= MAX_BYTES;
+      if (isEnough && clerkId !== last) return { ids: [...ids], rows, next: clerkId };
+      if (!isMirrored(row)) continue;
+      if (clerkId === last) ids.add(clerkId);
+      [rows, last] = [rows + 1, clerkId];
+    }
+    return { ids: [...ids], rows, next: null };
   },
 });
