@@ -89,6 +89,14 @@ function linesOfReadme(): Record<string, string[]> {
   );
 }
 
+/** The `convex/tsconfig.json` that `npx convex dev` writes into a new project. */
+function usualTsconfig(): string {
+  const template = "node_modules/convex/src/cli/codegen_templates/tsconfig.ts";
+  const [, text] = /return `([^`]+)`/.exec(readFileSync(path.join(ROOT, template), "utf8")) ?? [];
+  if (text === undefined) throw new Error("the template has another shape");
+  return text;
+}
+
 export type ExistingApp = {
   folder: string;
   /** Whether the README's lines are those that were added. */
@@ -106,8 +114,7 @@ export function existingApp(): ExistingApp {
   mkdirSync(convex);
   symlinkSync(path.join(ROOT, "node_modules"), path.join(folder, "node_modules"));
   cpSync(path.join(ROOT, "convex/clerk"), path.join(convex, "clerk"), { recursive: true });
-  cpSync(path.join(ROOT, "convex/tsconfig.json"), path.join(convex, "tsconfig.json"));
-  cpSync(path.join(ROOT, "tsconfig.json"), path.join(folder, "tsconfig.json"));
+  writeFileSync(path.join(convex, "tsconfig.json"), usualTsconfig());
   writeFileSync(
     path.join(folder, "package.json"),
     JSON.stringify({ name: "app", type: "module", dependencies: { convex: "*" } }),

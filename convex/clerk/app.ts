@@ -12,9 +12,9 @@ import type { Profile } from "./validators";
  * absent where Clerk has nothing. Leave out what changes on every sign-in (each change of a row
  * re-runs the queries subscribed to it) and what clients must not see (`private_metadata`).
  *
- * To mirror one more, add it here and in `readProfileFields`. To drop one of a table that has rows,
- * let `readProfileFields` say `null` for it until a full run has cleared it everywhere, then take
- * it out of both.
+ * To mirror one more, add it here and in `readProfileFields`. To drop one, take it out of both; once
+ * a run has filled it in, first let `readProfileFields` say `null` for it until a full run has
+ * cleared it everywhere, since Convex refuses a schema that rows don't fit.
  */
 export const profileFields = {
   username: v.string(),

@@ -17,6 +17,9 @@ const MAX_FIELD_DEPTH = 15;
 const MAX_FIELD_LENGTH = 128 * 1024;
 const MAX_PROFILE_LENGTH = 2 * MAX_FIELD_LENGTH;
 
+/** Half a character, which UTF-8 can't hold. */
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
 /** The Clerk user id that a JSON object names, or null. Nothing else is ever sent to Clerk as an id. */
 export function clerkIdOf(json: unknown): string | null {
   const id = isObject(json) ? json.id : undefined;
@@ -91,7 +94,8 @@ function recordThatIsAList(profile: Record<string, unknown>): string | null {
 
 /** Why Convex refuses this value, or null. Its keys are data too, so the reason names none. */
 function whyNotHeld(value: unknown, depthLeft: number): string | null {
-  if (typeof value === "string") return value.isWellFormed() ? null : "text that is not Unicode";
+  if (typeof value === "string")
+    return LONE_SURROGATE.test(value) ? "text that is not Unicode" : null;
   if (typeof value !== "object" || value === null) return null;
   if (depthLeft === 0) return `nested more than ${MAX_FIELD_DEPTH} levels deep`;
   if (Array.isArray(value)) {

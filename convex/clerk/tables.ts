@@ -49,7 +49,7 @@ export function usersTable<Own extends PropertyValidators>(ownFields: Own & NoSy
     .index("by_clerkId", ["clerkId"])
     .index("by_clerkCreatedAt_and_clerkId", ["clerkCreatedAt", "clerkId"]);
   // `defineTable` can't work out field paths for fields that are still a type parameter.
-  return table as unknown as UsersTable<Own & typeof syncedFields>;
+  return table as unknown as UsersTable<Omit<Own, keyof typeof syncedFields> & typeof syncedFields>;
 }
 
 export const clerkTables = {

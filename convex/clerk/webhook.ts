@@ -59,9 +59,13 @@ async function readBody(request: Request): Promise<string | null> {
 
 /** Why none of the secrets signed this body just now, or null. */
 function whyNotGenuine(verifiers: (Webhook | null)[], body: string, headers: Headers) {
+  const signature: Record<string, string> = {};
+  headers.forEach((value, name) => {
+    signature[name] = value;
+  });
   const reasons = verifiers.map((verifier) => {
     try {
-      verifier?.verify(body, Object.fromEntries(headers.entries()));
+      verifier?.verify(body, signature);
       return null;
     } catch (error) {
       // The library's own messages quote nothing of the request.
