@@ -168,6 +168,28 @@ describe("an app from before, with the README's lines", () => {
   });
 });
 
+test(
+  "a field of the app that the sync writes is an error that says so",
+  { timeout: 60_000 },
+  () => {
+    const clashing = existingApp();
+    clashing.write("clerk/app.ts", withOwnDefaults);
+    clashing.write("schema.ts", (text) =>
+      text.replace("bio:", "email: v.optional(v.string()), deletedAt: v.number(), bio:"),
+    );
+    let said = "";
+    try {
+      clashing.tool("typescript/bin/tsc", ["-p", "convex"]);
+    } catch (error) {
+      said = String(error);
+    }
+    rmSync(clashing.folder, { recursive: true });
+    expect(said).toMatch("email is a mirrored profile field: remove or rename yours, or drop it");
+    expect(said).toMatch("deletedAt is written by the sync: remove or rename yours");
+    expect(said).not.toMatch(/convex\/clerk\/.+ error/);
+  },
+);
+
 describe("the same app, with removal by mark, one field more and one less", () => {
   beforeAll(() => {
     app = existingApp();
