@@ -26,7 +26,7 @@ vi.mock("../convex/clerk/app", async (importOriginal) => {
   return Object.defineProperty(chosen, "removal", { get: () => appChoice.removal });
 });
 
-const HISTORIES = Number(process.env.HISTORIES ?? 600);
+const HISTORIES = Number(process.env.HISTORIES ?? 500);
 /** Teeth look for one property alone, and need no history that is the shortest. */
 const ONLY_PROPERTY = process.env.ONLY_PROPERTY;
 const endOnFailure = ONLY_PROPERTY !== undefined;
