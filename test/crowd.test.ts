@@ -43,7 +43,7 @@ describe("users who share one creation time, more than a page", () => {
 
   test(
     "5,000 of them, the mirror there already, in pages and unseen rows only",
-    { timeout: 240_000 },
+    { timeout: 600_000 },
     async () => {
       const { t, clerk } = setting;
       const ids = crowd(5000);
