@@ -80,7 +80,7 @@ export const newUserFields: (profile: Profile) => OwnFields = ({ clerkCreatedAt 
 export const removal: "delete" | "mark" = "delete";
 
 /**
- * What the app does with a change, in the transaction that makes it: all or nothing. What a hook
- * throws sets that one user aside in a run, and lets Clerk send an event again. See `Hooks`.
+ * What the app does with a change, in the transaction that makes it: all or nothing. Where a hook
+ * throws, a run sets that one user aside, and an event is left to the next run. See `Hooks`.
  */
 export const hooks: Hooks = {};
