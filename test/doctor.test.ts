@@ -198,4 +198,17 @@ describe("names", () => {
     });
     expect((await faults()).map((fault) => fault.check)).toEqual(["duplicates", "creation times"]);
   });
+
+  test("a row without a creation time behind thousands that are marked as removed", async () => {
+    const { t } = setting;
+    await t.run(async (ctx) => {
+      for (let i = 0; i < 2500; i++) {
+        await ctx.db.insert("users", { clerkId: `user_0${i}`, deletedAt: LONG_AGO, color: "gone" });
+      }
+      await ctx.db.insert("users", { clerkId: "user_z", color: "old" });
+    });
+    const [fault] = await faults();
+    expect(fault).toMatchObject({ check: "creation times" });
+    expect(fault?.found).toMatch(/^1 row with a clerkId lacks a creation time/);
+  });
 });

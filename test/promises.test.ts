@@ -31,6 +31,15 @@ async function ids() {
   return (await rows(setting.t)).map(({ clerkId }) => clerkId);
 }
 
+/** Someone signs up, which an event tells, and is deleted, which none does. @returns the id */
+async function comeAndGo(): Promise<string> {
+  const { t, clerk } = setting;
+  const { user, event } = clerk.createUser({ created_at: Date.now() });
+  await post(t, event);
+  clerk.deleteUser(user.id, Date.now());
+  return user.id;
+}
+
 describe("an event from before a full run that comes while it walks", () => {
   test("creates no ghost of a user whose deletion was lost", async () => {
     const { t, clerk } = setting;
@@ -95,16 +104,14 @@ describe("answers of Clerk that go back by less than five minutes", () => {
 
 describe("what a run may not delete, no repair that it leaves behind deletes", () => {
   test("maxDeletions 0 allows none", async () => {
-    const { t, clerk } = setting;
+    const { t } = setting;
     signUp(setting, 3);
     await complete(t);
-    const { user, event } = clerk.createUser({ created_at: Date.now() });
-    await post(t, event);
-    clerk.deleteUser(user.id, Date.now());
+    const id = await comeAndGo();
     const report = await complete(t, { maxDeletions: 0 });
     expect(report).toMatchObject({ status: "held", held: 1, postponed: 1 });
     expect(report.next).toMatch('{"maxDeletions":1}');
-    expect(await ids()).toContain(user.id);
+    expect(await ids()).toContain(id);
     pass(6 * MINUTE);
     await complete(t, { maxDeletions: 1 });
     await expectMirror(setting);
@@ -125,12 +132,10 @@ describe("what a run may not delete, no repair that it leaves behind deletes", (
   });
 
   test("where nothing is held, the repair removes who is gone", async () => {
-    const { t, clerk } = setting;
+    const { t } = setting;
     signUp(setting, 3);
     await complete(t);
-    const { user, event } = clerk.createUser({ created_at: Date.now() });
-    await post(t, event);
-    clerk.deleteUser(user.id, Date.now());
+    await comeAndGo();
     expect(await complete(t)).toMatchObject({ status: "completed", postponed: 1 });
     await expectMirror(setting);
   });

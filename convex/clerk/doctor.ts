@@ -6,7 +6,7 @@ import { env, internalAction, type ActionCtx } from "../_generated/server";
 import { Clerk, ClerkError } from "./api";
 import { clock, DAY, HOUR, SECOND } from "./clock";
 import { WEBHOOK_PATH } from "./routes";
-import { MAX_COUNTED, type Duplicates, type Seen } from "./symptoms";
+import type { Seen, Survey } from "./symptoms";
 import { verifiersOf } from "./webhook";
 
 const TIMEOUT_MS = 10 * SECOND;
@@ -14,8 +14,8 @@ const TIMEOUT_MS = 10 * SECOND;
 const SILENCE_MS = 2 * HOUR;
 /** Two periods of full runs. */
 const FULL_RUN_OVERDUE_MS = 2 * DAY;
-/** How long duplicates are looked for. */
-const MAX_SEARCH_MS = 60 * SECOND;
+/** How long the rows are looked through. */
+const MAX_SURVEY_MS = 60 * SECOND;
 /** So many duplicates are named. */
 const MAX_NAMED = 20;
 
@@ -49,8 +49,7 @@ export const check = internalAction({
       checkSchedule(seen),
       checkFullRun(seen),
       checkDeliveries(seen),
-      await checkDuplicates(ctx),
-      checkUndated(seen),
+      ...(await checkRows(ctx)),
     ];
     const wrong = checks.filter(({ ok }) => !ok);
     const names = wrong.map((each) => each.check).join(", ");
@@ -197,20 +196,14 @@ function checkDeliveries({ dead }: Seen): Check {
   );
 }
 
-function checkUndated({ undated }: Seen): Check {
-  const name = "creation times";
-  if (undated === 0) return healthy(name, "Every row with a clerkId has one.");
-  return wrong(
-    name,
-    `${undated === MAX_COUNTED ? `At least ${MAX_COUNTED}` : undated} rows with a clerkId lack one: no run has found their users in Clerk yet.`,
-    "npx convex run clerk/reconcile:run fills them in; whom Clerk does not know, it names in its report.",
-  );
+async function checkRows(ctx: ActionCtx): Promise<Check[]> {
+  const { duplicates, rows, undated, isAll } = await surveyRows(ctx);
+  const looked = `${rows} rows${isAll ? "" : ", as many as a minute allows,"} were looked at`;
+  return [checkDuplicates(duplicates, looked), checkUndated(undated, looked)];
 }
 
-async function checkDuplicates(ctx: ActionCtx): Promise<Check> {
+function checkDuplicates(ids: string[], looked: string): Check {
   const name = "duplicates";
-  const { ids, rows, isAll } = await findDuplicates(ctx);
-  const looked = `${rows} rows${isAll ? "" : ", as many as a minute allows,"} were looked at`;
   if (ids.length === 0) return healthy(name, `No clerkId is on two rows: ${looked}.`);
   const named = ids.slice(0, MAX_NAMED).join(", ");
   return wrong(
@@ -220,19 +213,29 @@ async function checkDuplicates(ctx: ActionCtx): Promise<Check> {
   );
 }
 
-async function findDuplicates(ctx: ActionCtx) {
-  const endsAt = clock.now() + MAX_SEARCH_MS;
-  const ids: string[] = [];
-  let rows = 0;
+function checkUndated(undated: number, looked: string): Check {
+  const name = "creation times";
+  if (undated === 0) return healthy(name, `Every row with a clerkId has one: ${looked}.`);
+  return wrong(
+    name,
+    `${undated === 1 ? "1 row with a clerkId lacks" : `${undated} rows with a clerkId lack`} a creation time, ${looked}: no run has found their users in Clerk yet.`,
+    "npx convex run clerk/reconcile:run fills them in; whom Clerk does not know, it names in its report.",
+  );
+}
+
+async function surveyRows(ctx: ActionCtx) {
+  const endsAt = clock.now() + MAX_SURVEY_MS;
+  const duplicates: string[] = [];
+  let [rows, undated] = [0, 0];
   let next: string | null = "";
   while (next !== null && clock.now() < endsAt) {
-    const args = { from: next };
-    const found: Duplicates = await ctx.runQuery(internal.clerk.symptoms.duplicates, args);
-    ids.push(...found.ids);
+    const found: Survey = await ctx.runQuery(internal.clerk.symptoms.survey, { from: next });
+    duplicates.push(...found.duplicates);
     rows += found.rows;
+    undated += found.undated;
     ({ next } = found);
   }
-  return { ids, rows, isAll: next === null };
+  return { duplicates, rows, undated, isAll: next === null };
 }
 
 function timeOf(ms: number): string {
