@@ -97,7 +97,9 @@ export class World {
   readonly #skewMs: number;
   readonly #events: { event: UserEvent; isDelivered: boolean }[] = [];
   readonly #colors = new Map<string, string>();
-  readonly #newestLook = new Map<string, number>();
+  readonly #newestLook = new Map<string, { look: number; at: number }>();
+  /** What Clerk showed in its last answer to each action. */
+  readonly #answers = new Map<Actor, { askedAt: number; looks: Map<string, string | null> }>();
   readonly #tainted = new Set<string>();
   readonly #witnessed = new Map<string, Witnessed>();
   /** Ids whose last change kept their version, so that a look-back can't find it. */
@@ -109,6 +111,8 @@ export class World {
   readonly #deletedAt = new Map<string, number>();
   /** When the last tombstone of each id was written, also of those that were pruned. */
   readonly #tombstonedAt = new Map<string, number>();
+  /** The action that took the last step. */
+  #writer: Actor | null = null;
   /** False in the peace before and after, where nothing interleaves. */
   #isEventful = false;
   #isLeaked = true;
@@ -144,11 +148,14 @@ export class World {
     vi.stubEnv("CLERK_SECRET_KEY", world.clerk.secretKey);
     vi.stubEnv("CLERK_WEBHOOK_SECRET", LEAKED_SECRET);
     vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+      const askedAt = Date.now();
       await world.#gate.request();
       vi.setSystemTime(Date.now() + REQUEST_MS);
       const key = new Request(...args).headers.get("authorization");
       const instance = key === "Bearer sk_test_other" ? world.#other : world.clerk;
       const answer = await instance.fetch(...args);
+      const looks = new Map([...instance.shown].map(([id, user]) => [id, user.first_name]));
+      if (world.#gate.current) world.#answers.set(world.#gate.current, { askedAt, looks });
       // On its way back.
       await world.#gate.request();
       return answer;
@@ -555,6 +562,7 @@ export class World {
   async #step(actor: Actor): Promise<void> {
     const { next } = actor;
     await actor.proceed(this.#gate);
+    this.#writer = actor;
     if (next === "mutation") await this.#look("sync");
     if (actor.next === "nothing") await macrotask();
   }
@@ -746,12 +754,19 @@ export class World {
     for (const { clerkId = "", firstName = "" } of rows) {
       const look = Number(/^look(\d+)$/.exec(firstName)?.[1] ?? NaN);
       if (by === "forged" || this.#tainted.has(clerkId) || Number.isNaN(look)) continue;
-      const newest = this.#newestLook.get(clerkId) ?? 0;
-      const isEvidence = by === "sync" && this.clerk.shown.get(clerkId)?.first_name === firstName;
-      const isRight = look >= newest || isEvidence;
+      const newest = this.#newestLook.get(clerkId) ?? { look: 0, at: -Infinity };
+      const isEvidence = by === "sync" && this.#isNewerEvidence(clerkId, firstName, newest.at);
+      const isRight = look >= newest.look || isEvidence;
       demand("no row goes back to an older look", isRight, { clerkId, look, newest, by });
-      this.#newestLook.set(clerkId, look);
+      this.#newestLook.set(clerkId, { look, at: Date.now() });
     }
+  }
+
+  /** Whether Clerk shows that look now, or did to the one who writes it, asked since the last write. */
+  #isNewerEvidence(clerkId: string, firstName: string, since: number): boolean {
+    if (this.clerk.shown.get(clerkId)?.first_name === firstName) return true;
+    const answer = this.#writer && this.#answers.get(this.#writer);
+    return answer ? answer.askedAt >= since && answer.looks.get(clerkId) === firstName : false;
   }
 
   /** Every write of a run is counted and listed; what no run counts is a repair of one user. */
