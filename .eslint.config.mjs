@@ -5,11 +5,12 @@ const SYNC = "convex/clerk";
 
 /** Imports point one way: entries → stores and Clerk's API → pure files → tables and app. */
 const LAYERS = [
-  ["app", "clock", "environment", "refusal"],
+  ["app", "clock", "environment", "paths", "refusal"],
   ["validators"],
   ["profile", "plan", "tables", "log"],
-  ["sweep", "deliveries"],
+  ["sweep", "deliveries", "commands", "driftLog"],
   ["report", "runs", "api", "suspects"],
+  ["health"],
   ["pendingRepairs", "rows"],
   ["mirror"],
   ["step"],
@@ -22,7 +23,7 @@ const LAYERS = [
   ["doctor"],
 ];
 /** Files that decide without touching the database, Clerk or the clock. */
-const PURE = ["app", "validators", "tables", "profile", "plan", "sweep"];
+const PURE = ["app", "paths", "validators", "tables", "profile", "plan", "sweep"];
 
 const directionOfImports = LAYERS.flatMap((layer, level) =>
   layer.map((name) => ({

@@ -11,6 +11,7 @@ import {
   complete,
   internal,
   LONG_AGO,
+  pass,
   post,
   report as reportQuery,
   rows,
@@ -32,10 +33,6 @@ vi.mock("../convex/_generated/server", async (importOriginal) => {
 const setting = useSetting({ http: false });
 
 const realSetTimeout = globalThis.setTimeout;
-
-function pass(ms: number): void {
-  vi.setSystemTime(Date.now() + ms);
-}
 
 async function runs(): Promise<Doc<"reconcileRuns">[]> {
   return await setting.t.run(async (ctx) => await ctx.db.query("reconcileRuns").take(1000));

@@ -3,13 +3,9 @@ import { describe, expect, test, vi } from "vitest";
 import { DAY, HOUR, MINUTE } from "../convex/clerk/clock";
 import { deletedUser, userEvent } from "../scripts/clerk-json";
 import { expectMirror, signUp } from "./people";
-import { complete, internal, LONG_AGO, post, rows, useSetting } from "./setting";
+import { complete, internal, LONG_AGO, pass, post, rows, useSetting } from "./setting";
 
 const setting = useSetting({ http: false });
-
-function pass(ms: number): void {
-  vi.setSystemTime(Date.now() + ms);
-}
 
 /** Lets something happen once, before the n-th request that matches. */
 function before(path: RegExp, n: number, happen: () => Promise<unknown>): void {

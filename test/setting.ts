@@ -4,6 +4,7 @@ import type { FunctionArgs } from "convex/server";
 import { afterEach, beforeEach, vi } from "vitest";
 import { api, internal } from "../convex/_generated/api";
 import { clock } from "../convex/clerk/clock";
+import { ReconcileError } from "../convex/clerk/report";
 import schema from "../convex/schema";
 import { ClerkStandIn } from "../scripts/clerk-stand-in";
 import { signedEvent } from "../scripts/signed-event";
@@ -29,6 +30,8 @@ export type Setting = {
   t: Convex;
   clerk: ClerkStandIn;
   log: LogLine[];
+  /** What scheduled calls threw to be seen by exception reporting. */
+  exceptions: ReconcileError[];
 };
 
 /**
@@ -47,6 +50,7 @@ export function useSetting({ http = true }: { http?: boolean } = {}): Setting {
     setting.t = convex();
     setting.clerk = new ClerkStandIn();
     setting.log = [];
+    setting.exceptions = [];
     vi.stubEnv("CLERK_SECRET_KEY", setting.clerk.secretKey);
     vi.stubEnv("CLERK_API_URL", http ? await setting.clerk.start() : "http://clerk.test");
     if (!http) {
@@ -57,8 +61,10 @@ export function useSetting({ http = true }: { http?: boolean } = {}): Setting {
     }
     vi.stubEnv("CLERK_WEBHOOK_SECRET", WEBHOOK_SECRET);
     for (const level of ["info", "error"] as const) {
-      vi.spyOn(console, level).mockImplementation((line: string) => {
-        setting.log.push({ level, ...(JSON.parse(line) as { event: string }) });
+      vi.spyOn(console, level).mockImplementation((line: string, error?: unknown) => {
+        // convex-test tells so of a scheduled function that throws.
+        if (error instanceof ReconcileError) setting.exceptions.push(error);
+        else setting.log.push({ level, ...(JSON.parse(line) as { event: string }) });
       });
     }
   });
@@ -76,14 +82,24 @@ export const run = internal.clerk.reconcile.run;
 export const report = internal.clerk.reconcile.report;
 export { api, internal };
 
+/** Time goes on; nothing that is scheduled happens meanwhile. */
+export function pass(ms: number): void {
+  vi.setSystemTime(Date.now() + ms);
+}
+
 /** Starts a run and lets what it schedules happen, to its end. */
 export async function complete(t: Convex, args: FunctionArgs<typeof run> = {}) {
-  const { runId } = await t.action(run, args);
+  const runId = await t.action(run, args).then(
+    (begun) => begun.runId,
+    (error: unknown) => {
+      if (!(error instanceof ReconcileError)) throw error;
+      return undefined;
+    },
+  );
   await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
-  const ended = await t.query(report, { runId });
+  const ended = await t.query(report, runId ? { runId } : {});
   if (ended === null) throw new Error("the run is gone");
-  const { entries, ...rest } = ended;
-  return { ...rest, entries };
+  return ended;
 }
 
 export async function rows(t: Convex) {

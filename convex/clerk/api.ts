@@ -192,6 +192,11 @@ function saidBy(json: unknown): { code: string; message: string; trace: string }
   };
 }
 
+/** Whether there is a secret key, right or wrong: without one nothing can begin yet. */
+export function isConfigured(): boolean {
+  return Boolean(env.CLERK_SECRET_KEY?.trim());
+}
+
 function secretKey(): string {
   const key = env.CLERK_SECRET_KEY?.trim();
   if (!key) {

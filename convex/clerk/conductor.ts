@@ -5,7 +5,7 @@ import { Clerk, ClerkError } from "./api";
 import { clock, MINUTE, SECOND } from "./clock";
 import type { Begun } from "./lifecycle";
 import { checkInstance, takeStep, type Asking } from "./phases";
-import type { DriftLog } from "./log";
+import type { DriftLog } from "./driftLog";
 import { refusalOf } from "./refusal";
 import { isRunning, type Run, type RunningRun } from "./runs";
 import type { StepResult } from "./step";
@@ -28,7 +28,7 @@ const TRIES_OF_ONE = 4;
  * @returns the run as it then is: ended, or handed to another call
  */
 export async function conduct(ctx: ActionCtx, begun: Begun, drift: DriftLog): Promise<Run> {
-  const conductor = new Conductor(ctx, begun);
+  const conductor = new Conductor(ctx, begun, drift);
   let { run } = begun;
   while (isRunning(run) && !conductor.isHandedOn) {
     const result: StepResult | null = await conductor.goOn(run);
@@ -44,15 +44,17 @@ class Conductor {
   isHandedOn = false;
   readonly #ctx: ActionCtx;
   readonly #begun: Begun;
+  readonly #drift: DriftLog;
   readonly #endsAt = clock.now() + SLICE_MS;
   #asking: Asking | null = null;
   #clerk: Clerk | null = null;
   #throws = 0;
   #failingSince: number | undefined;
 
-  constructor(ctx: ActionCtx, begun: Begun) {
+  constructor(ctx: ActionCtx, begun: Begun, drift: DriftLog) {
     this.#ctx = ctx;
     this.#begun = begun;
+    this.#drift = drift;
     this.#failingSince = isRunning(begun.run) ? begun.run.state.failingSince : undefined;
   }
 
@@ -61,7 +63,8 @@ class Conductor {
    * @returns null when another call has taken the run further, or ended it
    */
   async goOn(run: RunningRun): Promise<StepResult | null> {
-    if (clock.now() >= this.#endsAt) return await this.#continueLater(run, 0);
+    const isEnough = clock.now() >= this.#endsAt || this.#drift.isFull;
+    if (isEnough) return await this.#continueLater(run, 0);
     try {
       this.#asking ??= await this.#beginToAsk();
       const result = await takeStep(this.#asking, run);

@@ -1,7 +1,8 @@
 /**
- * The only writer of `clerkDeliveries`: of each kind of event, when the last one came, and the newest
- * change that a run had to find out by itself.
+ * The only writer of `clerkDeliveries`: of each kind of event, when the last one came, and since when
+ * runs have had to find out by themselves what such events should have told.
  */
+import type { Doc } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { clock, MINUTE } from "./clock";
 import type { EventType } from "./validators";
@@ -10,10 +11,17 @@ import type { EventType } from "./validators";
  * A change that is younger may still be told of: Svix's first attempts are at once, after 5 s and
  * after 5 min (https://docs.svix.com/retries).
  */
-export const RETRIES_MS = 10 * MINUTE;
+const RETRIES_MS = 10 * MINUTE;
 
 /** So often at most is it written down that events come: every event reads its row. */
 const NOTED_EVERY_MS = MINUTE;
+
+/** What came and was missed of another instance says nothing of this one. */
+export async function forgetDeliveries(ctx: MutationCtx): Promise<void> {
+  for (const { _id } of await ctx.db.query("clerkDeliveries").take(3)) {
+    await ctx.db.delete("clerkDeliveries", _id);
+  }
+}
 
 /** An event of the mirrored instance came. */
 export async function noteEvent(ctx: MutationCtx, type: EventType): Promise<void> {
@@ -32,21 +40,26 @@ export async function noteEvent(ctx: MutationCtx, type: EventType): Promise<void
 export async function noteMissed(ctx: MutationCtx, type: EventType, missedAt: number) {
   const known = await deliveryOf(ctx, type);
   if (known === null) await ctx.db.insert("clerkDeliveries", { type, missedAt });
-  else if (missedAt > (known.missedAt ?? -Infinity)) {
+  else if (!isMissing(known) && isMissing({ ...known, missedAt })) {
     await ctx.db.patch("clerkDeliveries", known._id, { missedAt });
   }
 }
 
-/**
- * The kinds of events that look dead: a change was missed, and none has come since it was made.
- * @param now ms
- */
-export async function deadDeliveries(ctx: QueryCtx, now: number) {
+type Delivery = Pick<Doc<"clerkDeliveries">, "missedAt" | "lastEventAt">;
+
+/** Whether no event has come since a change was missed; one may have come that was not written down. */
+function isMissing({ missedAt = -Infinity, lastEventAt = -Infinity }: Delivery): boolean {
+  return missedAt > lastEventAt + NOTED_EVERY_MS;
+}
+
+/** Each kind of event that ever came or was missed, and whether deliveries of it look dead. @param now ms */
+export async function readDeliveries(ctx: QueryCtx, now: number) {
   const deliveries = await ctx.db.query("clerkDeliveries").take(3);
-  return deliveries.filter(
-    ({ missedAt = Infinity, lastEventAt = -Infinity }) =>
-      missedAt <= now - RETRIES_MS && lastEventAt <= missedAt,
-  );
+  return deliveries.map((delivery) => {
+    const { type, lastEventAt = null, missedAt = null } = delivery;
+    const looksDead = isMissing(delivery) && (missedAt ?? now) <= now - RETRIES_MS;
+    return { type, lastEventAt, missedAt, looksDead };
+  });
 }
 
 async function deliveryOf(ctx: QueryCtx, type: EventType) {

@@ -4,16 +4,16 @@ import type { Webhook } from "svix";
 import { internal } from "../_generated/api";
 import { env, internalAction, type ActionCtx } from "../_generated/server";
 import { Clerk, ClerkError } from "./api";
-import { clock, DAY, HOUR, SECOND } from "./clock";
-import { WEBHOOK_PATH } from "./routes";
-import type { Seen, Survey } from "./symptoms";
+import { clock, HOUR, SECOND } from "./clock";
+import { deploymentFlag, runCommand } from "./commands";
+import { WEBHOOK_PATH } from "./paths";
+import { describeDead, OVERDUE_MS, timeOf, vVerdict, type Status } from "./health";
+import type { Survey } from "./symptoms";
 import { verifiersOf } from "./webhook";
 
 const TIMEOUT_MS = 10 * SECOND;
 /** A schedule that has been silent for so long is taken for none; its ticks are minutes apart. */
 const SILENCE_MS = 2 * HOUR;
-/** Two periods of full runs. */
-const FULL_RUN_OVERDUE_MS = 2 * DAY;
 /** How long the rows are looked through. */
 const MAX_SURVEY_MS = 60 * SECOND;
 /** So many duplicates are named. */
@@ -37,19 +37,20 @@ type Check = Infer<typeof vCheck>;
 export const check = internalAction({
   args: {},
   returns: v.object({
-    verdict: v.union(v.literal("healthy"), v.literal("attention")),
+    verdict: vVerdict,
     summary: v.string(),
     checks: v.array(vCheck),
   }),
   handler: async (ctx) => {
-    const seen: Seen = await ctx.runQuery(internal.clerk.symptoms.see, { now: clock.now() });
+    const status: Status = await ctx.runQuery(internal.clerk.reconcile.status, {});
+    const flag = await deploymentFlag(ctx);
     const checks = [
-      ...(await checkClerk(seen.instanceId)),
-      ...(await checkWebhook()),
-      checkSchedule(seen),
-      checkFullRun(seen),
-      checkDeliveries(seen),
-      ...(await checkRows(ctx)),
+      ...(await checkClerk(status.instanceId, flag)),
+      ...(await checkWebhook(flag)),
+      checkSchedule(status),
+      checkFullRun(status, flag),
+      checkDeliveries(status),
+      ...(await checkRows(ctx, flag)),
     ];
     const wrong = checks.filter(({ ok }) => !ok);
     const names = wrong.map((each) => each.check).join(", ");
@@ -72,33 +73,33 @@ function wrong(name: string, found: string, mend: string): Check {
   return { check: name, ok: false, found, mend };
 }
 
-async function checkClerk(pinned: string | null): Promise<Check[]> {
+async function checkClerk(pinned: string | null, flag: string): Promise<Check[]> {
   const key = "CLERK_SECRET_KEY";
   try {
     const { id, environment } = await new Clerk().instance();
     const accepted = healthy(key, `Clerk accepts it, for the ${environment} instance ${id}.`);
-    return [accepted, checkPin(pinned, id)];
+    return [accepted, checkPin(pinned, id, flag)];
   } catch (error) {
     if (!(error instanceof ClerkError)) throw error;
-    const mend = `npx convex env set ${key} with the key from Clerk's dashboard → API keys → Secret keys. Leave CLERK_API_URL unset.`;
+    const mend = `npx convex env set${flag} ${key} with the key from Clerk's dashboard → API keys → Secret keys. Leave CLERK_API_URL unset.`;
     return [wrong(key, error.message, mend)];
   }
 }
 
-function checkPin(pinned: string | null, id: string): Check {
+function checkPin(pinned: string | null, id: string, flag: string): Check {
   const name = "instance";
   if (pinned === null) return healthy(name, `None is pinned yet: the first full run pins ${id}.`);
   if (pinned === id) return healthy(name, `The table mirrors ${pinned}, as the key has it.`);
   return wrong(
     name,
     `The key belongs to ${id}, but the table mirrors ${pinned}: runs stop, and nothing is changed.`,
-    `Set the secret key of ${pinned}; or, to move on purpose: npx convex run clerk/reconcile:pinInstance '{"instanceId":"${id}"}'`,
+    `Set the secret key of ${pinned}; or, to move on purpose: ${runCommand(flag, "reconcile:pinInstance", { instanceId: id })}`,
   );
 }
 
-async function checkWebhook(): Promise<Check[]> {
+async function checkWebhook(flag: string): Promise<Check[]> {
   const name = "CLERK_WEBHOOK_SECRET";
-  const mend = `npx convex env set ${name} with the signing secret (whsec_…) of your endpoint in Clerk's dashboard → Webhooks.`;
+  const mend = `npx convex env set${flag} ${name} with the signing secret (whsec_…) of your endpoint in Clerk's dashboard → Webhooks.`;
   const verifiers = verifiersOf(env.CLERK_WEBHOOK_SECRET);
   const isMissing = verifiers.length === 0;
   const isBroken = verifiers.includes(null);
@@ -166,40 +167,34 @@ async function post(body: string, headers: Record<string, string>): Promise<numb
   }
 }
 
-function checkSchedule({ now, lastTickAt }: Seen): Check {
+function checkSchedule({ lastTickAt }: Status): Check {
   const name = "schedule";
   const mend = `In convex/crons.ts: crons.interval("reconcile users with Clerk", { minutes: 15 }, internal.clerk.reconcile.run, { mode: "due" }); then deploy.`;
   if (lastTickAt === null) return wrong(name, "It has never run.", mend);
   const found = `It last ran at ${timeOf(lastTickAt)}.`;
-  return now - lastTickAt <= SILENCE_MS ? healthy(name, found) : wrong(name, found, mend);
+  return clock.now() - lastTickAt <= SILENCE_MS ? healthy(name, found) : wrong(name, found, mend);
 }
 
-function checkFullRun({ now, lastFullRunStartedAt }: Seen): Check {
+function checkFullRun({ lastFullRunStartedAt }: Status, flag: string): Check {
   const name = "full run";
-  const mend = "npx convex run clerk/reconcile:run, and read what it says.";
+  const mend = `${runCommand(flag, "reconcile:run")} and read what it says.`;
   if (lastFullRunStartedAt === null) return wrong(name, "None has completed yet.", mend);
   const found = `The last one that completed began at ${timeOf(lastFullRunStartedAt)}.`;
-  const isRecent = now - lastFullRunStartedAt <= FULL_RUN_OVERDUE_MS;
+  const isRecent = clock.now() - lastFullRunStartedAt <= OVERDUE_MS;
   return isRecent ? healthy(name, found) : wrong(name, found, mend);
 }
 
-function checkDeliveries({ dead }: Seen): Check {
+function checkDeliveries({ webhooks }: Status): Check {
   const name = "webhooks";
-  if (dead.length === 0) return healthy(name, "None was missed since the last one came.");
-  const kinds = dead.map(
-    ({ type, missedAt }) => `no ${type} has come since ${timeOf(missedAt)}, when one was due`,
-  );
-  return wrong(
-    name,
-    `Webhooks look dead: ${kinds.join("; ")}. Runs repaired what was missed.`,
-    `In Clerk's dashboard → Webhooks, the endpoint has to be enabled, with the URL ${env.CONVEX_SITE_URL}${WEBHOOK_PATH}, subscribed to user.created, user.updated and user.deleted, and its signing secret has to be CLERK_WEBHOOK_SECRET: a wrong one shows in the log as webhook.rejected.`,
-  );
+  const dead = describeDead(webhooks);
+  if (dead !== null) return wrong(name, dead.found, dead.mend);
+  return healthy(name, "None was missed since the last one came.");
 }
 
-async function checkRows(ctx: ActionCtx): Promise<Check[]> {
+async function checkRows(ctx: ActionCtx, flag: string): Promise<Check[]> {
   const { duplicates, rows, undated, isAll } = await surveyRows(ctx);
   const looked = `${rows} rows${isAll ? "" : ", as many as a minute allows,"} were looked at`;
-  return [checkDuplicates(duplicates, looked), checkUndated(undated, looked)];
+  return [checkDuplicates(duplicates, looked), checkUndated(undated, looked, flag)];
 }
 
 function checkDuplicates(ids: string[], looked: string): Check {
@@ -213,13 +208,13 @@ function checkDuplicates(ids: string[], looked: string): Check {
   );
 }
 
-function checkUndated(undated: number, looked: string): Check {
+function checkUndated(undated: number, looked: string, flag: string): Check {
   const name = "creation times";
   if (undated === 0) return healthy(name, `Every row with a clerkId has one: ${looked}.`);
   return wrong(
     name,
     `${undated === 1 ? "1 row with a clerkId lacks" : `${undated} rows with a clerkId lack`} a creation time, ${looked}: no run has found their users in Clerk yet.`,
-    "npx convex run clerk/reconcile:run fills them in; whom Clerk does not know, it names in its report.",
+    `${runCommand(flag, "reconcile:run")} fills them in; whom Clerk does not know, it names in its report.`,
   );
 }
 
@@ -236,8 +231,4 @@ async function surveyRows(ctx: ActionCtx) {
     ({ next } = found);
   }
   return { duplicates, rows, undated, isAll: next === null };
-}
-
-function timeOf(ms: number): string {
-  return new Date(ms).toISOString();
 }

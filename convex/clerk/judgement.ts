@@ -88,7 +88,7 @@ async function judgeOne(
     counts.drift.orphaned += 1;
     if (outcome.known.version === null) counts.unversioned += 1;
     // Clerk tells no time of a deletion: it was missed at the latest by the time it was found.
-    counts.missed.deleted = Math.max(counts.missed.deleted, askedAt);
+    else counts.missed.deleted = Math.max(counts.missed.deleted, askedAt);
     await markSuspect(ctx, run._id, clerkId, "orphaned");
     return;
   }

@@ -56,8 +56,9 @@ export const begin = internalMutation({
   args: { ...vRunOptions.fields, mode: v.union(vMode, v.literal("due")) },
   handler: async (ctx, { mode, ...args }): Promise<Begun> => {
     const state = await readSyncState(ctx);
-    if (mode === "due") await updateSyncState(ctx, { lastTickAt: clock.now() });
-    const options = { ...args, mode: mode === "due" ? dueMode(state) : mode };
+    const isScheduled = mode === "due";
+    if (isScheduled) await updateSyncState(ctx, { lastTickAt: clock.now() });
+    const options = { ...args, mode: isScheduled ? dueMode(state) : mode, isScheduled };
     const other = await runningRun(ctx);
     if (other === null) return await begun(ctx, await insertRun(ctx, options), state);
     const deadMs = clock.now() - other.state.leaseExpiresAt;
@@ -66,7 +67,7 @@ export const begin = internalMutation({
       const resumptions = other.state.resumptions + 1;
       return await begun(
         ctx,
-        await passOn(ctx, other, { delayMs: 0, resumptions, failingSince: undefined }),
+        await passOn(ctx, other, { delayMs: 0, resumptions, failingSince: undefined, isScheduled }),
         state,
       );
     }

@@ -1,33 +1,26 @@
 /** The log: one JSON object a line. */
-import type { DriftEntry } from "./validators";
-
 type Event = `webhook.${"applied" | "ignored" | "rejected" | "failed"}` | RunEvent;
 type RunEvent = `reconcile.${"started" | "resumed" | "drift" | "finished" | "held" | "failed"}`;
 
+/** Bytes; log tools cut, or refuse, what is longer. */
+const MAX_LINE_BYTES = 4 * 1024;
+/** How long the strings of a line may be, until it fits. */
+const MAX_LENGTHS = [1000, 300, 100, 30];
+
 /** Writes one JSON object, `event` first, on one line. Never pass a user's data: ids and field names only. */
 export function log(level: "info" | "error", event: Event, details: Record<string, unknown>): void {
-  console[level](JSON.stringify({ event, ...details }));
+  console[level](lineOf({ event, ...details }));
 }
 
-/** Lines a function call may log: Convex keeps 256. */
-const MAX_DRIFT_LINES = 200;
-
-/** Logs what steps of a run found, a line each, and counts what no longer fits. */
-export class DriftLog {
-  #lines = 0;
-  #left = 0;
-
-  write(entries: DriftEntry[]): void {
-    for (const { runId, clerkId, kind, fields, action, reason } of entries) {
-      if (this.#lines < MAX_DRIFT_LINES) {
-        log("info", "reconcile.drift", { runId, clerkId, kind, fields, action, reason });
-        this.#lines += 1;
-      } else this.#left += 1;
-    }
+function lineOf(object: Record<string, unknown>): string {
+  let line = "";
+  for (const maxLength of MAX_LENGTHS) {
+    line = JSON.stringify(object, (_, value: unknown) =>
+      typeof value === "string" && value.length > maxLength
+        ? `${value.slice(0, maxLength)}…`
+        : value,
+    );
+    if (new TextEncoder().encode(line).length < MAX_LINE_BYTES) break;
   }
-
-  /** How many entries were found but not logged, for the last line. */
-  get unlogged(): number {
-    return this.#left;
-  }
+  return line;
 }

@@ -7,14 +7,18 @@ import {
   internalQuery,
   type ActionCtx,
 } from "../_generated/server";
-import { ClerkError } from "./api";
+import { ClerkError, isConfigured } from "./api";
+import { deploymentFlag } from "./commands";
 import { conduct, reasonOf } from "./conductor";
+import { forgetDeliveries } from "./deliveries";
+import { statusOf, vStatus, type Status } from "./health";
 import { cancelRun, type Begun } from "./lifecycle";
 import { SETTLING_MS } from "./plan";
 import { isClerkId } from "./profile";
 import { repairUser, vOutcome } from "./repair";
-import { DriftLog, log } from "./log";
-import { logEnd, reportOf, vReport, type Report } from "./report";
+import { DriftLog } from "./driftLog";
+import { log } from "./log";
+import { logEnd, ReconcileError, reportOf, vReport, type Report } from "./report";
 import { readSyncState, updateSyncState, type RunOptions } from "./runs";
 import { MAX_PAGE_SIZE, vDriftEntry, vMode } from "./validators";
 
@@ -30,6 +34,8 @@ const MAX_ENTRIES_SHOWN = 8000;
  * @param pageSize users a request, 2 to 500
  * @returns the Report, within about a minute: a longer run goes on by itself. The Report of the run
  *   under way, if there is one
+ * @throws ReconcileError when a run of the schedule (`due`) failed or is held, after it was recorded, so that
+ *   exception reporting sees it
  */
 export const run = internalAction({
   args: {
@@ -41,15 +47,17 @@ export const run = internalAction({
   returns: vReport,
   handler: async (ctx, args): Promise<Report> => {
     const begun: Begun = await ctx.runMutation(internal.clerk.lifecycle.begin, optionsOf(args));
-    if (!begun.acquired) return reportOf(begun.run);
+    if (!begun.acquired) return reportOf(begun.run, await deploymentFlag(ctx));
     const { _id: runId, mode, dryRun, state } = begun.run;
     const isResumed = state.kind === "running" && state.resumptions > 0;
-    log("info", isResumed ? "reconcile.resumed" : "reconcile.started", { runId, mode, dryRun });
+    const event = isResumed ? "reconcile.resumed" : "reconcile.started";
+    // Without a key the line that says so is all there is to say.
+    if (isConfigured()) log("info", event, { runId, mode, dryRun });
     return await goOn(ctx, begun);
   },
 });
 
-/** Goes on with a run where another call left it. Scheduled by that one. */
+/** Goes on with a run where another call left it. Scheduled by that one. @throws like `run` */
 export const advance = internalAction({
   args: { runId: v.id("reconcileRuns"), step: v.number() },
   returns: v.null(),
@@ -64,14 +72,18 @@ export const advance = internalAction({
 });
 
 async function goOn(ctx: ActionCtx, begun: Begun): Promise<Report> {
-  const drift = new DriftLog();
+  const drift = new DriftLog(begun.run._id);
   const run = await conduct(ctx, begun, drift);
-  const report = reportOf(run);
-  logEnd(report, drift.unlogged);
+  const report = reportOf(run, await deploymentFlag(ctx));
+  drift.end();
+  logEnd(report);
   const isFull = run.mode === "full" && !run.dryRun;
   if (isFull && report.status !== "running") {
     await ctx.runMutation(internal.clerk.mirror.pruneTombstones, {});
   }
+  const needsAttention = report.status === "failed" || report.status === "held";
+  // Before there is a key, every tick of a new deployment would be an exception.
+  if (run.isScheduled && needsAttention && isConfigured()) throw new ReconcileError(report);
   return report;
 }
 
@@ -131,7 +143,7 @@ export const cancel = internalMutation({
   returns: v.nullable(vReport),
   handler: async (ctx): Promise<Report | null> => {
     const run = await cancelRun(ctx);
-    return run && reportOf(run);
+    return run && reportOf(run, await deploymentFlag(ctx));
   },
 });
 
@@ -148,36 +160,61 @@ export const pinInstance = internalMutation({
     }
     const state = await readSyncState(ctx);
     const { instanceId: before = null } = state;
+    if (before === instanceId) return { instanceId, before };
     await cancelRun(ctx);
-    const watermarks = { lastFullRunStartedAt: undefined, lastRecentRunStartedAt: undefined };
-    const isMoved = before === instanceId ? state.isMoved : true;
-    await updateSyncState(ctx, { instanceId, isMoved, ...watermarks });
+    await forgetDeliveries(ctx);
+    // What runs of the other instance found says nothing of this one.
+    await updateSyncState(ctx, {
+      instanceId,
+      isMoved: true,
+      lastFullRunStartedAt: undefined,
+      lastRecentRunStartedAt: undefined,
+      lastRunId: undefined,
+      lastFullRunId: undefined,
+      setAsideRunId: undefined,
+    });
     return { instanceId, before };
   },
 });
 
-/** A run's Report and what it found; those of the newest run without `runId`. */
+/** Whether somebody has to look after the sync: the verdict, why, and what the last runs did. */
+export const status = internalQuery({
+  args: {},
+  returns: vStatus,
+  handler: async (ctx): Promise<Status> => await statusOf(ctx),
+});
+
+/**
+ * A run's Report and what it found; those of the newest run without `runId`.
+ * @param cursor where to go on: `continueCursor` of the call before, which is null at the end
+ */
 export const report = internalQuery({
-  args: { runId: v.optional(v.id("reconcileRuns")) },
-  returns: v.nullable(vReport.extend({ entries: v.array(vDriftEntry.omit("runId")) })),
-  handler: async (ctx, { runId }) => {
+  args: { runId: v.optional(v.id("reconcileRuns")), cursor: v.optional(v.string()) },
+  returns: v.nullable(
+    vReport.extend({
+      entries: v.array(vDriftEntry.omit("runId")),
+      continueCursor: v.nullable(v.string()),
+    }),
+  ),
+  handler: async (ctx, { runId, cursor = null }) => {
     const run = runId
       ? await ctx.db.get("reconcileRuns", runId)
       : await ctx.db.query("reconcileRuns").order("desc").first();
     if (run === null) return null;
-    const entries = await ctx.db
+    const { page, isDone, continueCursor } = await ctx.db
       .query("driftEntries")
       .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", run._id))
-      .take(MAX_ENTRIES_SHOWN);
+      .paginate({ cursor, numItems: MAX_ENTRIES_SHOWN });
     return {
-      ...reportOf(run),
-      entries: entries.map(({ clerkId, kind, fields, action, reason }) => ({
+      ...reportOf(run, await deploymentFlag(ctx)),
+      entries: page.map(({ clerkId, kind, fields, action, reason }) => ({
         clerkId,
         kind,
         fields,
         action,
         reason,
       })),
+      continueCursor: isDone ? null : continueCursor,
     };
   },
 });

@@ -1,6 +1,7 @@
 /** What people read of a run: the Report, its sentence, the next command. */
 import { v, type Infer } from "convex/values";
 import type { Doc } from "../_generated/dataModel";
+import { runCommand } from "./commands";
 import { log } from "./log";
 import { orphansOf } from "./plan";
 import { vCounts, vMode, type RunState } from "./validators";
@@ -41,13 +42,14 @@ export type Report = Infer<typeof vReport>;
 
 type Run = Doc<"reconcileRuns">;
 
-export function reportOf(run: Run): Report {
+/** @param flag of the deployment, for `next`: see `deploymentFlag` */
+export function reportOf(run: Run, flag: string): Report {
   const { _id: runId, state, counts, mode, dryRun, startedAt } = run;
   const finishedAt = state.kind === "running" ? null : state.finishedAt;
   const { clerkUsers, scanned, unchanged, drift, repaired, setAside, postponed, requests } = counts;
   return {
     summary: summaryOf(run),
-    next: nextOf(run),
+    next: nextOf(run, flag),
     status: state.kind,
     runId,
     mode,
@@ -115,39 +117,37 @@ function users(count: number): string {
   return count === 1 ? "1 user" : `${count} users`;
 }
 
-function nextOf({ state, counts, mode, dryRun, maxDeletions }: Run): string | null {
+function nextOf({ state, counts, mode, dryRun, maxDeletions }: Run, flag: string): string | null {
   const { missing, stale, orphaned } = counts.drift;
+  const read = runCommand(flag, "reconcile:report");
+  const run = (args: { dryRun?: boolean; maxDeletions?: number | undefined }) =>
+    runCommand(flag, "reconcile:run", { ...(mode === "recent" && { mode }), ...args });
   switch (state.kind) {
     case "running":
-      return command("report");
+      return read;
     case "held":
-      return command("run", { maxDeletions: orphansOf(counts) });
+      return run({ maxDeletions: orphansOf(counts) });
     case "failed":
     case "cancelled":
-      return command("run", { mode, dryRun, maxDeletions });
+      return run({ ...(dryRun && { dryRun }), maxDeletions });
     case "completed":
-      if (dryRun && missing + stale + orphaned > 0) return command("run", { mode, maxDeletions });
-      return counts.setAside > 0 ? command("report") : null;
+      if (dryRun && missing + stale + orphaned > 0) return run({ maxDeletions });
+      return counts.setAside > 0 ? read : null;
   }
 }
 
-type Args = { mode?: Run["mode"]; dryRun?: boolean; maxDeletions?: number };
+/** What a run of the schedule throws that failed or is held, once that is recorded. */
+export class ReconcileError extends Error {
+  override name = "ReconcileError";
 
-function command(name: "run" | "report", { mode, dryRun, maxDeletions }: Args = {}): string {
-  const args = {
-    ...(mode === "recent" && { mode }),
-    ...(dryRun && { dryRun }),
-    ...(maxDeletions !== undefined && { maxDeletions }),
-  };
-  const suffix = Object.keys(args).length === 0 ? "" : ` '${JSON.stringify(args)}'`;
-  return `npx convex run clerk/reconcile:${name}${suffix}`;
+  constructor({ summary, next }: Report) {
+    super(next === null ? summary : `${summary} ${next}`);
+  }
 }
 
 /** The line that ends a run; none for one that goes on. */
-export function logEnd(report: Report, unloggedDrift: number): void {
-  const { status, ...rest } = report;
-  const details = unloggedDrift > 0 ? { status, unloggedDrift, ...rest } : { status, ...rest };
-  if (status === "held") log("error", "reconcile.held", details);
-  else if (status === "failed") log("error", "reconcile.failed", details);
-  else if (status !== "running") log("info", "reconcile.finished", details);
+export function logEnd(report: Report): void {
+  if (report.status === "held") log("error", "reconcile.held", report);
+  else if (report.status === "failed") log("error", "reconcile.failed", report);
+  else if (report.status !== "running") log("info", "reconcile.finished", report);
 }

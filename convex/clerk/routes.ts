@@ -1,11 +1,20 @@
 /** The sync's HTTP routes. */
 import type { HttpRouter } from "convex/server";
+import { internal } from "../_generated/api";
+import { httpAction, type ActionCtx } from "../_generated/server";
+import type { Status } from "./health";
+import { HEALTH_PATH, WEBHOOK_PATH } from "./paths";
 import { webhook } from "./webhook";
-
-/** Where Clerk sends its events. */
-export const WEBHOOK_PATH = "/clerk-users-webhook";
 
 /** Mounts the routes on the app's router: call it in `convex/http.ts`. */
 export function addClerkRoutes(http: HttpRouter): void {
   http.route({ path: WEBHOOK_PATH, method: "POST", handler: webhook });
+  http.route({ path: HEALTH_PATH, method: "GET", handler: health });
 }
+
+/** 200 while `status` says healthy, 503 when it asks for attention; whoever asks learns no more. */
+const health = httpAction(async (ctx: ActionCtx) => {
+  const { verdict }: Status = await ctx.runQuery(internal.clerk.reconcile.status, {});
+  const headers = { "cache-control": "no-store" };
+  return new Response(null, { status: verdict === "healthy" ? 200 : 503, headers });
+});

@@ -5,16 +5,19 @@ import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { clock, DAY, MINUTE } from "./clock";
 import { noteMissed } from "./deliveries";
+import { orphansOf } from "./plan";
 import type { Counts, Phase, RunState, vRunOptions } from "./validators";
 
 /** A run that does not reach its next checkpoint for this long is taken for dead. */
 const LEASE_MS = 3 * MINUTE;
 /** A full run is due when the last one began this long ago. */
-const FULL_PERIOD_MS = DAY;
+export const FULL_PERIOD_MS = DAY;
 /** Documents deleted in one transaction. */
 const DISCARD_BATCH = 1000;
 /** Runs with findings that are kept. */
 const KEPT_RUNS = 100;
+/** So many older ones can be kept beside them, and one is to be found that is not. */
+const MAX_SPARED = 6;
 
 const NO_COUNTS: Counts = {
   clerkUsers: 0,
@@ -58,7 +61,7 @@ export function isIn<Kind extends Phase["kind"]>(run: Run, kind: Kind): run is R
 
 export type SyncState = Partial<Omit<Doc<"clerkSyncState">, "_id" | "_creationTime">>;
 
-export async function readSyncState(ctx: QueryCtx): Promise<SyncState> {
+export async function readSyncState(ctx: QueryCtx): Promise<Partial<Doc<"clerkSyncState">>> {
   return (await ctx.db.query("clerkSyncState").unique()) ?? {};
 }
 
@@ -83,7 +86,10 @@ export async function runningRun(ctx: QueryCtx): Promise<RunningRun | null> {
   return run !== null && isRunning(run) ? run : null;
 }
 
-export async function insertRun(ctx: MutationCtx, options: RunOptions): Promise<RunningRun> {
+export async function insertRun(
+  ctx: MutationCtx,
+  options: RunOptions & Pick<Run, "isScheduled">,
+): Promise<RunningRun> {
   const phase = { kind: "begin" as const };
   const state: Running = { kind: "running", phase, step: 0, resumptions: 0, ...lease() };
   const startedAt = clock.now();
@@ -104,14 +110,14 @@ export async function passOn(
   {
     delayMs,
     ...change
-  }: { delayMs: number } & Pick<Partial<Run>, "counts"> &
+  }: { delayMs: number } & Partial<Pick<Run, "counts" | "isScheduled">> &
     Partial<Pick<Running, "resumptions" | "failingSince">>,
 ): Promise<RunningRun> {
-  const { counts = run.counts, ...rest } = change;
+  const { counts = run.counts, isScheduled = run.isScheduled, ...rest } = change;
   const step = run.state.step + 1;
   const state = { ...run.state, ...rest, step, ...lease(delayMs) };
-  await ctx.db.patch("reconcileRuns", run._id, { state, counts });
-  return { ...run, state, counts };
+  await ctx.db.patch("reconcileRuns", run._id, { state, counts, isScheduled });
+  return { ...run, state, counts, isScheduled };
 }
 
 /** Ends a run: it leaves no open questions, and old runs are pruned. */
@@ -119,46 +125,72 @@ export async function endRun(ctx: MutationCtx, run: Run, end: End, counts: Count
   const state: RunState = { ...end, finishedAt: clock.now() };
   const hasFindings = hasAny(counts);
   await ctx.db.patch("reconcileRuns", run._id, { state, counts, hasFindings });
+  if (!run.dryRun && end.kind === "failed") await updateSyncState(ctx, { lastRunId: run._id });
   if (!run.dryRun && (end.kind === "completed" || end.kind === "held")) {
-    const { startedAt, mode } = run;
     await noteAllMissed(ctx, counts);
-    if (mode === "recent") await updateSyncState(ctx, { lastRecentRunStartedAt: startedAt });
-    else await updateSyncState(ctx, { lastFullRunStartedAt: startedAt });
-    const isSettledIn = mode === "full" && end.kind === "completed";
-    if (isSettledIn) await updateSyncState(ctx, { isMoved: undefined });
+    await updateSyncState(ctx, await marksOf(ctx, run, end, counts));
   }
   await discardSuspects(ctx, run._id);
   await pruneRuns(ctx, run.mode, hasFindings);
   return { ...run, state, counts, hasFindings };
 }
 
-/** The first full run is a backfill: nobody was to tell of what it finds. */
-async function noteAllMissed(ctx: MutationCtx, { missed }: Counts): Promise<void> {
-  const { lastFullRunStartedAt } = await readSyncState(ctx);
+/** What the sync remembers of a run that went through. */
+async function marksOf(ctx: QueryCtx, run: Run, end: End, counts: Counts): Promise<SyncState> {
+  const { _id, startedAt, mode } = run;
+  const setAside = counts.setAside > 0 ? _id : undefined;
+  if (mode === "recent") {
+    return {
+      lastRunId: _id,
+      lastRecentRunStartedAt: startedAt,
+      ...(setAside && { setAsideRunId: setAside }),
+    };
+  }
+  const { isMoved } = await readSyncState(ctx);
+  return {
+    lastRunId: _id,
+    lastFullRunId: _id,
+    lastFullRunStartedAt: startedAt,
+    setAsideRunId: setAside,
+    isMoved: end.kind === "completed" ? undefined : isMoved,
+  };
+}
+
+async function noteAllMissed(ctx: MutationCtx, counts: Counts): Promise<void> {
+  const { lastFullRunStartedAt, lastFullRunId } = await readSyncState(ctx);
+  // The first full run is a backfill: nobody was to tell of what it finds.
   if (lastFullRunStartedAt === undefined) return;
+  const { missed } = counts;
   if (missed.created > 0) await noteMissed(ctx, "user.created", missed.created);
   if (missed.updated > 0) await noteMissed(ctx, "user.updated", missed.updated);
-  if (missed.deleted > 0) await noteMissed(ctx, "user.deleted", missed.deleted);
+  // Those that the run before held are no news.
+  const before = lastFullRunId && (await ctx.db.get("reconcileRuns", lastFullRunId));
+  const known = before?.state.kind === "held" ? orphansOf(before.counts) : 0;
+  const isNews = orphansOf(counts) > known;
+  if (missed.deleted > 0 && isNews) await noteMissed(ctx, "user.deleted", missed.deleted);
 }
 
 function hasAny({ drift, setAside, postponed }: Counts): boolean {
   return drift.missing + drift.stale + drift.orphaned + setAside + postponed > 0;
 }
 
-/** Keeps the newest runs with findings, and the newest of each mode. */
+/** Keeps the newest runs with findings, the newest of each mode, and those that `status` tells of. */
 async function pruneRuns(ctx: MutationCtx, mode: Run["mode"], hasFindings: boolean): Promise<void> {
   const runs = ctx.db.query("reconcileRuns");
   const ended = hasFindings
     ? await runs
         .withIndex("by_hasFindings", (q) => q.eq("hasFindings", true))
         .order("desc")
-        .take(KEPT_RUNS + 2)
+        .take(KEPT_RUNS + MAX_SPARED)
     : await runs
         .withIndex("by_mode_and_hasFindings", (q) => q.eq("mode", mode).eq("hasFindings", false))
         .order("desc")
-        .take(3);
+        .take(1 + MAX_SPARED);
+  const { lastRunId, lastFullRunId, setAsideRunId } = await readSyncState(ctx);
+  const remembered = [lastRunId, lastFullRunId, setAsideRunId];
   for (const run of ended.slice(hasFindings ? KEPT_RUNS : 1)) {
-    if (!(await isNewestWithFindings(ctx, run))) await discardRun(ctx, run._id);
+    const isSpared = remembered.includes(run._id) || (await isNewestWithFindings(ctx, run));
+    if (!isSpared) await discardRun(ctx, run._id);
   }
 }
 

@@ -1,7 +1,6 @@
 /** A step of a run: one transaction between two checkpoints. */
 import type { Infer } from "convex/values";
 import type { MutationCtx } from "../_generated/server";
-import { RETRIES_MS } from "./deliveries";
 import type { Outcome } from "./mirror";
 import { endRun, isIn, isRunning, lease, type End, type Run, type RunIn } from "./runs";
 import { addSuspect, suspectOf } from "./suspects";
@@ -87,8 +86,7 @@ export class Step<Kind extends Phase["kind"]> {
     user: Extract<Reading, { kind: "profile" }> | null,
   ): Promise<boolean> {
     if (kind !== "created" && kind !== "updated") return false;
-    const madeAt = kind === "created" ? user?.profile.clerkCreatedAt : user?.version;
-    this.#noteMissed(kind, madeAt ?? 0);
+    this.#noteMissed(kind, known.version, user);
     const { dryRun } = this.run;
     const isFirst = !(await this.#isDriftCounted(clerkId, known.version));
     if (!dryRun) this.counts.repaired[kind] += 1;
@@ -99,10 +97,20 @@ export class Step<Kind extends Phase["kind"]> {
     return isFirst;
   }
 
-  /** Remembers a change (ms) that no event had told of, unless one may still come. */
-  #noteMissed(kind: "created" | "updated", madeAt: number): void {
+  /** Remembers a change that no event had told of; what changed here alone, none had to. */
+  #noteMissed(
+    kind: "created" | "updated",
+    known: Version | null,
+    user: Extract<Reading, { kind: "profile" }> | null,
+  ): void {
+    if (user === null) return;
     const { missed } = this.counts;
-    if (madeAt <= this.run.startedAt - RETRIES_MS) missed[kind] = Math.max(missed[kind], madeAt);
+    const version = known?.kind === "live" ? known.version : -Infinity;
+    if (kind === "created" && known === null) {
+      missed.created = Math.max(missed.created, user.profile.clerkCreatedAt);
+    } else if (kind === "updated" && user.version > version) {
+      missed.updated = Math.max(missed.updated, user.version);
+    }
   }
 
   /** Lists what could not be mirrored of a user, and counts the user once. */

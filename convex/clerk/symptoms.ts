@@ -1,40 +1,11 @@
-/** What the database shows the doctor. */
+/** What the rows show the doctor. */
 import { v, type Infer } from "convex/values";
 import { internalQuery } from "../_generated/server";
-import { deadDeliveries } from "./deliveries";
 import { isMirrored } from "./rows";
-import { readSyncState } from "./runs";
 
 // What one query looks at, rows with all that the app keeps on them.
 const MAX_ROWS = 2000;
 const MAX_BYTES = 4 * 1024 * 1024;
-
-const vSeen = v.object({
-  now: v.number(),
-  instanceId: v.nullable(v.string()),
-  lastTickAt: v.nullable(v.number()),
-  lastFullRunStartedAt: v.nullable(v.number()),
-  /** Kinds of events that look dead, and since when. */
-  dead: v.array(v.object({ type: v.string(), missedAt: v.number() })),
-});
-export type Seen = Infer<typeof vSeen>;
-
-/** What the database says. @param now ms: a query reads no clock */
-export const see = internalQuery({
-  args: { now: v.number() },
-  returns: vSeen,
-  handler: async (ctx, { now }): Promise<Seen> => {
-    const { instanceId, lastTickAt, lastFullRunStartedAt } = await readSyncState(ctx);
-    const dead = await deadDeliveries(ctx, now);
-    return {
-      now,
-      instanceId: instanceId ?? null,
-      lastTickAt: lastTickAt ?? null,
-      lastFullRunStartedAt: lastFullRunStartedAt ?? null,
-      dead: dead.map(({ type, missedAt = 0 }) => ({ type, missedAt })),
-    };
-  },
-});
 
 const vSurvey = v.object({
   /** The `clerkId`s that are on more than one row. */

@@ -63,6 +63,8 @@ export const clerkTables = {
   /** One row per run. Written by `runs.ts`; changes with every page, so subscribe to it sparingly. */
   reconcileRuns: defineTable({
     ...vRunOptions.fields,
+    /** Whether the schedule began or resumed it. */
+    isScheduled: v.boolean(),
     startedAt: v.number(),
     state: vRunState,
     counts: vCounts,
@@ -89,7 +91,7 @@ export const clerkTables = {
     type: vEventType,
     /** When the last event of this kind came, ms. */
     lastEventAt: v.optional(v.number()),
-    /** When the newest change was made that a run found and no event had told of, ms. */
+    /** When a change was made that a run found, and since when no event has come, ms. */
     missedAt: v.optional(v.number()),
   }).index("by_type", ["type"]),
   /** Ids whose repair is scheduled, so that no second one is. Written by `pendingRepairs.ts`. */
@@ -110,5 +112,11 @@ export const clerkTables = {
     /** When the last real run of each mode that completed or was held began, ms. */
     lastFullRunStartedAt: v.optional(v.number()),
     lastRecentRunStartedAt: v.optional(v.number()),
+    /** The last real run that completed, was held or failed. */
+    lastRunId: v.optional(v.id("reconcileRuns")),
+    /** The last real full run that completed or was held. */
+    lastFullRunId: v.optional(v.id("reconcileRuns")),
+    /** The last real run from that one on that set users aside. */
+    setAsideRunId: v.optional(v.id("reconcileRuns")),
   }),
 };

@@ -1,0 +1,409 @@
+/** What who operates the sync sees: verdict, health route, reports, log, exceptions. */
+import { describe, expect, test, vi } from "vitest";
+import { DAY, HOUR, MINUTE } from "../convex/clerk/clock";
+import { deploymentFlag, runCommand } from "../convex/clerk/commands";
+import { DriftLog } from "../convex/clerk/driftLog";
+import { ReconcileError } from "../convex/clerk/report";
+import { loseRows, signUp } from "./people";
+import { complete, internal, pass, post, report, run, useSetting } from "./setting";
+
+const setting = useSetting({ http: false });
+
+async function status() {
+  const { t } = setting;
+  const health = await t.fetch("/clerk-users-health", { method: "GET" });
+  const answer = await t.query(internal.clerk.reconcile.status, {});
+  expect(await health.text()).toBe("");
+  expect(health.status).toBe(answer.verdict === "healthy" ? 200 : 503);
+  expect(answer.verdict).toBe(answer.reasons.length === 0 ? "healthy" : "attention");
+  return answer;
+}
+
+async function reasons(): Promise<string[]> {
+  return (await status()).reasons;
+}
+
+async function tick() {
+  return await complete(setting.t, { mode: "due" });
+}
+
+/** Lets a schedule of hourly ticks go by. */
+async function live(hours: number): Promise<void> {
+  for (let i = 0; i < hours; i++) {
+    pass(HOUR);
+    await tick();
+  }
+}
+
+async function backfilled(count: number): Promise<string[]> {
+  const ids = signUp(setting, count);
+  await tick();
+  pass(HOUR);
+  return ids;
+}
+
+function lines(event: string) {
+  return setting.log.filter((line) => line.event === event);
+}
+
+describe("the verdict turns to attention and back", () => {
+  test("while nothing was ever compared, but not for the backfill", async () => {
+    const { t, clerk } = setting;
+    expect(await reasons()).toEqual([
+      expect.stringMatching(/^Nothing was ever compared .+crons\.ts.+clerk\/reconcile:run$/),
+    ]);
+    signUp(setting, 30);
+    let during: Promise<unknown> | undefined;
+    clerk.onRequest = () => {
+      during ??= reasons();
+    };
+    expect(await complete(t)).toMatchObject({ repaired: { created: 30 } });
+    expect(await during).toEqual([]);
+    pass(HOUR);
+    expect(await reasons()).toEqual([]);
+  });
+
+  test("where the first full run doesn't get to its end for two periods", async () => {
+    const { t } = setting;
+    signUp(setting, 3);
+    await t.mutation(internal.clerk.lifecycle.begin, { mode: "due", dryRun: false, pageSize: 2 });
+    pass(DAY);
+    expect(await reasons()).toEqual([]);
+    pass(DAY + HOUR);
+    expect(await reasons()).toEqual([expect.stringMatching(/^No full run has completed yet/)]);
+    await tick();
+    expect(await reasons()).toEqual([]);
+  });
+
+  test("where no full run completes for two periods", async () => {
+    await backfilled(3);
+    pass(2 * DAY - 2 * HOUR);
+    expect(await reasons()).toEqual([]);
+    pass(2 * HOUR);
+    expect(await reasons()).toEqual([
+      expect.stringMatching(/^No full run has completed since .+clerk\/doctor:check/),
+    ]);
+    await tick();
+    expect(await reasons()).toEqual([]);
+  });
+
+  test("while a run is held, whatever recent, dry and failed runs come after", async () => {
+    const { t, clerk } = setting;
+    const ids = await backfilled(40);
+    for (const id of ids.slice(0, 20)) clerk.users.delete(id);
+    const held = await complete(t);
+    const why = [
+      expect.stringMatching(
+        new RegExp(
+          `^The full run .+ is held.+20.+clerk/reconcile:report '{"runId":"${held.runId}"}'.+'{"maxDeletions":20}'$`,
+        ),
+      ),
+    ];
+    expect(await reasons()).toEqual(why);
+    await post(t, clerk.deleteUser(ids[20] ?? "", Date.now()));
+    await live(3);
+    await complete(t, { dryRun: true });
+    expect(await reasons()).toEqual(why);
+    clerk.order(/users/, { kind: "status", status: 401 });
+    await complete(t);
+    clerk.heal();
+    expect(await reasons()).toHaveLength(2);
+    await complete(t, { maxDeletions: 20 });
+    expect(await reasons()).toEqual([]);
+  });
+
+  test("while the last run failed", async () => {
+    const { t, clerk } = setting;
+    await backfilled(3);
+    clerk.order(/users/, { kind: "status", status: 401 });
+    await tick();
+    expect(await reasons()).toEqual([
+      expect.stringMatching(/^The last run.+failed.+CLERK_SECRET_KEY.+clerk\/doctor:check/),
+    ]);
+    clerk.heal();
+    await complete(t, { dryRun: true });
+    expect(await reasons()).toHaveLength(1);
+    await tick();
+    expect(await reasons()).toEqual([]);
+  });
+
+  test.each(["full", "recent"] as const)(
+    "while users are set aside, found by a %s run",
+    async (mode) => {
+      const { t, clerk } = setting;
+      const [id = ""] = await backfilled(3);
+      await post(t, clerk.updateUser(id, { public_metadata: { $key: 1 } }, Date.now()));
+      expect(await reasons()).toEqual([]);
+      pass(10 * MINUTE);
+      const { runId } = await complete(t, { mode });
+      await live(5);
+      expect(await reasons()).toEqual([
+        expect.stringMatching(
+          new RegExp(`^1 user was set aside.+clerk/reconcile:report '{"runId":"${runId}"}'`),
+        ),
+      ]);
+      await post(t, clerk.updateUser(id, { public_metadata: {} }, Date.now()));
+      await complete(t);
+      expect(await reasons()).toEqual([]);
+    },
+  );
+
+  test("after a move to another instance, until a full run has gone through there", async () => {
+    const { t, clerk } = setting;
+    await backfilled(3);
+    await t.mutation(internal.clerk.reconcile.pinInstance, { instanceId: "ins_new" });
+    clerk.instanceId = "ins_new";
+    expect(await reasons()).toEqual([expect.stringMatching(/pinned by hand.+reconcile:run/)]);
+    await tick();
+    expect(await reasons()).toEqual([]);
+  });
+
+  test("pinning the instance that is mirrored already changes nothing", async () => {
+    const { t, clerk } = setting;
+    await backfilled(3);
+    const before = await status();
+    await t.mutation(internal.clerk.reconcile.pinInstance, { instanceId: clerk.instanceId });
+    expect(await status()).toEqual(before);
+  });
+});
+
+describe("webhooks look dead", () => {
+  const DEAD = /^Webhooks look dead: no user\.(\w+) has come since [^;]+ due\./;
+
+  test.each(["created", "updated", "deleted"] as const)(
+    "where only user.%s is not subscribed to, until one comes",
+    async (kind) => {
+      const { t, clerk } = setting;
+      const ids = await backfilled(30);
+      const change = {
+        created: () => clerk.createUser({ created_at: Date.now() }).event,
+        updated: () => clerk.updateUser(ids.pop() ?? "", { first_name: "New" }, Date.now()),
+        deleted: () => clerk.deleteUser(ids.pop() ?? "", Date.now()),
+      };
+      const happen = async () => {
+        for (const each of ["created", "updated", "deleted"] as const) {
+          const event = change[each]();
+          pass(MINUTE);
+          if (each !== kind) await post(t, event);
+        }
+      };
+      await happen();
+      pass(5 * MINUTE);
+      await complete(t);
+      pass(MINUTE);
+      expect(await reasons()).toEqual([]);
+      for (let i = 0; i < 5; i++) {
+        await happen();
+        pass(10 * MINUTE);
+        await complete(t);
+      }
+      const [reason, ...others] = await reasons();
+      expect(others).toEqual([]);
+      expect(DEAD.exec(reason ?? "")?.[1]).toBe(kind);
+      expect(reason).toMatch("/clerk-users-webhook");
+      await post(t, change[kind]());
+      expect(await reasons()).toEqual([]);
+    },
+  );
+
+  test("even where ticks are so frequent that all that they find is young", async () => {
+    const { clerk } = setting;
+    const ids = await backfilled(3);
+    for (let i = 0; i < 10; i++) {
+      clerk.updateUser(ids[i % 3] ?? "", { first_name: `N${i}` }, Date.now());
+      pass(2 * MINUTE);
+      await tick();
+    }
+    expect(await reasons()).toEqual([expect.stringMatching(DEAD)]);
+  });
+
+  test("not for drift that is younger than the first retries, nor once the event came late", async () => {
+    const { t, clerk } = setting;
+    const [id = ""] = await backfilled(3);
+    const event = clerk.updateUser(id, { first_name: "New" }, Date.now());
+    pass(2 * MINUTE);
+    expect(await tick()).toMatchObject({ repaired: { updated: 1 } });
+    pass(7 * MINUTE);
+    expect(await reasons()).toEqual([]);
+    await post(t, event);
+    pass(DAY);
+    expect(await reasons()).toEqual([]);
+  });
+
+  test("not for an event that came within a minute of another one", async () => {
+    const { t, clerk } = setting;
+    const [id = ""] = await backfilled(3);
+    await post(t, clerk.updateUser(id, { first_name: "A" }, Date.now()));
+    pass(20_000);
+    const second = clerk.updateUser(id, { first_name: "B" }, Date.now());
+    pass(5000);
+    await complete(t, { mode: "recent" });
+    pass(5000);
+    await post(t, second);
+    pass(HOUR);
+    expect(await reasons()).toEqual([]);
+  });
+
+  test("not for what changed in the table alone, or in app.ts", async () => {
+    const { t } = setting;
+    const ids = await backfilled(6);
+    await loseRows(setting, ids.slice(0, 2));
+    await t.run(async (ctx) => {
+      const row = await ctx.db.query("users").first();
+      if (row) await ctx.db.patch("users", row._id, { firstName: "Tampered" });
+    });
+    expect(await complete(t)).toMatchObject({ repaired: { created: 2, updated: 1 } });
+    pass(HOUR);
+    expect(await reasons()).toEqual([]);
+  });
+
+  test("not for orphans from before the sync, nor twice for those that are held", async () => {
+    const { t, clerk } = setting;
+    const ids = signUp(setting, 40);
+    await t.run(async (ctx) => {
+      for (const clerkId of [...ids, "user_before"]) {
+        await ctx.db.insert("users", { clerkId, color: "old" });
+      }
+    });
+    expect((await complete(t)).status).toBe("held");
+    pass(HOUR);
+    expect(await complete(t, { maxDeletions: 1 })).toMatchObject({ repaired: { deleted: 1 } });
+    pass(HOUR);
+    expect(await reasons()).toEqual([]);
+    for (const id of ids.slice(0, 20)) clerk.deleteUser(id, Date.now());
+    expect((await complete(t)).status).toBe("held");
+    pass(HOUR);
+    await post(t, clerk.deleteUser(ids[20] ?? "", Date.now()));
+    expect(await complete(t, { maxDeletions: 20 })).toMatchObject({ repaired: { deleted: 20 } });
+    pass(HOUR);
+    expect(await reasons()).toEqual([]);
+  });
+});
+
+describe("a run of the schedule", () => {
+  test("that failed or is held throws once that is recorded, one by hand returns", async () => {
+    const { t, clerk } = setting;
+    const ids = await backfilled(40);
+    clerk.order(/users/, { kind: "status", status: 401 });
+    const failure = t.action(run, { mode: "due" });
+    await expect(failure).rejects.toThrow(ReconcileError);
+    await expect(failure).rejects.toThrow(/^Failed: .+CLERK_SECRET_KEY.+npx convex run/);
+    expect(await t.query(report, {})).toMatchObject({ status: "failed" });
+    expect(await t.action(run, {})).toMatchObject({ status: "failed" });
+    clerk.heal();
+    for (const id of ids.slice(0, 20)) clerk.users.delete(id);
+    pass(DAY);
+    await expect(t.action(run, { mode: "due" })).rejects.toThrow(/^Held: .+"maxDeletions":20/);
+    expect(await t.query(report, {})).toMatchObject({ status: "held", held: 20 });
+    expect(await t.action(run, {})).toMatchObject({ status: "held" });
+  });
+
+  test("throws from the call that ends it, also where a tick resumed it", async () => {
+    const { t, clerk } = setting;
+    signUp(setting, 3);
+    await t.mutation(internal.clerk.lifecycle.begin, {
+      mode: "full",
+      dryRun: false,
+      pageSize: 500,
+    });
+    pass(30 * MINUTE);
+    clerk.order(/users/, { kind: "status", status: 500 });
+    expect((await tick()).status).toBe("failed");
+    expect(setting.exceptions).toMatchObject([
+      { message: expect.stringMatching(/^Failed: /) as unknown },
+    ]);
+    await complete(t);
+    expect(setting.exceptions).toHaveLength(1);
+  });
+
+  test("before any secret is set says so in one line, and throws nothing", async () => {
+    vi.stubEnv("CLERK_SECRET_KEY", "");
+    await setting.t.action(run, { mode: "due" });
+    expect(setting.log).toMatchObject([
+      {
+        event: "reconcile.failed",
+        level: "error",
+        summary: expect.stringMatching("CLERK_SECRET_KEY is not set") as unknown,
+      },
+    ]);
+    expect(await reasons()).toEqual([expect.stringMatching(/CLERK_SECRET_KEY is not set/)]);
+  });
+});
+
+test("a week of being held says so once a full run, keeps to its size, and asks for attention", async () => {
+  const { t, clerk } = setting;
+  const ids = await backfilled(40);
+  for (const id of ids.slice(0, 20)) clerk.users.delete(id);
+  const [before] = setting.log.splice(0);
+  expect(before).toBeDefined();
+  let thrown = 0;
+  for (let hour = 0; hour < 7 * 24; hour++) {
+    pass(HOUR);
+    await t.action(run, { mode: "due" }).catch((error: unknown) => {
+      expect(error).toBeInstanceOf(ReconcileError);
+      thrown += 1;
+    });
+    if (hour >= 24) expect((await status()).verdict).toBe("attention");
+  }
+  const fullRuns = lines("reconcile.started").filter(({ mode }) => mode === "full").length;
+  expect(fullRuns).toBe(7);
+  expect(lines("reconcile.held")).toHaveLength(7);
+  expect(thrown).toBe(7);
+  const kept = await t.run(async (ctx) => ({
+    runs: (await ctx.db.query("reconcileRuns").take(500)).length,
+    entries: (await ctx.db.query("driftEntries").take(500)).length,
+    suspects: (await ctx.db.query("reconcileSuspects").take(500)).length,
+  }));
+  // The seven, the backfill, and the newest quiet run of the recent ones.
+  expect(kept).toEqual({ runs: 9, entries: 7 * 20 + 40, suspects: 0 });
+});
+
+test("runs that status tells of outlive a hundred others", async () => {
+  const { t, clerk } = setting;
+  const ids = await backfilled(40);
+  for (const id of ids.slice(0, 20)) clerk.users.delete(id);
+  const held = await complete(t);
+  for (let i = 0; i < 110; i++) {
+    pass(10 * MINUTE);
+    await post(t, clerk.updateUser(ids[30] ?? "", { first_name: `Heard ${i}` }, Date.now()));
+    pass(10 * MINUTE);
+    clerk.updateUser(ids[30] ?? "", { first_name: `Unheard ${i}` }, Date.now() - MINUTE);
+    await complete(t, { dryRun: true, mode: i % 2 ? "full" : "recent" });
+  }
+  expect((await status()).lastFullRun).toMatchObject({ runId: held.runId, status: "held" });
+  expect(await t.query(report, { runId: held.runId })).toMatchObject({ held: 20 });
+  const runs = await t.run(async (ctx) => await ctx.db.query("reconcileRuns").take(500));
+  expect(runs.length).toBeLessThan(110);
+});
+
+test("a call whose log is full lets another one go on", async () => {
+  const { t } = setting;
+  signUp(setting, 3);
+  vi.spyOn(DriftLog.prototype, "isFull", "get").mockReturnValueOnce(true);
+  const { runId, status: first } = await t.action(run, {});
+  expect(first).toBe("running");
+  await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer());
+  expect(await t.query(report, { runId })).toMatchObject({ repaired: { created: 3 } });
+});
+
+describe("what a person reads", () => {
+  test("begins with the summary in the log", async () => {
+    await backfilled(3);
+    const [line = {}] = lines("reconcile.finished");
+    expect(Object.keys(line).slice(0, 4)).toEqual(["level", "event", "summary", "next"]);
+  });
+
+  test("names the deployment in each command, where the CLI knows it by name", async () => {
+    const on = async (name: string, region: string | null) =>
+      await deploymentFlag({
+        meta: { getDeploymentMetadata: () => Promise.resolve({ name, region, class: "s16" }) },
+      });
+    const flag = await on("happy-animal-1", "aws-eu-west-1");
+    expect(runCommand(flag, "reconcile:run", { dryRun: undefined, maxDeletions: 20 })).toBe(
+      `npx convex run --deployment happy-animal-1 clerk/reconcile:run '{"maxDeletions":20}'`,
+    );
+    expect(runCommand(await on("local-me-app", null), "reconcile:run")).toBe(
+      "npx convex run clerk/reconcile:run",
+    );
+  });
+});
