@@ -68,7 +68,6 @@ async function sizes(): Promise<Record<string, string>> {
     "driftEntries",
     "reconcileSuspects",
     "clerkPendingRepairs",
-    "clerkDeliveries",
   ] as const;
   const found: Record<string, string> = {};
   for (const table of tables) {

@@ -38,6 +38,7 @@ import type * as clerk_step from "../clerk/step.js";
 import type * as clerk_suspects from "../clerk/suspects.js";
 import type * as clerk_sweep from "../clerk/sweep.js";
 import type * as clerk_symptoms from "../clerk/symptoms.js";
+import type * as clerk_syncState from "../clerk/syncState.js";
 import type * as clerk_tables from "../clerk/tables.js";
 import type * as clerk_validators from "../clerk/validators.js";
 import type * as clerk_walk from "../clerk/walk.js";
@@ -85,6 +86,7 @@ declare const fullApi: ApiFromModules<{
   "clerk/suspects": typeof clerk_suspects;
   "clerk/sweep": typeof clerk_sweep;
   "clerk/symptoms": typeof clerk_symptoms;
+  "clerk/syncState": typeof clerk_syncState;
   "clerk/tables": typeof clerk_tables;
   "clerk/validators": typeof clerk_validators;
   "clerk/walk": typeof clerk_walk;

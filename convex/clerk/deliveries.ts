@@ -1,11 +1,13 @@
 /**
- * The only writer of `clerkDeliveries`: of each kind of event, when the last one came, and since when
+ * Whether Clerk's events still come, each type judged apart: when the last one came, and since when
  * runs have had to find out by themselves what such events should have told.
  */
-import type { Doc } from "../_generated/dataModel";
-import type { MutationCtx, QueryCtx } from "../_generated/server";
+import { v } from "convex/values";
+import { internal } from "../_generated/api";
+import { internalMutation, type MutationCtx } from "../_generated/server";
 import { clock, MINUTE } from "./clock";
-import type { EventType } from "./validators";
+import { readSyncState, updateSyncState, type SyncState } from "./syncState";
+import { vEventType, type Counts, type Delivery, type EventType } from "./validators";
 
 /**
  * A change that is younger may still be told of: Svix's first attempts are at once, after 5 s and
@@ -13,58 +15,75 @@ import type { EventType } from "./validators";
  */
 const RETRIES_MS = 10 * MINUTE;
 
-/** So often at most is it written down that events come: every event reads its row. */
+/** So often at most is it written down that events come: every event reads that row. */
 const NOTED_EVERY_MS = MINUTE;
 
-/** What came and was missed of another instance says nothing of this one. */
-export async function forgetDeliveries(ctx: MutationCtx): Promise<void> {
-  for (const { _id } of await ctx.db.query("clerkDeliveries").take(3)) {
-    await ctx.db.delete("clerkDeliveries", _id);
+const TYPES = vEventType.members.map(({ value }) => value);
+
+/**
+ * An event of the mirrored instance came. That is written down in a transaction of its own, so that
+ * the event's reads and writes no more than it must; but at once where it ends an alarm.
+ */
+export async function noteEvent(ctx: MutationCtx, state: SyncState, type: EventType) {
+  const delivery = deliveryOf(state, type);
+  const at = clock.now();
+  if (isMissing(delivery)) await writeLastEvent(ctx, state, type, at);
+  else if (at - (delivery.lastEventAt ?? -Infinity) >= NOTED_EVERY_MS) {
+    await ctx.scheduler.runAfter(0, internal.clerk.deliveries.note, { type, at });
   }
 }
 
-/** An event of the mirrored instance came. */
-export async function noteEvent(ctx: MutationCtx, type: EventType): Promise<void> {
-  const known = await deliveryOf(ctx, type);
-  const lastEventAt = clock.now();
-  if (known === null) await ctx.db.insert("clerkDeliveries", { type, lastEventAt });
-  else if (lastEventAt - (known.lastEventAt ?? -Infinity) >= NOTED_EVERY_MS) {
-    await ctx.db.patch("clerkDeliveries", known._id, { lastEventAt });
-  }
+/** Writes down when an event came. Scheduled by `noteEvent`. @param at ms */
+export const note = internalMutation({
+  args: { type: vEventType, at: v.number() },
+  returns: v.null(),
+  handler: async (ctx, { type, at }): Promise<null> => {
+    await writeLastEvent(ctx, await readSyncState(ctx), type, at);
+    return null;
+  },
+});
+
+async function writeLastEvent(ctx: MutationCtx, state: SyncState, type: EventType, at: number) {
+  const delivery = deliveryOf(state, type);
+  if (at <= (delivery.lastEventAt ?? -Infinity)) return;
+  const noted = { ...delivery, lastEventAt: at };
+  const deliveries = TYPES.map((each) => (each === type ? noted : deliveryOf(state, each)));
+  await updateSyncState(ctx, { deliveries });
 }
 
 /**
- * A run found changes that no event had told of.
- * @param missedAt when the newest of them was made, ms
+ * What is known of deliveries after a run that found changes which no event had told of.
+ * @param missed when the newest of each kind was made, ms; 0 where there is none
  */
-export async function noteMissed(ctx: MutationCtx, type: EventType, missedAt: number) {
-  const known = await deliveryOf(ctx, type);
-  if (known === null) await ctx.db.insert("clerkDeliveries", { type, missedAt });
-  else if (!isMissing(known) && isMissing({ ...known, missedAt })) {
-    await ctx.db.patch("clerkDeliveries", known._id, { missedAt });
-  }
+export function missedBy(state: SyncState, missed: Counts["missed"]): Delivery[] {
+  const missedAt: Record<EventType, number> = {
+    "user.created": missed.created,
+    "user.updated": missed.updated,
+    "user.deleted": missed.deleted,
+  };
+  return TYPES.map((type) => {
+    const delivery = deliveryOf(state, type);
+    // Of several that were missed since the last event, the first one says since when.
+    const isNews = missedAt[type] > 0 && !isMissing(delivery);
+    return isNews ? { ...delivery, missedAt: missedAt[type] } : delivery;
+  });
 }
 
-type Delivery = Pick<Doc<"clerkDeliveries">, "missedAt" | "lastEventAt">;
-
-/** Whether no event has come since a change was missed; one may have come that was not written down. */
-function isMissing({ missedAt = -Infinity, lastEventAt = -Infinity }: Delivery): boolean {
-  return missedAt > lastEventAt + NOTED_EVERY_MS;
-}
-
-/** Each kind of event that ever came or was missed, and whether deliveries of it look dead. @param now ms */
-export async function readDeliveries(ctx: QueryCtx, now: number) {
-  const deliveries = await ctx.db.query("clerkDeliveries").take(3);
-  return deliveries.map((delivery) => {
-    const { type, lastEventAt = null, missedAt = null } = delivery;
+/** Each type of event, and whether it looks dead: none came since a change that is long past. */
+export function judgeDeliveries(state: SyncState, now: number) {
+  return TYPES.map((type) => {
+    const delivery = deliveryOf(state, type);
+    const { lastEventAt = null, missedAt = null } = delivery;
     const looksDead = isMissing(delivery) && (missedAt ?? now) <= now - RETRIES_MS;
     return { type, lastEventAt, missedAt, looksDead };
   });
 }
 
-async function deliveryOf(ctx: QueryCtx, type: EventType) {
-  return await ctx.db
-    .query("clerkDeliveries")
-    .withIndex("by_type", (q) => q.eq("type", type))
-    .unique();
+function deliveryOf({ deliveries = [] }: SyncState, type: EventType): Delivery {
+  return deliveries.find((delivery) => delivery.type === type) ?? { type };
+}
+
+/** Whether no event has come since a change was missed. */
+function isMissing({ missedAt = -Infinity, lastEventAt = -Infinity }: Delivery): boolean {
+  return missedAt > lastEventAt;
 }

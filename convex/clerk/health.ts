@@ -1,13 +1,14 @@
 /** Whether somebody has to look after the sync, and what to do then. */
 import { v, type Infer } from "convex/values";
-import type { Doc, Id } from "../_generated/dataModel";
+import type { Id } from "../_generated/dataModel";
 import { env, type QueryCtx } from "../_generated/server";
 import { clock } from "./clock";
 import { deploymentFlag, runCommand } from "./commands";
-import { readDeliveries } from "./deliveries";
+import { judgeDeliveries } from "./deliveries";
 import { WEBHOOK_PATH } from "./paths";
 import { reportOf, vReport, type Report } from "./report";
-import { FULL_PERIOD_MS, readSyncState, runningRun } from "./runs";
+import { FULL_PERIOD_MS, runningRun } from "./runs";
+import { readSyncState, type SyncState } from "./syncState";
 import { vEventType } from "./validators";
 
 /** A full run is overdue when none has completed for so long: two periods. */
@@ -58,7 +59,7 @@ export async function statusOf(ctx: QueryCtx): Promise<Status> {
     running: running && reportOf(running, flag),
     lastRun: await readReport(state.lastRunId),
     lastFullRun: await readReport(state.lastFullRunId),
-    webhooks: await readDeliveries(ctx, now),
+    webhooks: judgeDeliveries(state, now),
   };
   const setAsideRun = await readReport(state.setAsideRunId);
   const reasons = [
@@ -75,7 +76,7 @@ type Seen = Pick<Status, "running" | "lastRun" | "lastFullRunStartedAt">;
 
 function whyOverdue(
   { running, lastRun, lastFullRunStartedAt }: Seen,
-  { isMoved = false, _creationTime: since }: Partial<Doc<"clerkSyncState">>,
+  { isMoved = false, _creationTime: since }: SyncState,
   now: number,
   flag: string,
 ): string | false {

@@ -8,7 +8,7 @@ import { applyEvidence, rehearse, removeUser } from "./mirror";
 import { orphansOf, SETTLING_MS, whyHold } from "./plan";
 import { isClerkId } from "./profile";
 import { requestRepair } from "./pendingRepairs";
-import { readSyncState } from "./runs";
+import { readSyncState } from "./syncState";
 import { MAX_ENTRIES, Step, type StepResult } from "./step";
 import { dropSuspect, markSuspect, suspectIds, suspectOf } from "./suspects";
 import { idOf } from "./sweep";

@@ -17,16 +17,14 @@ import {
   insertRun,
   isRunning,
   passOn,
-  readSyncState,
   runningRun,
-  updateSyncState,
   type Run,
   type RunningRun,
   type RunOptions,
-  type SyncState,
 } from "./runs";
 import { Step, type StepResult } from "./step";
 import { START } from "./sweep";
+import { readSyncState, updateSyncState, type SyncState } from "./syncState";
 import { vCheckpoint, vMode, vRunOptions } from "./validators";
 
 /** Rows whose ids are asked of an instance before it is pinned. */

@@ -21,8 +21,9 @@ import {
   type KnownRows,
   type User,
 } from "./rows";
-import { readSyncState, runningRun, type RunningRun } from "./runs";
+import { runningRun, type RunningRun } from "./runs";
 import { markSuspect, suspectOf } from "./suspects";
+import { readSyncState } from "./syncState";
 import { vEventType, vProfile, type Profile, type Version } from "./validators";
 
 /** How long an id stays known as gone: far longer than an event is sent again. */
@@ -74,7 +75,7 @@ export const applyEvent = internalMutation({
     if (state.instanceId !== undefined && instanceId !== state.instanceId) {
       return { outcome: "foreign", reason: `${instanceId} is not ${state.instanceId}` };
     }
-    await noteEvent(ctx, type);
+    await noteEvent(ctx, state, type);
     if (change.kind === "deleted") return await removeUser(ctx, change.clerkId, "event");
     if (change.kind === "unreadable") {
       await requestRepair(ctx, change.clerkId, 0);

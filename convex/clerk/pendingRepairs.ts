@@ -2,7 +2,7 @@
 import { internal } from "../_generated/api";
 import type { Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
-import { readSyncState } from "./runs";
+import { readSyncState } from "./syncState";
 
 /**
  * Schedules the repair of one user, unless one is waiting already.

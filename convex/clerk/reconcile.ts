@@ -10,7 +10,6 @@ import {
 import { ClerkError, isConfigured } from "./api";
 import { deploymentFlag } from "./commands";
 import { conduct, reasonOf } from "./conductor";
-import { forgetDeliveries } from "./deliveries";
 import { statusOf, vStatus, type Status } from "./health";
 import { cancelRun, type Begun } from "./lifecycle";
 import { SETTLING_MS } from "./plan";
@@ -19,7 +18,8 @@ import { repairUser, vOutcome } from "./repair";
 import { DriftLog } from "./driftLog";
 import { log } from "./log";
 import { logEnd, ReconcileError, reportOf, vReport, type Report } from "./report";
-import { readSyncState, updateSyncState, type RunOptions } from "./runs";
+import type { RunOptions } from "./runs";
+import { readSyncState, updateSyncState } from "./syncState";
 import { MAX_PAGE_SIZE, vDriftEntry, vMode } from "./validators";
 
 /** Entries that a query returns: an array holds 8,192 elements. */
@@ -162,7 +162,6 @@ export const pinInstance = internalMutation({
     const { instanceId: before = null } = state;
     if (before === instanceId) return { instanceId, before };
     await cancelRun(ctx);
-    await forgetDeliveries(ctx);
     // What runs of the other instance found says nothing of this one.
     await updateSyncState(ctx, {
       instanceId,
@@ -172,6 +171,7 @@ export const pinInstance = internalMutation({
       lastRunId: undefined,
       lastFullRunId: undefined,
       setAsideRunId: undefined,
+      deliveries: undefined,
     });
     return { instanceId, before };
   },

@@ -10,7 +10,7 @@ import { forgetRepair, requestRepair } from "./pendingRepairs";
 import { checkInstance } from "./phases";
 import { SETTLING_MS } from "./plan";
 import { log } from "./log";
-import { readSyncState } from "./runs";
+import { readSyncState } from "./syncState";
 import { vReading } from "./validators";
 
 export const vOutcome = v.union(

@@ -1,11 +1,12 @@
-/** The only writer of `reconcileRuns`, `driftEntries`, `reconcileSuspects` and `clerkSyncState`. */
+/** The only writer of `reconcileRuns`, and of what goes with a run. */
 import type { Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { clock, DAY, MINUTE } from "./clock";
-import { noteMissed } from "./deliveries";
+import { missedBy } from "./deliveries";
 import { orphansOf } from "./plan";
+import { readSyncState, updateSyncState, type SyncState } from "./syncState";
 import type { Counts, Phase, RunState, vRunOptions } from "./validators";
 
 /** A run that does not reach its next checkpoint for this long is taken for dead. */
@@ -57,18 +58,6 @@ export function isRunning(run: Run): run is RunningRun {
 
 export function isIn<Kind extends Phase["kind"]>(run: Run, kind: Kind): run is RunIn<Kind> {
   return isRunning(run) && run.state.phase.kind === kind;
-}
-
-export type SyncState = Partial<Omit<Doc<"clerkSyncState">, "_id" | "_creationTime">>;
-
-export async function readSyncState(ctx: QueryCtx): Promise<Partial<Doc<"clerkSyncState">>> {
-  return (await ctx.db.query("clerkSyncState").unique()) ?? {};
-}
-
-export async function updateSyncState(ctx: MutationCtx, fields: SyncState): Promise<void> {
-  const state = await ctx.db.query("clerkSyncState").unique();
-  if (state === null) await ctx.db.insert("clerkSyncState", fields);
-  else await ctx.db.patch("clerkSyncState", state._id, fields);
 }
 
 /** Which mode a scheduled run has now. */
@@ -127,7 +116,6 @@ export async function endRun(ctx: MutationCtx, run: Run, end: End, counts: Count
   await ctx.db.patch("reconcileRuns", run._id, { state, counts, hasFindings });
   if (!run.dryRun && end.kind === "failed") await updateSyncState(ctx, { lastRunId: run._id });
   if (!run.dryRun && (end.kind === "completed" || end.kind === "held")) {
-    await noteAllMissed(ctx, counts);
     await updateSyncState(ctx, await marksOf(ctx, run, end, counts));
   }
   await discardSuspects(ctx, run._id);
@@ -136,38 +124,34 @@ export async function endRun(ctx: MutationCtx, run: Run, end: End, counts: Count
 }
 
 /** What the sync remembers of a run that went through. */
-async function marksOf(ctx: QueryCtx, run: Run, end: End, counts: Counts): Promise<SyncState> {
+async function marksOf(ctx: QueryCtx, run: Run, end: End, counts: Counts) {
   const { _id, startedAt, mode } = run;
-  const setAside = counts.setAside > 0 ? _id : undefined;
-  if (mode === "recent") {
-    return {
-      lastRunId: _id,
-      lastRecentRunStartedAt: startedAt,
-      ...(setAside && { setAsideRunId: setAside }),
-    };
-  }
-  const { isMoved } = await readSyncState(ctx);
-  return {
+  const state = await readSyncState(ctx);
+  const setAside = counts.setAside > 0 ? { setAsideRunId: _id } : {};
+  const marks = {
     lastRunId: _id,
+    deliveries: await deliveriesAfter(ctx, state, counts),
+    ...setAside,
+  };
+  if (mode === "recent") return { ...marks, lastRecentRunStartedAt: startedAt };
+  return {
+    setAsideRunId: undefined,
+    ...marks,
     lastFullRunId: _id,
     lastFullRunStartedAt: startedAt,
-    setAsideRunId: setAside,
-    isMoved: end.kind === "completed" ? undefined : isMoved,
+    isMoved: end.kind === "completed" ? undefined : state.isMoved,
   };
 }
 
-async function noteAllMissed(ctx: MutationCtx, counts: Counts): Promise<void> {
-  const { lastFullRunStartedAt, lastFullRunId } = await readSyncState(ctx);
+async function deliveriesAfter(ctx: QueryCtx, state: SyncState, counts: Counts) {
   // The first full run is a backfill: nobody was to tell of what it finds.
-  if (lastFullRunStartedAt === undefined) return;
-  const { missed } = counts;
-  if (missed.created > 0) await noteMissed(ctx, "user.created", missed.created);
-  if (missed.updated > 0) await noteMissed(ctx, "user.updated", missed.updated);
+  if (state.lastFullRunStartedAt === undefined) return state.deliveries;
   // Those that the run before held are no news.
-  const before = lastFullRunId && (await ctx.db.get("reconcileRuns", lastFullRunId));
+  const before = state.lastFullRunId && (await ctx.db.get("reconcileRuns", state.lastFullRunId));
   const known = before?.state.kind === "held" ? orphansOf(before.counts) : 0;
+  const { missed } = counts;
   const isNews = orphansOf(counts) > known;
-  if (missed.deleted > 0 && isNews) await noteMissed(ctx, "user.deleted", missed.deleted);
+  return missedBy(state, isNews ? missed : { ...missed, deleted: 0 });
 }
 
 function hasAny({ drift, setAside, postponed }: Counts): boolean {

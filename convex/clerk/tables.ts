@@ -7,8 +7,8 @@ import { v, type ObjectType, type PropertyValidators, type VObject } from "conve
 import type { profileFields } from "./app";
 import {
   vCounts,
+  vDelivery,
   vDriftEntry,
-  vEventType,
   vProfile,
   vRunOptions,
   vRunState,
@@ -86,20 +86,12 @@ export const clerkTables = {
   })
     .index("by_runId_and_state", ["runId", "state"])
     .index("by_runId_and_clerkId", ["runId", "clerkId"]),
-  /** A row for each kind of event. Written by `deliveries.ts`, for events at most once a minute. */
-  clerkDeliveries: defineTable({
-    type: vEventType,
-    /** When the last event of this kind came, ms. */
-    lastEventAt: v.optional(v.number()),
-    /** When a change was made that a run found, and since when no event has come, ms. */
-    missedAt: v.optional(v.number()),
-  }).index("by_type", ["type"]),
   /** Ids whose repair is scheduled, so that no second one is. Written by `pendingRepairs.ts`. */
   clerkPendingRepairs: defineTable({
     clerkId: v.string(),
     scheduledId: v.id("_scheduled_functions"),
   }).index("by_clerkId", ["clerkId"]),
-  /** One small row. Written by `runs.ts`; read by every event, so it changes with runs only. */
+  /** One small row. Written by `syncState.ts`. Every event reads it, so it changes once a minute at most. */
   clerkSyncState: defineTable({
     /** The Clerk instance that is mirrored, set by the first full run. */
     instanceId: v.optional(v.string()),
@@ -112,6 +104,8 @@ export const clerkTables = {
     /** When the last real run of each mode that completed or was held began, ms. */
     lastFullRunStartedAt: v.optional(v.number()),
     lastRecentRunStartedAt: v.optional(v.number()),
+    /** How events come. */
+    deliveries: v.optional(v.array(vDelivery)),
     /** The last real run that completed, was held or failed. */
     lastRunId: v.optional(v.id("reconcileRuns")),
     /** The last real full run that completed or was held. */

@@ -110,6 +110,15 @@ export const vEventType = v.union(
 );
 export type EventType = Infer<typeof vEventType>;
 
+/** How events of a type come, all times in ms. */
+export const vDelivery = v.object({
+  type: vEventType,
+  lastEventAt: v.optional(v.number()),
+  /** When a change was made that a run had to find out, and no event has come since. */
+  missedAt: v.optional(v.number()),
+});
+export type Delivery = Infer<typeof vDelivery>;
+
 /** Of each kind of change the newest that no event had told of, ms; 0 where there is none. */
 const vMissed = v.object({ created: v.number(), updated: v.number(), deleted: v.number() });
 

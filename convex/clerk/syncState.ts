@@ -1,0 +1,19 @@
+/** The only writer of `clerkSyncState`, the sync's one small row. */
+import type { Doc } from "../_generated/dataModel";
+import type { MutationCtx, QueryCtx } from "../_generated/server";
+
+/** Its fields, none of them before the first tick or run. */
+export type SyncState = Partial<Omit<Doc<"clerkSyncState">, "_id">>;
+
+export async function readSyncState(ctx: QueryCtx): Promise<SyncState> {
+  return (await ctx.db.query("clerkSyncState").unique()) ?? {};
+}
+
+export async function updateSyncState(
+  ctx: MutationCtx,
+  fields: Omit<SyncState, "_creationTime">,
+): Promise<void> {
+  const state = await ctx.db.query("clerkSyncState").unique();
+  if (state === null) await ctx.db.insert("clerkSyncState", fields);
+  else await ctx.db.patch("clerkSyncState", state._id, fields);
+}
