@@ -63,7 +63,7 @@ describe("the drift of a call", () => {
     );
     const named = told.flatMap(({ clerkIds = [] }) => clerkIds);
     expect(named).toEqual(Array.from({ length: written }, (_, i) => deletion(i).clerkId));
-    expect(written).toBeGreaterThan(2000);
+    expect(written).toBeGreaterThan(1000);
     expect(told.at(-1)).toMatchObject({ runId: RUN, unlogged: 250 });
   });
 });

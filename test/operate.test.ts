@@ -1,5 +1,6 @@
 /** What who operates the sync sees: verdict, health route, reports, log, exceptions. */
 import { describe, expect, test, vi } from "vitest";
+import { hooks } from "../convex/clerk/app";
 import { DAY, HOUR, MINUTE } from "../convex/clerk/clock";
 import { deploymentFlag, runCommand } from "../convex/clerk/commands";
 import { DriftLog } from "../convex/clerk/driftLog";
@@ -50,7 +51,7 @@ describe("the verdict turns to attention and back", () => {
   test("while nothing was ever compared, but not for the backfill", async () => {
     const { t, clerk } = setting;
     expect(await reasons()).toEqual([
-      expect.stringMatching(/^Nothing was ever compared .+crons\.ts.+clerk\/reconcile:run$/),
+      expect.stringMatching(/^No run has compared .+crons\.ts.+clerk\/reconcile:run$/),
     ]);
     signUp(setting, 30);
     let during: Promise<unknown> | undefined;
@@ -64,13 +65,18 @@ describe("the verdict turns to attention and back", () => {
   });
 
   test("where the first full run doesn't get to its end for two periods", async () => {
-    const { t } = setting;
+    const { clerk } = setting;
     signUp(setting, 3);
-    await t.mutation(internal.clerk.lifecycle.begin, { mode: "due", dryRun: false, pageSize: 2 });
+    clerk.order(/users/, { kind: "status", status: 401 });
+    await tick();
     pass(DAY);
-    expect(await reasons()).toEqual([]);
+    expect(await reasons()).toHaveLength(1);
     pass(DAY + HOUR);
-    expect(await reasons()).toEqual([expect.stringMatching(/^No full run has completed yet/)]);
+    expect(await reasons()).toEqual([
+      expect.stringMatching(/^No full run has completed yet, since .+clerk\/doctor:check$/),
+      expect.stringMatching(/^The last run/),
+    ]);
+    clerk.heal();
     await tick();
     expect(await reasons()).toEqual([]);
   });
@@ -81,7 +87,7 @@ describe("the verdict turns to attention and back", () => {
     expect(await reasons()).toEqual([]);
     pass(2 * HOUR);
     expect(await reasons()).toEqual([
-      expect.stringMatching(/^No full run has completed since .+clerk\/doctor:check/),
+      expect.stringMatching(/^No full run has completed since .+clerk\/doctor:check$/),
     ]);
     await tick();
     expect(await reasons()).toEqual([]);
@@ -95,7 +101,7 @@ describe("the verdict turns to attention and back", () => {
     const why = [
       expect.stringMatching(
         new RegExp(
-          `^The full run .+ is held.+20.+clerk/reconcile:report '{"runId":"${held.runId}"}'.+'{"maxDeletions":20}'$`,
+          `^Deletions are held since .+20.+clerk/reconcile:report '{"runId":"${held.runId}"}' .+'{"maxDeletions":20}'$`,
         ),
       ),
     ];
@@ -139,7 +145,9 @@ describe("the verdict turns to attention and back", () => {
       await live(5);
       expect(await reasons()).toEqual([
         expect.stringMatching(
-          new RegExp(`^1 user was set aside.+clerk/reconcile:report '{"runId":"${runId}"}'`),
+          new RegExp(
+            `^1 user was set aside by the ${mode} .+clerk/reconcile:report '{"runId":"${runId}"}'$`,
+          ),
         ),
       ]);
       await post(t, clerk.updateUser(id, { public_metadata: {} }, Date.now()));
@@ -156,6 +164,43 @@ describe("the verdict turns to attention and back", () => {
     expect(await reasons()).toEqual([expect.stringMatching(/pinned by hand.+reconcile:run/)]);
     await tick();
     expect(await reasons()).toEqual([]);
+  });
+
+  test("after a first run that died, was cancelled, or was dry", async () => {
+    const { t } = setting;
+    signUp(setting, 3);
+    await complete(t, { dryRun: true });
+    expect(await reasons()).toEqual([expect.stringMatching(/^No run has compared/)]);
+    await t.mutation(internal.clerk.lifecycle.begin, { mode: "full", dryRun: false, pageSize: 2 });
+    expect(await reasons()).toEqual([]);
+    await t.mutation(internal.clerk.reconcile.cancel, {});
+    expect(await reasons()).toEqual([expect.stringMatching(/^No run has compared/)]);
+    await t.mutation(internal.clerk.lifecycle.begin, { mode: "full", dryRun: false, pageSize: 2 });
+    pass(30 * DAY);
+    expect(await reasons()).toEqual([expect.stringMatching(/^No run has compared/)]);
+    await tick();
+    expect(await reasons()).toEqual([]);
+  });
+
+  test("tells of those whom the full run and a recent one since set aside", async () => {
+    const { t, clerk } = setting;
+    const ids = await backfilled(4);
+    const spoil = async (some: string[]) => {
+      for (const id of some) {
+        await post(t, clerk.updateUser(id, { public_metadata: { $key: 1 } }, Date.now()));
+      }
+      pass(10 * MINUTE);
+    };
+    await spoil(ids.slice(0, 2));
+    await complete(t);
+    await live(2);
+    await spoil(ids.slice(2, 3));
+    await complete(t, { mode: "recent" });
+    await live(2);
+    expect(await reasons()).toEqual([
+      expect.stringMatching(/^2 users were set aside by the full run/),
+      expect.stringMatching(/^1 user was set aside by the recent run/),
+    ]);
   });
 
   test("pinning the instance that is mirrored already changes nothing", async () => {
@@ -244,6 +289,77 @@ describe("webhooks look dead", () => {
     expect(await reasons()).toEqual([]);
   });
 
+  test("where new users become known by user.updated only", async () => {
+    const { t, clerk } = setting;
+    await backfilled(3);
+    for (let i = 0; i < 2; i++) {
+      const { user } = clerk.createUser({ created_at: Date.now() });
+      pass(1000);
+      await post(t, clerk.updateUser(user.id, { first_name: "N" }, Date.now()));
+      pass(9 * MINUTE);
+      await tick();
+    }
+    expect((await reasons())[0]).toMatch(/no user\.created has come since/);
+    await post(t, clerk.createUser({ created_at: Date.now() }).event);
+    expect(await reasons()).toEqual([]);
+  });
+
+  test("not where user.created comes after user.updated, nor where the app made the row", async () => {
+    const { t, clerk } = setting;
+    await backfilled(3);
+    for (const isInserted of [false, true]) {
+      const { user, event } = clerk.createUser({ created_at: Date.now() });
+      if (isInserted) {
+        const row = { clerkId: user.id, color: "signed in" };
+        await t.run(async (ctx) => await ctx.db.insert("users", row));
+        pass(5000);
+        await complete(t, { mode: "recent" });
+      } else await post(t, clerk.updateUser(user.id, { first_name: "N" }, Date.now() + 1));
+      pass(MINUTE);
+      await post(t, event);
+      pass(HOUR);
+      expect(await reasons()).toEqual([]);
+    }
+  });
+
+  test("of changes that a run found before it failed or was cancelled", async () => {
+    const { t, clerk } = setting;
+    const [id = ""] = await backfilled(3);
+    clerk.updateUser(id, { first_name: "Unheard" }, Date.now());
+    clerk.order(/-updated_at/, { kind: "status", status: 401 });
+    expect(await complete(t)).toMatchObject({ status: "failed", repaired: { updated: 1 } });
+    clerk.heal();
+    pass(HOUR);
+    await complete(t);
+    expect(await reasons()).toEqual([expect.stringMatching(DEAD)]);
+  });
+
+  test("not for an event that the app refused, or a deletion that was told of", async () => {
+    const { t, clerk } = setting;
+    const [first = "", second = ""] = await backfilled(5);
+    hooks.removed = () => Promise.reject(new Error("refused"));
+    expect((await post(t, clerk.deleteUser(first, Date.now()))).status).toBe(200);
+    delete hooks.removed;
+    pass(MINUTE);
+    expect(await complete(t)).toMatchObject({ repaired: { deleted: 1 } });
+    await post(t, clerk.deleteUser(second, Date.now()));
+    await t.run(async (ctx) => await ctx.db.insert("users", { clerkId: second, color: "back" }));
+    pass(HOUR);
+    await complete(t);
+    pass(HOUR);
+    expect(await reasons()).toEqual([]);
+  });
+
+  test("not blocked by a user whose creation time lies ahead", async () => {
+    const { clerk } = setting;
+    await backfilled(3);
+    clerk.createUser({ created_at: Date.now() + 100 * DAY, updated_at: Date.now() });
+    pass(HOUR);
+    await tick();
+    pass(HOUR);
+    expect(await reasons()).toEqual([expect.stringMatching(DEAD)]);
+  });
+
   test("not for what changed in the table alone, or in app.ts", async () => {
     const { t } = setting;
     const ids = await backfilled(6);
@@ -314,6 +430,52 @@ describe("a run of the schedule", () => {
     ]);
     await complete(t);
     expect(setting.exceptions).toHaveLength(1);
+  });
+
+  test("is told of by the call that closes it, where it died", async () => {
+    const { t } = setting;
+    signUp(setting, 3);
+    await t.mutation(internal.clerk.lifecycle.begin, { mode: "due", dryRun: false, pageSize: 2 });
+    pass(2 * HOUR);
+    await tick();
+    expect(setting.log.map(({ event }) => event).slice(0, 2)).toEqual([
+      "reconcile.failed",
+      "reconcile.started",
+    ]);
+  });
+
+  test("that takes over one by hand leaves its end to be told once, and the caller in peace", async () => {
+    const { t, clerk } = setting;
+    const ids = await backfilled(40);
+    for (const id of ids.slice(0, 20)) clerk.users.delete(id);
+    pass(DAY);
+    let taken: Promise<unknown> | undefined;
+    vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+      if (taken === undefined && new Request(...args).url.endsWith("/count")) {
+        pass(4 * MINUTE);
+        taken = expect(t.action(run, { mode: "due" })).rejects.toThrow(ReconcileError);
+        await taken;
+      }
+      return await clerk.fetch(...args);
+    });
+    expect(await t.action(run, {})).toMatchObject({ status: "held" });
+    expect(taken).toBeDefined();
+    expect(lines("reconcile.held")).toHaveLength(1);
+  });
+
+  test("that is dry returns, like one by hand", async () => {
+    const { t, clerk } = setting;
+    const ids = await backfilled(40);
+    for (const id of ids.slice(0, 20)) clerk.users.delete(id);
+    pass(DAY);
+    const dry = await t.action(run, { mode: "due", dryRun: true });
+    expect(dry).toMatchObject({ mode: "full", status: "held" });
+  });
+
+  test("without a key throws where a mirror is there already", async () => {
+    await backfilled(3);
+    vi.stubEnv("CLERK_SECRET_KEY", "");
+    await expect(setting.t.action(run, { mode: "due" })).rejects.toThrow(ReconcileError);
   });
 
   test("before any secret is set says so in one line, and throws nothing", async () => {
@@ -387,6 +549,45 @@ test("a call whose log is full lets another one go on", async () => {
 });
 
 describe("what a person reads", () => {
+  test("lists whom a run holds or sets aside, after more findings than are kept", async () => {
+    const { t, clerk } = setting;
+    const ids = await backfilled(30);
+    signUp(setting, 1010, 30);
+    for (const id of ids.slice(0, 20)) clerk.users.delete(id);
+    const updated_at = Date.now() - MINUTE;
+    const metadata = { public_metadata: { $key: 1 } };
+    clerk.createUser({ created_at: Date.now() - DAY, updated_at, ...metadata });
+    for (const dryRun of [true, false]) {
+      const { entries, held, next } = await complete(t, { dryRun });
+      expect(held).toBe(20);
+      const actions = entries.map(({ action }) => action);
+      expect(actions.filter((action) => action === "held")).toHaveLength(20);
+      expect(actions.filter((action) => action === "setAside")).toHaveLength(1);
+      expect(next).toMatch("maxDeletions");
+    }
+  });
+
+  test("pages by runId and cursor, never by cursor alone", async () => {
+    await backfilled(3);
+    const { t } = setting;
+    await expect(t.query(report, { cursor: "0" })).rejects.toThrow("needs the runId");
+  });
+
+  test("hides what an app keeps as clerkId by mistake from the log", async () => {
+    const { t } = setting;
+    await backfilled(3);
+    await t.run(async (ctx) => {
+      await ctx.db.insert("users", { clerkId: "ada@example.com", color: "wrong" });
+    });
+    expect(await complete(t)).toMatchObject({ setAside: 1 });
+    expect(JSON.stringify(setting.log)).not.toMatch("ada@");
+  });
+
+  test("offers a full run where a recent one can't begin", async () => {
+    const { next } = await complete(setting.t, { mode: "recent" });
+    expect(next).toBe("npx convex run clerk/reconcile:run");
+  });
+
   test("begins with the summary in the log", async () => {
     await backfilled(3);
     const [line = {}] = lines("reconcile.finished");

@@ -91,7 +91,10 @@ async function expectWitness({ args = {}, held = false, setAside = 0 }: Told): P
   });
 
   const lines = setting.log.filter(({ event }) => event === "reconcile.drift");
-  const [unlogged] = lines.flatMap((line) => (line.unlogged as number | undefined) ?? []);
+  const unlogged = lines.reduce(
+    (sum, line) => sum + ((line.unlogged as number | undefined) ?? 0),
+    0,
+  );
   const actions = dryRun
     ? [["none", [...missing, ...stale.keys(), ...orphaned]] as const]
     : ([
@@ -116,7 +119,7 @@ async function expectWitness({ args = {}, held = false, setAside = 0 }: Told): P
   }
   const others = told.entries.filter(({ action }) => action !== "deleted");
   expect(others).toHaveLength(Math.min(1000, listed));
-  expect(unlogged ?? 0).toBe(lost);
+  expect(unlogged).toBe(lost);
   for (const { clerkId, fields, kind } of told.entries) {
     if (kind === "stale" && stale.has(clerkId)) expect(fields).toEqual(stale.get(clerkId));
     expect(kind === "missing").toBe(missing.includes(clerkId));

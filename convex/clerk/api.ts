@@ -13,6 +13,8 @@ import { type Reading } from "./validators";
 const API_VERSION = "2026-05-12";
 const DEFAULT_API_URL = "https://api.clerk.com";
 const TIMEOUT_MS = 20_000;
+/** Characters of what Clerk says of an error. */
+const MAX_SAID = 200;
 /** `user_id` accepts up to 100 ids (GetUserList). */
 export const MAX_IDS = 100;
 
@@ -52,7 +54,9 @@ export class Clerk {
   async instance(): Promise<{ id: string; environment: string }> {
     const { json } = await this.#get("/instance");
     const id = fieldOf(json, "id");
-    if (typeof id !== "string" || id === "") throw unexpected("/instance", "no instance id");
+    if (typeof id !== "string" || !/^ins_\w+$/.test(id)) {
+      throw unexpected("/instance", "no instance id");
+    }
     return { id, environment: String(fieldOf(json, "environment_type")) };
   }
 
@@ -175,15 +179,18 @@ export class Clerk {
     return new ClerkError(this.#redact(sentence), "give up");
   }
 
-  /** Whatever answers may echo the key. */
+  /** Whatever answers may echo the key, whole or in part, or somebody's address. */
   #redact(sentence: string): string {
-    return sentence.replaceAll(this.#secretKey, "[CLERK_SECRET_KEY]");
+    return sentence
+      .replaceAll(this.#secretKey, "[CLERK_SECRET_KEY]")
+      .replace(/\bsk_\w+/g, "[CLERK_SECRET_KEY]")
+      .replace(/\S+@\S+/g, "[address]");
   }
 }
 
 /** What Clerk says of an error: its schema `ClerkErrors`. */
 function saidBy(json: unknown): { code: string; message: string; trace: string } {
-  const text = (value: unknown) => (typeof value === "string" ? value : "");
+  const text = (value: unknown) => (typeof value === "string" ? value.slice(0, MAX_SAID) : "");
   const first = firstError(json);
   return {
     code: text(fieldOf(first, "code")),

@@ -25,18 +25,23 @@ const TRIES_OF_ONE = 4;
 /**
  * Takes a run as far as one call should. Whatever can't be mended by waiting ends it as failed, with
  * a sentence that says what.
- * @returns the run as it then is: ended, or handed to another call
+ * @returns the run as it then is: ended, handed to another call, or taken over by another call,
+ *   which then tells of its end
  */
-export async function conduct(ctx: ActionCtx, begun: Begun, drift: DriftLog): Promise<Run> {
+export async function conduct(
+  ctx: ActionCtx,
+  begun: Begun,
+  drift: DriftLog,
+): Promise<{ run: Run; isOvertaken: boolean }> {
   const conductor = new Conductor(ctx, begun, drift);
   let { run } = begun;
   while (isRunning(run) && !conductor.isHandedOn) {
     const result: StepResult | null = await conductor.goOn(run);
-    if (result === null) return await conductor.read(run);
+    if (result === null) return { run: await conductor.read(run), isOvertaken: true };
     drift.write(result.entries);
     run = result.run;
   }
-  return run;
+  return { run, isOvertaken: false };
 }
 
 class Conductor {

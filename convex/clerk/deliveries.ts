@@ -33,11 +33,25 @@ export async function noteEvent(ctx: MutationCtx, state: SyncState, type: EventT
   }
 }
 
-/** Writes down when an event came. Scheduled by `noteEvent`. @param at ms */
+/**
+ * A user whom the last full run can't have met was made known by `user.updated`: unless it comes
+ * yet, `user.created` was missed.
+ */
+export async function noteUntold(ctx: MutationCtx, state: SyncState, createdAt: number) {
+  const { lastFullRunStartedAt = Infinity } = state;
+  if (createdAt <= lastFullRunStartedAt) return;
+  const missed = { created: createdAt, updated: 0, deleted: 0 };
+  await updateSyncState(ctx, { deliveries: missedBy(state, missed) });
+}
+
+/**
+ * Writes down when an event came. Scheduled by `noteEvent`, and called for an event that the app
+ * refused. @param at ms; now where it is left out
+ */
 export const note = internalMutation({
-  args: { type: vEventType, at: v.number() },
+  args: { type: vEventType, at: v.optional(v.number()) },
   returns: v.null(),
-  handler: async (ctx, { type, at }): Promise<null> => {
+  handler: async (ctx, { type, at = clock.now() }): Promise<null> => {
     await writeLastEvent(ctx, await readSyncState(ctx), type, at);
     return null;
   },
@@ -56,6 +70,7 @@ async function writeLastEvent(ctx: MutationCtx, state: SyncState, type: EventTyp
  * @param missed when the newest of each kind was made, ms; 0 where there is none
  */
 export function missedBy(state: SyncState, missed: Counts["missed"]): Delivery[] {
+  const now = clock.now();
   const missedAt: Record<EventType, number> = {
     "user.created": missed.created,
     "user.updated": missed.updated,
@@ -65,7 +80,8 @@ export function missedBy(state: SyncState, missed: Counts["missed"]): Delivery[]
     const delivery = deliveryOf(state, type);
     // Of several that were missed since the last event, the first one says since when.
     const isNews = missedAt[type] > 0 && !isMissing(delivery);
-    return isNews ? { ...delivery, missedAt: missedAt[type] } : delivery;
+    // A creation time can be chosen, and lie ahead.
+    return isNews ? { ...delivery, missedAt: Math.min(missedAt[type], now) } : delivery;
   });
 }
 

@@ -1,13 +1,15 @@
 /** The lines about what a run finds. */
 import { log } from "./log";
+import { isClerkId } from "./profile";
 import type { DriftEntry } from "./validators";
 
-// A function call logs at most 200 lines (Convex keeps 256): these, one that says what was left out,
-// and those that begin and end it.
+/** Lines that a function call logs at most (Convex keeps 256). */
+const MAX_LINES = 200;
+/** Those that begin and end the call's part of a run, and tell what was left out. */
+const OTHER_LINES = 4;
+/** Lines with one finding each; the others have deletions, many to a line. */
 const MAX_DRIFT_LINES = 150;
-const MAX_DELETION_LINES = 46;
-/** Characters of ids on one line. */
-const MAX_IDS_LENGTH = 3000;
+const MAX_DELETION_LINES = MAX_LINES - OTHER_LINES - MAX_DRIFT_LINES;
 
 /**
  * Logs what steps of a run find within a function call: a line each, and, past the cap, deletions
@@ -18,41 +20,41 @@ export class DriftLog {
   #driftLines = 0;
   #deletionLines = 0;
   #unlogged = 0;
-  #deleted: string[] = [];
 
   constructor(runId: string) {
     this.#runId = runId;
   }
 
+  /** Logs the findings of a step. */
   write(entries: DriftEntry[]): void {
-    for (const { runId, clerkId, kind, fields, action, reason } of entries) {
+    const deleted: string[] = [];
+    for (const { runId, kind, fields, action, reason, ...entry } of entries) {
+      const clerkId = loggable(entry.clerkId);
       if (this.#driftLines < MAX_DRIFT_LINES) {
         log("info", "reconcile.drift", { runId, clerkId, kind, fields, action, reason });
         this.#driftLines += 1;
-      } else if (action === "deleted") {
-        this.#deleted.push(clerkId);
-        if (this.#deleted.join().length > MAX_IDS_LENGTH) this.#writeDeleted();
-      } else this.#unlogged += 1;
+      } else if (action === "deleted") deleted.push(clerkId);
+      else this.#unlogged += 1;
     }
+    if (deleted.length === 0) return;
+    const common = { runId: this.#runId, kind: "orphaned", action: "deleted" };
+    log("info", "reconcile.drift", { ...common, clerkIds: deleted });
+    this.#deletionLines += 1;
   }
 
   /** Whether another call should go on, so that each deletion has its place. */
   get isFull(): boolean {
-    return this.#deletionLines >= MAX_DELETION_LINES - 1;
+    return this.#deletionLines >= MAX_DELETION_LINES;
   }
 
-  /** Writes what is left to say as the call ends. */
+  /** Says what was left out, as the call ends. */
   end(): void {
-    this.#writeDeleted();
     const unlogged = this.#unlogged;
     if (unlogged > 0) log("info", "reconcile.drift", { runId: this.#runId, unlogged });
   }
+}
 
-  #writeDeleted(): void {
-    if (this.#deleted.length === 0) return;
-    const common = { runId: this.#runId, kind: "orphaned", action: "deleted" };
-    log("info", "reconcile.drift", { ...common, clerkIds: this.#deleted });
-    this.#deletionLines += 1;
-    this.#deleted = [];
-  }
+/** What an app keeps as `clerkId` by mistake may be somebody's address. */
+function loggable(clerkId: string): string {
+  return isClerkId(clerkId) ? clerkId : "(not a Clerk user id)";
 }

@@ -7,7 +7,7 @@ import { deploymentFlag, runCommand } from "./commands";
 import { judgeDeliveries } from "./deliveries";
 import { WEBHOOK_PATH } from "./paths";
 import { reportOf, vReport, type Report } from "./report";
-import { FULL_PERIOD_MS, runningRun } from "./runs";
+import { FULL_PERIOD_MS, RESUMABLE_MS, runningRun, type RunningRun } from "./runs";
 import { readSyncState, type SyncState } from "./syncState";
 import { vEventType } from "./validators";
 
@@ -52,70 +52,83 @@ export async function statusOf(ctx: QueryCtx): Promise<Status> {
     return run ? reportOf(run, flag) : null;
   };
   const running = await runningRun(ctx);
-  const status = {
+  const lastRun = await readReport(state.lastRunId);
+  const lastFullRun = await readReport(state.lastFullRunId);
+  const webhooks = judgeDeliveries(state, now);
+  const isBackfilling = running !== null && isAlive(running, now);
+  const reasons = [
+    lastFullRunStartedAt === null
+      ? whyNotBackfilled(state, lastRun, isBackfilling, now, flag)
+      : whyOverdue(lastFullRunStartedAt, now, flag),
+    whyHeld(lastFullRun, flag),
+    whyFailed(lastRun, flag),
+    whySetAside(lastFullRun, flag),
+    whySetAside(await readReport(state.setAsideRunId), flag),
+    whyDead(webhooks),
+  ].filter((reason) => typeof reason === "string");
+  return {
+    verdict: reasons.length === 0 ? "healthy" : "attention",
+    reasons,
     instanceId,
     lastTickAt,
     lastFullRunStartedAt,
     running: running && reportOf(running, flag),
-    lastRun: await readReport(state.lastRunId),
-    lastFullRun: await readReport(state.lastFullRunId),
-    webhooks: judgeDeliveries(state, now),
+    lastRun,
+    lastFullRun,
+    webhooks,
   };
-  const setAsideRun = await readReport(state.setAsideRunId);
-  const reasons = [
-    whyOverdue(status, state, now, flag),
-    status.lastFullRun?.status === "held" && whyHeld(status.lastFullRun, flag),
-    status.lastRun?.status === "failed" && whyFailed(status.lastRun, flag),
-    setAsideRun !== null && whySetAside(setAsideRun, flag),
-    whyDead(status.webhooks),
-  ].filter((reason) => typeof reason === "string");
-  return { verdict: reasons.length === 0 ? "healthy" : "attention", reasons, ...status };
 }
 
-type Seen = Pick<Status, "running" | "lastRun" | "lastFullRunStartedAt">;
+/** Whether a run may still get to its end: a dead one is resumed by the next tick. */
+function isAlive({ dryRun, state }: RunningRun, now: number): boolean {
+  return !dryRun && now - state.leaseExpiresAt < RESUMABLE_MS;
+}
 
-function whyOverdue(
-  { running, lastRun, lastFullRunStartedAt }: Seen,
-  { isMoved = false, _creationTime: since }: SyncState,
+function whyOverdue(lastFullRunStartedAt: number, now: number, flag: string): string | false {
+  if (now - lastFullRunStartedAt <= OVERDUE_MS) return false;
+  const check = runCommand(flag, "doctor:check");
+  return `No full run has completed since that of ${timeOf(lastFullRunStartedAt)}. What says whether the schedule runs: ${check}`;
+}
+
+function whyNotBackfilled(
+  { isMoved = false, lastTickAt, _creationTime: since }: SyncState,
+  lastRun: Report | null,
+  isBackfilling: boolean,
   now: number,
   flag: string,
 ): string | false {
   const start = runCommand(flag, "reconcile:run");
-  const check = runCommand(flag, "doctor:check");
-  if (lastFullRunStartedAt !== null) {
-    return (
-      now - lastFullRunStartedAt > OVERDUE_MS &&
-      `No full run has completed since that of ${timeOf(lastFullRunStartedAt)}: ${check} says whether the schedule runs. By hand: ${start}`
-    );
-  }
   if (isMoved) {
-    return `The Clerk instance was pinned by hand, and no full run has completed since: ${start}`;
+    return `The Clerk instance was pinned by hand, and no full run has completed since. To start one: ${start}`;
   }
-  if (running === null && lastRun === null) {
-    return `Nothing was ever compared with Clerk: add the schedule to convex/crons.ts and deploy, or ${start}`;
+  if (!isBackfilling && lastRun === null) {
+    const schedule =
+      lastTickAt === undefined ? " Add the schedule to convex/crons.ts, and deploy." : "";
+    return `No run has compared the table with Clerk yet.${schedule} To start one by hand: ${start}`;
   }
-  return (
-    since !== undefined &&
-    now - since > OVERDUE_MS &&
-    `No full run has completed yet, since ${timeOf(since)}: ${check} says what is set up wrongly.`
-  );
-}
-
-function whyHeld({ runId, summary, next, startedAt }: Report, flag: string): string {
-  const read = runCommand(flag, "reconcile:report", { runId });
-  return `The full run of ${timeOf(startedAt)} is held. ${summary} Look at whom it would delete: ${read} If they are to go: ${next}`;
-}
-
-function whyFailed({ summary, startedAt }: Report, flag: string): string {
+  if (since === undefined || now - since <= OVERDUE_MS) return false;
   const check = runCommand(flag, "doctor:check");
-  return `The last run, of ${timeOf(startedAt)}, failed. ${summary} What is set up wrongly, if anything: ${check} The schedule tries again.`;
+  return `No full run has completed yet, since ${timeOf(since)}. What says what is set up wrongly: ${check}`;
 }
 
-function whySetAside({ runId, setAside, startedAt }: Report, flag: string): string {
-  const people = setAside === 1 ? "1 user was" : `${setAside} users were`;
+function whyHeld(run: Report | null, flag: string): string | false {
+  if (run?.status !== "held") return false;
+  const { runId, startedAt, summary, next } = run;
   const read = runCommand(flag, "reconcile:report", { runId });
-  const run = runCommand(flag, "reconcile:run");
-  return `${people} set aside by the run of ${timeOf(startedAt)}. Who, and why: ${read} When it is mended: ${run}`;
+  return `Deletions are held since the full run of ${timeOf(startedAt)}. ${summary} What shows whom it would delete: ${read} — and what deletes them, if they are to go: ${next}`;
+}
+
+function whyFailed(run: Report | null, flag: string): string | false {
+  if (run?.status !== "failed") return false;
+  const check = runCommand(flag, "doctor:check");
+  return `The last run, of ${timeOf(run.startedAt)}, failed; the schedule tries again. ${run.summary} What says what is set up wrongly: ${check}`;
+}
+
+function whySetAside(run: Report | null, flag: string): string | false {
+  if (run === null || run.setAside === 0) return false;
+  const people = run.setAside === 1 ? "1 user was" : `${run.setAside} users were`;
+  const read = runCommand(flag, "reconcile:report", { runId: run.runId });
+  return `${people} set aside by the ${run.mode} run of ${timeOf(run.startedAt)}. When the cause is mended, a full run ends this. What shows whom, and why: ${read}`;
 }
 
 function whyDead(webhooks: Status["webhooks"]): string | false {
@@ -126,12 +139,14 @@ function whyDead(webhooks: Status["webhooks"]): string | false {
 /** The kinds of events that look dead, in words; null where none does. */
 export function describeDead(webhooks: Status["webhooks"]): { found: string; mend: string } | null {
   const kinds = webhooks.flatMap(({ type, missedAt, looksDead }) =>
-    looksDead ? `no ${type} has come since ${timeOf(missedAt ?? 0)}, when one was due` : [],
+    looksDead && missedAt !== null
+      ? `no ${type} has come since ${timeOf(missedAt)}, when one was due`
+      : [],
   );
   if (kinds.length === 0) return null;
   return {
     found: `Webhooks look dead: ${kinds.join("; ")}. Runs repair what is missed.`,
-    mend: `In Clerk's dashboard → Webhooks, the endpoint has to be enabled, with the URL ${env.CONVEX_SITE_URL}${WEBHOOK_PATH}, subscribed to user.created, user.updated and user.deleted, and its signing secret has to be CLERK_WEBHOOK_SECRET: a wrong one shows in the log as webhook.rejected. Then resend the failed messages there; the next event of the kind ends this alarm.`,
+    mend: `In Clerk's dashboard → Webhooks, the endpoint has to be enabled, with the URL ${env.CONVEX_SITE_URL}${WEBHOOK_PATH}, and subscribed to user.created, user.updated and user.deleted. If its messages arrive, the log says why they are not used: webhook.rejected (another signing secret than CLERK_WEBHOOK_SECRET), webhook.ignored (another instance) or webhook.failed (no secret). Then resend the failed messages there, or create, rename and delete a test user: the next event of the type ends this alarm.`,
   };
 }
 

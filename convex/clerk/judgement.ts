@@ -86,9 +86,10 @@ async function judgeOne(
   const outcome = await applyEvidence(ctx, clerkId, user, { askedAt, dryRun: run.dryRun });
   if (outcome.kind === "orphaned") {
     counts.drift.orphaned += 1;
-    if (outcome.known.version === null) counts.unversioned += 1;
+    const known = outcome.known.version;
+    if (known === null) counts.unversioned += 1;
     // Clerk tells no time of a deletion: it was missed at the latest by the time it was found.
-    else counts.missed.deleted = Math.max(counts.missed.deleted, askedAt);
+    if (known?.kind === "live") counts.missed.deleted = Math.max(counts.missed.deleted, askedAt);
     await markSuspect(ctx, run._id, clerkId, "orphaned");
     return;
   }
@@ -131,8 +132,7 @@ export async function decide(step: Step<"lookBack" | "undated" | "evidence">): P
       ? await step.goTo({ kind: "delete" })
       : await step.end({ kind: "completed" });
   }
-  const room = Math.max(0, MAX_ENTRIES - counts.entries);
-  for (const clerkId of await suspectIds(ctx, run._id, "orphaned", room)) {
+  for (const clerkId of await suspectIds(ctx, run._id, "orphaned", MAX_ENTRIES)) {
     await step.found({ clerkId, kind: "orphaned", fields: [], action: "held" });
   }
   return await step.end({ kind: "held", reason });

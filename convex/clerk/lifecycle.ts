@@ -7,7 +7,7 @@ import {
   type MutationCtx,
   type QueryCtx,
 } from "../_generated/server";
-import { clock, HOUR, MINUTE } from "./clock";
+import { clock, MINUTE } from "./clock";
 import { isMirrored } from "./rows";
 import {
   discardRun,
@@ -17,6 +17,7 @@ import {
   insertRun,
   isRunning,
   passOn,
+  RESUMABLE_MS,
   runningRun,
   type Run,
   type RunningRun,
@@ -31,8 +32,6 @@ import { vCheckpoint, vMode, vRunOptions } from "./validators";
 const SAMPLE_SIZE = 40;
 /** So many rows of guests are passed over on the way to one of them. */
 const MAX_GUESTS = 50;
-/** A run that is dead for longer begins anew: too much has changed since. */
-const RESUMABLE_MS = HOUR;
 /** So many times a run is resumed without getting any further. */
 const MAX_RESUMPTIONS = 3;
 /** How far Clerk's clock may be behind ours: changes of the run's first moments are looked back at. */
@@ -47,6 +46,8 @@ export type Begun = {
   pinnedInstanceId: string | null;
   /** While no instance is pinned: some ids of the mirror. */
   sample: string[];
+  /** A dead run that was closed as failed. */
+  closed?: Run;
 };
 
 /** Takes the lease and begins a run, or resumes a dead one, unless another call holds the lease. */
@@ -54,9 +55,9 @@ export const begin = internalMutation({
   args: { ...vRunOptions.fields, mode: v.union(vMode, v.literal("due")) },
   handler: async (ctx, { mode, ...args }): Promise<Begun> => {
     const state = await readSyncState(ctx);
-    const isScheduled = mode === "due";
+    const isScheduled = mode === "due" && !args.dryRun;
     if (isScheduled) await updateSyncState(ctx, { lastTickAt: clock.now() });
-    const options = { ...args, mode: isScheduled ? dueMode(state) : mode, isScheduled };
+    const options = { ...args, mode: mode === "due" ? dueMode(state) : mode, isScheduled };
     const other = await runningRun(ctx);
     if (other === null) return await begun(ctx, await insertRun(ctx, options), state);
     const deadMs = clock.now() - other.state.leaseExpiresAt;
@@ -70,8 +71,8 @@ export const begin = internalMutation({
       );
     }
     const reason = `it stopped in the phase "${other.state.phase.kind}" and was not heard of again.`;
-    await endRun(ctx, other, { kind: "failed", reason }, other.counts);
-    return await begun(ctx, await insertRun(ctx, options), state);
+    const closed = await endRun(ctx, other, { kind: "failed", reason }, other.counts);
+    return { ...(await begun(ctx, await insertRun(ctx, options), state)), closed };
   },
 });
 

@@ -5,7 +5,7 @@ type RunEvent = `reconcile.${"started" | "resumed" | "drift" | "finished" | "hel
 /** Bytes; log tools cut, or refuse, what is longer. */
 const MAX_LINE_BYTES = 4 * 1024;
 /** How long the strings of a line may be, until it fits. */
-const MAX_LENGTHS = [1000, 300, 100, 30];
+const MAX_LENGTHS = [1000, 300, 100, 20];
 
 /** Writes one JSON object, `event` first, on one line. Never pass a user's data: ids and field names only. */
 export function log(level: "info" | "error", event: Event, details: Record<string, unknown>): void {

@@ -6,7 +6,7 @@ import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import { internalMutation, type MutationCtx } from "../_generated/server";
 import { clock, DAY } from "./clock";
-import { noteEvent } from "./deliveries";
+import { noteEvent, noteUntold } from "./deliveries";
 import { differingFields, planEvent, planEvidence, planListed, type Plan } from "./plan";
 import { requestRepair } from "./pendingRepairs";
 import {
@@ -90,6 +90,9 @@ export const applyEvent = internalMutation({
     const outcome = await carryOut(ctx, plan, known, change, { by: "event" });
     if (outcome.kind === "unclear") await requestRepair(ctx, clerkId, 0);
     await noteMove(ctx, change.profile, outcome);
+    const isUntold =
+      outcome.kind === "created" && known.version === null && type !== "user.created";
+    if (isUntold) await noteUntold(ctx, state, change.profile.clerkCreatedAt);
     return { outcome: outcome.kind, reason: outcome.reason };
   },
 });

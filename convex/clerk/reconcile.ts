@@ -47,7 +47,9 @@ export const run = internalAction({
   returns: vReport,
   handler: async (ctx, args): Promise<Report> => {
     const begun: Begun = await ctx.runMutation(internal.clerk.lifecycle.begin, optionsOf(args));
-    if (!begun.acquired) return reportOf(begun.run, await deploymentFlag(ctx));
+    const flag = await deploymentFlag(ctx);
+    if (!begun.acquired) return reportOf(begun.run, flag);
+    if (begun.closed) logEnd(reportOf(begun.closed, flag));
     const { _id: runId, mode, dryRun, state } = begun.run;
     const isResumed = state.kind === "running" && state.resumptions > 0;
     const event = isResumed ? "reconcile.resumed" : "reconcile.started";
@@ -73,17 +75,19 @@ export const advance = internalAction({
 
 async function goOn(ctx: ActionCtx, begun: Begun): Promise<Report> {
   const drift = new DriftLog(begun.run._id);
-  const run = await conduct(ctx, begun, drift);
+  const { run, isOvertaken } = await conduct(ctx, begun, drift).finally(() => {
+    drift.end();
+  });
   const report = reportOf(run, await deploymentFlag(ctx));
-  drift.end();
+  if (isOvertaken || report.status === "running") return report;
   logEnd(report);
-  const isFull = run.mode === "full" && !run.dryRun;
-  if (isFull && report.status !== "running") {
+  if (run.mode === "full" && !run.dryRun) {
     await ctx.runMutation(internal.clerk.mirror.pruneTombstones, {});
   }
   const needsAttention = report.status === "failed" || report.status === "held";
   // Before there is a key, every tick of a new deployment would be an exception.
-  if (run.isScheduled && needsAttention && isConfigured()) throw new ReconcileError(report);
+  const isNew = begun.pinnedInstanceId === null && !isConfigured();
+  if (run.isScheduled && needsAttention && !isNew) throw new ReconcileError(report);
   return report;
 }
 
@@ -126,13 +130,15 @@ export const repair = internalAction({
   handler: async (ctx, { clerkId, instanceId, runId }): Promise<null> => {
     try {
       const pinned: string | null = await ctx.runQuery(internal.clerk.lifecycle.pinned, {});
-      if (instanceId !== undefined && pinned !== instanceId) return null;
-      await repairUser(ctx, clerkId, { dryRun: false, settlingMs: SETTLING_MS, runId });
+      if (instanceId === undefined || pinned === instanceId) {
+        await repairUser(ctx, clerkId, { dryRun: false, settlingMs: SETTLING_MS, runId });
+        return null;
+      }
     } catch (error) {
       // The next run settles it.
-      const reason = reasonOf(error);
-      log("error", "reconcile.failed", { clerkId, reason });
+      log("error", "reconcile.failed", { clerkId, reason: reasonOf(error) });
     }
+    await ctx.runMutation(internal.clerk.repair.forget, { clerkId });
     return null;
   },
 });
@@ -143,7 +149,10 @@ export const cancel = internalMutation({
   returns: v.nullable(vReport),
   handler: async (ctx): Promise<Report | null> => {
     const run = await cancelRun(ctx);
-    return run && reportOf(run, await deploymentFlag(ctx));
+    if (run === null) return null;
+    const report = reportOf(run, await deploymentFlag(ctx));
+    logEnd(report);
+    return report;
   },
 });
 
@@ -161,7 +170,8 @@ export const pinInstance = internalMutation({
     const state = await readSyncState(ctx);
     const { instanceId: before = null } = state;
     if (before === instanceId) return { instanceId, before };
-    await cancelRun(ctx);
+    const cancelled = await cancelRun(ctx);
+    if (cancelled !== null) logEnd(reportOf(cancelled, await deploymentFlag(ctx)));
     // What runs of the other instance found says nothing of this one.
     await updateSyncState(ctx, {
       instanceId,
@@ -186,7 +196,8 @@ export const status = internalQuery({
 
 /**
  * A run's Report and what it found; those of the newest run without `runId`.
- * @param cursor where to go on: `continueCursor` of the call before, which is null at the end
+ * @param cursor where to go on: `continueCursor` of the call before, which is null at the end; needs
+ *   `runId`, since a newer run may have begun
  */
 export const report = internalQuery({
   args: { runId: v.optional(v.id("reconcileRuns")), cursor: v.optional(v.string()) },
@@ -197,6 +208,9 @@ export const report = internalQuery({
     }),
   ),
   handler: async (ctx, { runId, cursor = null }) => {
+    if (cursor !== null && runId === undefined) {
+      throw new ConvexError("cursor needs the runId of the Report that it came with.");
+    }
     const run = runId
       ? await ctx.db.get("reconcileRuns", runId)
       : await ctx.db.query("reconcileRuns").order("desc").first();

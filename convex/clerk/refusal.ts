@@ -34,5 +34,7 @@ function describe(error: unknown): string {
   const field = /Path: (\.\w+)/.exec(message)?.[1];
   const frames = stack.slice(stack.indexOf(message) + message.length);
   const frame = /^ +at .+:\d+:\d+\)?$/m.exec(frames)?.[0].trim();
-  return [name, field && `about ${field}`, frame].filter(Boolean).join(" ");
+  // A name that the app made up may hold a value.
+  const known = /^\w{1,40}$/.test(name) ? name : "an error";
+  return [known, field && `about ${field}`, frame].filter(Boolean).join(" ");
 }

@@ -50,12 +50,22 @@ export async function repairUser(
   const result: Result = await ctx.runMutation(internal.clerk.repair.settle, args);
   const { outcome, fields, reason } = result;
   if (outcome !== "unchanged" && outcome !== "absent") {
-    const kind = { created: "missing", deleted: "orphaned" }[outcome as string] ?? "stale";
+    const kind = outcome === "created" ? "missing" : answer === null ? "orphaned" : "stale";
     const action = dryRun ? "none" : outcome;
     log("info", "reconcile.drift", { clerkId, kind, fields, action, reason });
   }
   return result;
 }
+
+/** A scheduled repair was not made. */
+export const forget = internalMutation({
+  args: { clerkId: v.string() },
+  returns: v.null(),
+  handler: async (ctx, { clerkId }): Promise<null> => {
+    await forgetRepair(ctx, clerkId);
+    return null;
+  },
+});
 
 /** Applies Clerk's answer about one id. */
 export const settle = internalMutation({

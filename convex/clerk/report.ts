@@ -88,16 +88,23 @@ function summaryOf({ state, counts, dryRun }: Run): string {
     counts.setAside > 0 && `${users(counts.setAside)} set aside.`,
     counts.postponed > 0 && `${users(counts.postponed)} left to a later run.`,
   ].filter((sentence) => sentence !== false);
-  const sentence = headline(state, `${users(scanned)} compared`, done);
+  const sentence = headline(state, `${users(scanned)} compared`, done, open.length === 0);
   return [dryRun && "Dry run.", sentence, ...open].filter(Boolean).join(" ");
 }
 
-function headline(state: RunState, compared: string, done: string | null): string {
+function headline(
+  state: RunState,
+  compared: string,
+  done: string | null,
+  isClean: boolean,
+): string {
   switch (state.kind) {
     case "running":
       return `Under way (${state.phase.kind}): ${compared} so far${done ? `, ${done}` : ""}.`;
     case "completed":
-      return done === null ? `In sync: ${compared}, no drift to repair.` : `${compared}: ${done}.`;
+      return done === null
+        ? `${isClean ? "In sync: " : ""}${compared}, no drift to repair.`
+        : `${compared}: ${done}.`;
     case "held":
       return `Held: ${state.reason}. None was deleted. ${compared}${done ? `: ${done}` : ""}.`;
     case "cancelled":
@@ -117,11 +124,14 @@ function users(count: number): string {
   return count === 1 ? "1 user" : `${count} users`;
 }
 
-function nextOf({ state, counts, mode, dryRun, maxDeletions }: Run, flag: string): string | null {
+function nextOf(
+  { _id: runId, state, counts, mode, dryRun, maxDeletions }: Run,
+  flag: string,
+): string | null {
   const { missing, stale, orphaned } = counts.drift;
-  const read = runCommand(flag, "reconcile:report");
-  const run = (args: { dryRun?: boolean; maxDeletions?: number | undefined }) =>
-    runCommand(flag, "reconcile:run", { ...(mode === "recent" && { mode }), ...args });
+  const read = runCommand(flag, "reconcile:report", { runId });
+  const run = (args: { mode?: "recent"; dryRun?: boolean; maxDeletions?: number | undefined }) =>
+    runCommand(flag, "reconcile:run", args);
   switch (state.kind) {
     case "running":
       return read;
@@ -131,7 +141,9 @@ function nextOf({ state, counts, mode, dryRun, maxDeletions }: Run, flag: string
     case "cancelled":
       return run({ ...(dryRun && { dryRun }), maxDeletions });
     case "completed":
-      if (dryRun && missing + stale + orphaned > 0) return run({ maxDeletions });
+      if (dryRun && missing + stale + orphaned > 0) {
+        return run({ ...(mode === "recent" && { mode }), maxDeletions });
+      }
       return counts.setAside > 0 ? read : null;
   }
 }

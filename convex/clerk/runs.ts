@@ -1,9 +1,9 @@
-/** The only writer of `reconcileRuns`, and of what goes with a run. */
+/** Runs: how they begin, are handed on and end, and which are kept. Steps write their progress. */
 import type { Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
-import { clock, DAY, MINUTE } from "./clock";
+import { clock, DAY, HOUR, MINUTE } from "./clock";
 import { missedBy } from "./deliveries";
 import { orphansOf } from "./plan";
 import { readSyncState, updateSyncState, type SyncState } from "./syncState";
@@ -11,13 +11,15 @@ import type { Counts, Phase, RunState, vRunOptions } from "./validators";
 
 /** A run that does not reach its next checkpoint for this long is taken for dead. */
 const LEASE_MS = 3 * MINUTE;
+/** A run that is dead for longer begins anew: too much has changed since. */
+export const RESUMABLE_MS = HOUR;
 /** A full run is due when the last one began this long ago. */
 export const FULL_PERIOD_MS = DAY;
 /** Documents deleted in one transaction. */
 const DISCARD_BATCH = 1000;
 /** Runs with findings that are kept. */
 const KEPT_RUNS = 100;
-/** So many older ones can be kept beside them, and one is to be found that is not. */
+/** Older ones that are kept beside them: three remembered, the newest of each mode; and one to delete. */
 const MAX_SPARED = 6;
 
 const NO_COUNTS: Counts = {
@@ -114,32 +116,31 @@ export async function endRun(ctx: MutationCtx, run: Run, end: End, counts: Count
   const state: RunState = { ...end, finishedAt: clock.now() };
   const hasFindings = hasAny(counts);
   await ctx.db.patch("reconcileRuns", run._id, { state, counts, hasFindings });
-  if (!run.dryRun && end.kind === "failed") await updateSyncState(ctx, { lastRunId: run._id });
-  if (!run.dryRun && (end.kind === "completed" || end.kind === "held")) {
-    await updateSyncState(ctx, await marksOf(ctx, run, end, counts));
-  }
+  if (!run.dryRun) await updateSyncState(ctx, await marksOf(ctx, run, end, counts));
   await discardSuspects(ctx, run._id);
   await pruneRuns(ctx, run.mode, hasFindings);
   return { ...run, state, counts, hasFindings };
 }
 
-/** What the sync remembers of a run that went through. */
-async function marksOf(ctx: QueryCtx, run: Run, end: End, counts: Counts) {
+/** What the sync remembers of a real run. */
+async function marksOf(ctx: QueryCtx, run: Run, { kind }: End, counts: Counts) {
   const { _id, startedAt, mode } = run;
   const state = await readSyncState(ctx);
-  const setAside = counts.setAside > 0 ? { setAsideRunId: _id } : {};
-  const marks = {
-    lastRunId: _id,
-    deliveries: await deliveriesAfter(ctx, state, counts),
-    ...setAside,
-  };
-  if (mode === "recent") return { ...marks, lastRecentRunStartedAt: startedAt };
+  // What a run repaired before it failed, no other run will find.
+  const deliveries = await deliveriesAfter(ctx, state, counts);
+  if (kind === "cancelled") return { deliveries };
+  if (kind === "failed") return { deliveries, lastRunId: _id };
+  const marks = { deliveries, lastRunId: _id };
+  if (mode === "recent") {
+    const setAsideRunId = counts.setAside > 0 ? _id : state.setAsideRunId;
+    return { ...marks, lastRecentRunStartedAt: startedAt, setAsideRunId };
+  }
   return {
-    setAsideRunId: undefined,
     ...marks,
     lastFullRunId: _id,
     lastFullRunStartedAt: startedAt,
-    isMoved: end.kind === "completed" ? undefined : state.isMoved,
+    setAsideRunId: undefined,
+    isMoved: kind === "completed" ? undefined : state.isMoved,
   };
 }
 

@@ -4,6 +4,7 @@ import type { MutationCtx } from "../_generated/server";
 import type { Outcome } from "./mirror";
 import { endRun, isIn, isRunning, lease, type End, type Run, type RunIn } from "./runs";
 import { addSuspect, suspectOf } from "./suspects";
+import { readSyncState } from "./syncState";
 import type {
   Counts,
   DriftEntry,
@@ -14,7 +15,10 @@ import type {
   Version,
 } from "./validators";
 
-/** Entries kept of a run besides its deletions. */
+/**
+ * So many entries are kept of the users that a run sets aside, of the orphans that it holds, and of
+ * its other findings; beside them every deletion.
+ */
 export const MAX_ENTRIES = 1000;
 /** Entries that one id can have in a run. */
 const MAX_ENTRIES_OF_ONE = 10;
@@ -62,17 +66,23 @@ export class Step<Kind extends Phase["kind"]> {
     return isIn(this.run, kind);
   }
 
-  /** Records a finding; of the earliest `MAX_ENTRIES`, and of every deletion, an entry is kept. */
+  /** Records a finding, and keeps an entry of it as far as `MAX_ENTRIES` says. */
   async found(entry: Omit<DriftEntry, "runId">): Promise<void> {
     const kept = { runId: this.run._id, ...entry };
+    const { kind, action, clerkId } = entry;
     this.entries.push(kept);
-    if (this.counts.entries >= MAX_ENTRIES && entry.action !== "deleted") {
-      const isRemembered = entry.action === "setAside" || this.run.dryRun;
-      if (isRemembered) await addSuspect(this.ctx, this.run._id, entry.clerkId, "settled");
-      return;
+    const isDeletion = kind === "orphaned" && ["deleted", "held", "none"].includes(action);
+    const isSetAside = action === "setAside";
+    const isOther = !isDeletion && !isSetAside;
+    const isOneTooMany =
+      (isSetAside && this.counts.setAside > MAX_ENTRIES) ||
+      (isOther && this.counts.entries >= MAX_ENTRIES);
+    if (!isOneTooMany) {
+      await this.ctx.db.insert("driftEntries", kept);
+      if (isOther) this.counts.entries += 1;
+    } else if (isSetAside || this.run.dryRun) {
+      await addSuspect(this.ctx, this.run._id, clerkId, "settled");
     }
-    await this.ctx.db.insert("driftEntries", kept);
-    if (entry.action !== "deleted") this.counts.entries += 1;
   }
 
   /**
@@ -86,7 +96,7 @@ export class Step<Kind extends Phase["kind"]> {
     user: Extract<Reading, { kind: "profile" }> | null,
   ): Promise<boolean> {
     if (kind !== "created" && kind !== "updated") return false;
-    this.#noteMissed(kind, known.version, user);
+    await this.#noteMissed(kind, known.version, user);
     const { dryRun } = this.run;
     const isFirst = !(await this.#isDriftCounted(clerkId, known.version));
     if (!dryRun) this.counts.repaired[kind] += 1;
@@ -98,18 +108,25 @@ export class Step<Kind extends Phase["kind"]> {
   }
 
   /** Remembers a change that no event had told of; what changed here alone, none had to. */
-  #noteMissed(
+  async #noteMissed(
     kind: "created" | "updated",
     known: Version | null,
     user: Extract<Reading, { kind: "profile" }> | null,
-  ): void {
-    if (user === null) return;
+  ): Promise<void> {
+    if (user === null || known?.kind === "tombstone") return;
+    const { version, profile } = user;
     const { missed } = this.counts;
-    const version = known?.kind === "live" ? known.version : -Infinity;
-    if (kind === "created" && known === null) {
-      missed.created = Math.max(missed.created, user.profile.clerkCreatedAt);
-    } else if (kind === "updated" && user.version > version) {
-      missed.updated = Math.max(missed.updated, user.version);
+    if (known !== null) {
+      const isTold = kind === "created" || version <= known.version;
+      if (!isTold) missed.updated = Math.max(missed.updated, version);
+      return;
+    }
+    // The app itself may have made the row as the user signed up, or long before the sync.
+    const { lastFullRunStartedAt = Infinity } = await readSyncState(this.ctx);
+    if (kind === "created" || profile.clerkCreatedAt > lastFullRunStartedAt) {
+      missed.created = Math.max(missed.created, profile.clerkCreatedAt);
+    } else if (version > lastFullRunStartedAt) {
+      missed.updated = Math.max(missed.updated, version);
     }
   }
 
@@ -153,7 +170,7 @@ export class Step<Kind extends Phase["kind"]> {
     const entries = await this.#entriesOf(clerkId);
     if (entries.some(({ action }) => action === "setAside")) return true;
     // The entry may have been one too many to be kept; in the walk, "settled" means other things too.
-    const isKept = this.counts.entries < MAX_ENTRIES || this.run.state.phase.kind === "walk";
+    const isKept = this.counts.setAside < MAX_ENTRIES || this.run.state.phase.kind === "walk";
     return !isKept && (await this.#isSettled(clerkId));
   }
 

@@ -60,10 +60,10 @@ export const clerkTables = {
   clerkVersions: defineTable(vVersion)
     .index("by_clerkId", ["clerkId"])
     .index("by_kind_and_appliedAt", ["kind", "appliedAt"]),
-  /** One row per run. Written by `runs.ts`; changes with every page, so subscribe to it sparingly. */
+  /** One row per run. Written by `runs.ts` and `step.ts`; changes with every page, so subscribe to it sparingly. */
   reconcileRuns: defineTable({
     ...vRunOptions.fields,
-    /** Whether the schedule began or resumed it. */
+    /** Whether the schedule began or resumed it: then its failure is thrown. */
     isScheduled: v.boolean(),
     startedAt: v.number(),
     state: vRunState,
@@ -74,9 +74,9 @@ export const clerkTables = {
     .index("by_state_kind", ["state.kind"])
     .index("by_mode_and_hasFindings", ["mode", "hasFindings"])
     .index("by_hasFindings", ["hasFindings"]),
-  /** What a run found. Written by `runs.ts`. */
+  /** What a run found. Written by `step.ts`. */
   driftEntries: defineTable(vDriftEntry).index("by_runId_and_clerkId", ["runId", "clerkId"]),
-  /** Open questions of the running run, gone when it ends. Written by `runs.ts`. */
+  /** Open questions of the running run, gone when it ends. Written by `suspects.ts`. */
   reconcileSuspects: defineTable({
     runId: v.id("reconcileRuns"),
     clerkId: v.string(),
@@ -110,7 +110,7 @@ export const clerkTables = {
     lastRunId: v.optional(v.id("reconcileRuns")),
     /** The last real full run that completed or was held. */
     lastFullRunId: v.optional(v.id("reconcileRuns")),
-    /** The last real run from that one on that set users aside. */
+    /** The last recent run since that one that set users aside. */
     setAsideRunId: v.optional(v.id("reconcileRuns")),
   }),
 };

@@ -114,7 +114,10 @@ async function handleEvent(
   } catch (error) {
     // Sent again it would be refused again: the next run sets the user aside, or finds it mended.
     const refusal = refusalOf(error);
-    if (refusal !== null) return ignore(`refused: ${refusal}`, "error");
+    if (refusal !== null) {
+      await ctx.runMutation(internal.clerk.deliveries.note, { type: details.type });
+      return ignore(`refused: ${refusal}`, "error");
+    }
     // Its message may quote the document.
     const name = error instanceof Error ? error.name : typeof error;
     log("error", "webhook.failed", { ...details, reason: `applying it threw ${name}` });
