@@ -4,7 +4,7 @@ import type { MutationCtx } from "../_generated/server";
 import type { Outcome } from "./mirror";
 import { endRun, isIn, isRunning, lease, type End, type Run, type RunIn } from "./runs";
 import { addSuspect, suspectOf } from "./suspects";
-import { readSyncState } from "./syncState";
+import { readSyncState, type SyncState } from "./syncState";
 import type {
   Counts,
   DriftEntry,
@@ -42,6 +42,7 @@ export class Step<Kind extends Phase["kind"]> {
   readonly counts: Counts;
   readonly entries: DriftEntry[] = [];
   readonly #setAsideIds = new Set<string>();
+  #state: SyncState | undefined;
 
   private constructor(
     readonly ctx: MutationCtx,
@@ -122,7 +123,8 @@ export class Step<Kind extends Phase["kind"]> {
       return;
     }
     // The app itself may have made the row as the user signed up, or long before the sync.
-    const { lastFullRunStartedAt = Infinity } = await readSyncState(this.ctx);
+    this.#state ??= await readSyncState(this.ctx);
+    const { lastFullRunStartedAt = Infinity } = this.#state;
     if (kind === "created" || profile.clerkCreatedAt > lastFullRunStartedAt) {
       missed.created = Math.max(missed.created, profile.clerkCreatedAt);
     } else if (version > lastFullRunStartedAt) {
