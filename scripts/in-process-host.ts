@@ -14,7 +14,7 @@ import type { Host } from "./host";
 const CONVEX = path.join(import.meta.dirname, "../convex");
 
 /** The modules as `import.meta.glob` would give them, which only bundlers know. */
-function findModules(): Record<string, () => Promise<unknown>> {
+export function findModules(): Record<string, () => Promise<unknown>> {
   const files = readdirSync(CONVEX, { recursive: true, encoding: "utf8" });
   return Object.fromEntries(
     files

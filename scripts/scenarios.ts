@@ -1,0 +1,252 @@
+/** What is measured: a mirror of so many users, and what a run or a webhook does to it. */
+import { isDeepStrictEqual } from "node:util";
+import { convexTest } from "convex-test";
+import { internal } from "../convex/_generated/api";
+import type { Doc } from "../convex/_generated/dataModel";
+import { newUserFields } from "../convex/clerk/app";
+import { clock, DAY, HOUR } from "../convex/clerk/clock";
+import { readUser } from "../convex/clerk/profile";
+import schema from "../convex/schema";
+import type { ClerkUserJSON, UserEvent } from "./clerk-json";
+import { ClerkStandIn } from "./clerk-stand-in";
+import { Meter, type Cost } from "./measure";
+import { signedEvent } from "./signed-event";
+import * as usual from "./usual-cron";
+
+const LONG_AGO = Date.UTC(2020, 0);
+/** Simulated: counts must not depend on how fast a machine is. */
+const REQUEST_MS = 200;
+const SEEDED_AT_ONCE = 400;
+const WEBHOOK_SECRET = `whsec_${btoa("a signing secret of the benchmark")}`;
+
+export type Figures = Cost & { requests: number };
+export type Measured = Figures & {
+  what:
+    | "backfill"
+    | "quiet recent run"
+    | "quiet full run"
+    | "quiet full run, one creation time"
+    | "full run, 1 % drift"
+    | "webhook";
+  users: number;
+  /** Users to be deleted. */
+  orphaned: number;
+};
+export type Modules = Record<string, () => Promise<unknown>>;
+
+/** Puts a stand-in for Clerk, and a clock of its own, in the place of the real ones. */
+export function standIn(): ClerkStandIn {
+  const clerk = new ClerkStandIn();
+  let now = Date.UTC(2026, 0);
+  clock.now = () => now;
+  clock.sleep = async (ms) => {
+    now += ms;
+    await Promise.resolve();
+  };
+  process.env.CLERK_SECRET_KEY = clerk.secretKey;
+  process.env.CLERK_API_URL = "http://clerk.test";
+  process.env.CLERK_WEBHOOK_SECRET = WEBHOOK_SECRET;
+  globalThis.fetch = async (input, init) => {
+    now += REQUEST_MS;
+    return await clerk.fetch(input, init);
+  };
+  return clerk;
+}
+
+/** Users who signed up a minute apart, or all in one moment. */
+export function signUp(clerk: ClerkStandIn, count: number, apartMs = 60_000): ClerkUserJSON[] {
+  return Array.from({ length: count }, (_, i) => {
+    const name = `User${i}`;
+    return clerk.createUser({
+      created_at: LONG_AGO + i * apartMs,
+      first_name: name,
+      last_name: "Example",
+      email: `${name}@example.com`,
+      image_url: `https://img.clerk.com/${"x".repeat(60)}${i}`,
+    }).user;
+  });
+}
+
+/** One in a hundred differs: a third each is missing, stale and orphaned. @returns how many of each */
+export function drift(clerk: ClerkStandIn, users: ClerkUserJSON[]) {
+  const counts = { missing: 0, stale: 0, orphaned: 0 };
+  const kinds = ["missing", "stale", "orphaned"] as const;
+  const changes = Math.floor(users.length / 100);
+  for (let i = 0; i < changes; i += 1) {
+    const kind = kinds[i % 3] ?? "stale";
+    const id = users[i * 100]?.id ?? "";
+    counts[kind] += 1;
+    const at = clock.now() - HOUR;
+    if (kind === "orphaned") clerk.users.delete(id);
+    else if (kind === "stale") clerk.updateUser(id, { first_name: "Renamed" }, at);
+    else clerk.createUser({ created_at: LONG_AGO + i * 6_000_000 + 1, updated_at: at });
+  }
+  return counts;
+}
+
+type Row = Parameters<typeof newUserFields>[0];
+
+/** This project's backend, measured. */
+export class Mirror {
+  readonly meter = new Meter();
+  readonly clerk = standIn();
+  readonly #t;
+
+  constructor(modules: Modules) {
+    this.#t = convexTest({ schema, modules: this.meter.wrap(modules), transactionLimits: true });
+  }
+
+  /**
+   * Rows as a run of an hour ago would have left them, written directly.
+   * @param change made to each row
+   */
+  async seed(users: ClerkUserJSON[], change: Partial<Doc<"users">> = {}): Promise<void> {
+    const at = clock.now() - HOUR;
+    await this.#t.run(async (ctx) => {
+      await ctx.db.insert("clerkSyncState", {
+        instanceId: this.clerk.instanceId,
+        fullRunStartedAt: at - DAY,
+        lastFullRunStartedAt: at - DAY,
+        lastRecentRunStartedAt: at,
+      });
+    });
+    for (let from = 0; from < users.length; from += SEEDED_AT_ONCE) {
+      await this.#t.run(async (ctx) => {
+        for (const user of users.slice(from, from + SEEDED_AT_ONCE)) {
+          const reading = readUser(user);
+          if (reading?.kind !== "profile") throw new Error("expected a user that can be mirrored");
+          const { profile, version } = reading;
+          const row: Row = profile;
+          await ctx.db.insert("users", { ...row, ...newUserFields(row), ...change });
+          const applied = { clerkId: user.id, appliedAt: at, appliedBy: "run" as const };
+          await ctx.db.insert("clerkVersions", { kind: "live", version, ...applied });
+        }
+      });
+    }
+  }
+
+  /** Runs to the end. @returns the Report, what it took, and each transaction */
+  async run(args: { mode?: "full" | "recent" } = {}) {
+    this.#reset();
+    const report = await this.#t.action(internal.clerk.reconcile.run, args);
+    if (report.status !== "completed") throw new Error(`the run is ${report.status}`);
+    const transactions = [...this.meter.transactions];
+    return { report, figures: this.#figures(), transactions };
+  }
+
+  /** Posts an event to the mounted route. */
+  async webhook(event: UserEvent): Promise<Figures> {
+    this.#reset();
+    const { body, headers } = signedEvent(event, { secret: WEBHOOK_SECRET, id: "msg_bench" });
+    const init = { method: "POST", body, headers };
+    const { status } = await this.#t.fetch("/clerk-users-webhook", init);
+    if (status !== 200) throw new Error(`the webhook answered ${status}`);
+    const figures = this.#figures();
+    // The HTTP action itself.
+    return { ...figures, actions: figures.actions + 1 };
+  }
+
+  #reset(): void {
+    this.meter.take();
+    this.clerk.requests.length = 0;
+  }
+
+  #figures(): Figures {
+    return { ...this.meter.take(), requests: this.clerk.requests.length };
+  }
+}
+
+/** The usual cron, measured. */
+export class UsualCron {
+  readonly meter = new Meter();
+  readonly clerk = standIn();
+  readonly #t = convexTest({
+    schema: usual.schema,
+    modules: this.meter.wrap(usual.modules),
+    transactionLimits: true,
+  });
+
+  async seed(users: ClerkUserJSON[]): Promise<void> {
+    for (let from = 0; from < users.length; from += SEEDED_AT_ONCE) {
+      await this.#t.run(async (ctx) => {
+        for (const user of users.slice(from, from + SEEDED_AT_ONCE)) {
+          await ctx.db.insert("users", usual.rowOf(user));
+        }
+      });
+    }
+  }
+
+  async run(): Promise<Figures> {
+    this.meter.take();
+    this.clerk.requests.length = 0;
+    await this.#t.action(usual.syncReference, {});
+    return { ...this.meter.take(), requests: this.clerk.requests.length };
+  }
+}
+
+/** A backfill of an empty table. */
+export async function measureBackfill(modules: Modules, users: number): Promise<Measured[]> {
+  const mirror = new Mirror(modules);
+  signUp(mirror.clerk, users);
+  const { figures } = await mirror.run();
+  return [{ what: "backfill", users, orphaned: 0, ...figures }];
+}
+
+/** A quiet full run where all users share one creation time, more than a page. */
+export async function measureCrowd(modules: Modules, users: number): Promise<Measured[]> {
+  const mirror = new Mirror(modules);
+  await mirror.seed(signUp(mirror.clerk, users, 0));
+  const { figures } = await mirror.run();
+  return [{ what: "quiet full run, one creation time", users, orphaned: 0, ...figures }];
+}
+
+/** What a mirror that is there already costs while nothing happens, and one webhook. */
+export async function measureQuiet(modules: Modules, users: number): Promise<Measured[]> {
+  const { mirror, people } = await seeded(modules, users);
+  const recent = await mirror.run({ mode: "recent" });
+  const full = await mirror.run();
+  const id = people[Math.floor(users / 2)]?.id ?? "";
+  const event = mirror.clerk.updateUser(id, { first_name: "New" }, clock.now());
+  const webhook = await mirror.webhook(event);
+  return [
+    { what: "quiet recent run", users, orphaned: 0, ...recent.figures },
+    { what: "quiet full run", users, orphaned: 0, ...full.figures },
+    { what: "webhook", users, orphaned: 0, ...webhook },
+  ];
+}
+
+/** A full run that finds one user in a hundred to differ. */
+export async function measureDrift(modules: Modules, users: number): Promise<Measured[]> {
+  const { mirror, people } = await seeded(modules, users);
+  const counts = drift(mirror.clerk, people);
+  const { report, figures } = await mirror.run();
+  if (!isDeepStrictEqual(report.drift, counts)) throw new Error("the drift is not what was made");
+  return [{ what: "full run, 1 % drift", users, orphaned: counts.orphaned, ...figures }];
+}
+
+async function seeded(modules: Modules, users: number) {
+  const mirror = new Mirror(modules);
+  const people = signUp(mirror.clerk, users);
+  await mirror.seed(people);
+  return { mirror, people };
+}
+
+/** The same by the usual cron, which knows no recent runs. */
+export async function measureUsual(users: number): Promise<Measured[]> {
+  const cron = new UsualCron();
+  const people = signUp(cron.clerk, users);
+  await cron.seed(people);
+  const quiet = await cron.run();
+  const { orphaned } = drift(cron.clerk, people);
+  const drifted = await cron.run();
+  return [
+    { what: "quiet full run", users, orphaned: 0, ...quiet },
+    { what: "full run, 1 % drift", users, orphaned, ...drifted },
+  ];
+}
+
+export async function measureUsualBackfill(users: number): Promise<Measured[]> {
+  const cron = new UsualCron();
+  signUp(cron.clerk, users);
+  return [{ what: "backfill", users, orphaned: 0, ...(await cron.run()) }];
+}

@@ -1,0 +1,137 @@
+/** The budgets of `scripts/budgets.ts`, counted: no figure here depends on the machine. */
+import { convexTest } from "convex-test";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { internal } from "../convex/_generated/api";
+import { clock } from "../convex/clerk/clock";
+import schema from "../convex/schema";
+import { overruns } from "../scripts/budgets";
+import { Meter, type Transaction } from "../scripts/measure";
+import {
+  measureBackfill,
+  measureCrowd,
+  measureDrift,
+  measureQuiet,
+  measureUsual,
+  Mirror,
+  signUp,
+  type Figures,
+  type Measured,
+} from "../scripts/scenarios";
+
+/** Rows without a creation time; with 50,000 this in-memory database takes minutes. */
+const UNDATED = Number(process.env.UNDATED ?? 5000);
+
+const modules = import.meta.glob("../convex/**/*.ts");
+const real = { ...clock, fetch };
+
+beforeAll(() => {
+  vi.spyOn(console, "info").mockImplementation(() => undefined);
+});
+afterAll(() => {
+  vi.restoreAllMocks();
+  Object.assign(clock, { now: real.now, sleep: real.sleep });
+  globalThis.fetch = real.fetch;
+});
+
+function calls({ actions, queries, mutations }: Figures): number {
+  return actions + queries + mutations;
+}
+
+function find(measured: Measured[], what: Measured["what"]): Measured {
+  const found = measured.find((each) => each.what === what);
+  if (found === undefined) throw new Error(`no ${what}`);
+  return found;
+}
+
+describe("within every budget are", { timeout: 120_000 }, () => {
+  test("quiet runs and a webhook at 1,000, 5,000 and 20,000 users, each user as cheap as another", async () => {
+    const measured: Measured[] = [];
+    for (const users of [1000, 5000, 20_000])
+      measured.push(...(await measureQuiet(modules, users)));
+    expect(measured).toHaveLength(9);
+    expect(overruns(measured)).toEqual([]);
+  });
+
+  test("a backfill, and a run that finds one user in a hundred to differ", async () => {
+    const measured = [
+      ...(await measureBackfill(modules, 1000)),
+      ...(await measureDrift(modules, 1000)),
+    ];
+    expect(overruns(measured)).toEqual([]);
+  });
+
+  test("a quiet run over users who share one creation time, in pages and unseen rows", async () => {
+    expect(overruns(await measureCrowd(modules, 1200))).toEqual([]);
+  });
+});
+
+describe("no transaction reads 4,000 documents or 8 MiB, where a window holds", () => {
+  const MAX_DOCUMENTS = 4000;
+  const MAX_BYTES = 8 * 1024 * 1024;
+
+  function expectSmall(transactions: Transaction[]): void {
+    expect(transactions.length).toBeGreaterThan(3);
+    for (const { documentsRead, bytesRead, name } of transactions) {
+      expect(documentsRead, name).toBeLessThan(MAX_DOCUMENTS);
+      expect(bytesRead, name).toBeLessThan(MAX_BYTES);
+    }
+  }
+
+  test("500 rows of 34 kB", async () => {
+    const mirror = new Mirror(modules);
+    await mirror.seed(signUp(mirror.clerk, 500), { color: "x".repeat(33_500) });
+    const { report, transactions } = await mirror.run();
+    expect(report).toMatchObject({ scanned: 500, unchanged: 500 });
+    expectSmall(transactions);
+  });
+
+  test("thousands of rows without a creation time, whom nobody listed", async () => {
+    const meter = new Meter();
+    const wrapped = meter.wrap(modules);
+    const t = convexTest({ schema, modules: wrapped, transactionLimits: true });
+    for (let from = 0; from < UNDATED; from += 1000) {
+      await t.run(async (ctx) => {
+        for (let i = from; i < from + 1000; i++) {
+          await ctx.db.insert("users", { clerkId: `user_${i}`, color: "from before" });
+        }
+      });
+    }
+    const { begin, start } = internal.clerk.lifecycle;
+    const { settle, lookBack, suspectUndated } = internal.clerk.walk;
+    const { run } = await t.mutation(begin, { mode: "full", dryRun: false, pageSize: 500 });
+    let step = 0;
+    const at = () => ({ runId: run._id, step: step++, requests: 0 });
+    const seenAt = clock.now();
+    await t.mutation(start, { at: at(), instanceId: "ins_1", expected: 0 });
+    await t.mutation(settle, { at: at(), users: [], until: null, seenAt });
+    const looked = { users: [], seenAt, next: null, clerkUsers: 0 };
+    await t.mutation(lookBack, { at: at(), ...looked });
+    const result = await t.mutation(suspectUndated, { at: at() });
+    expect(result?.run.state).toMatchObject({ phase: { kind: "undated" } });
+    expectSmall(meter.transactions);
+  });
+});
+
+test("a budget that is exceeded is named", async () => {
+  const [quiet] = (await measureQuiet(modules, 100)).filter(
+    ({ what }) => what === "quiet full run",
+  );
+  if (quiet === undefined) throw new Error("nothing was measured");
+  expect(overruns([{ ...quiet, documentsRead: 143 }])).toEqual([
+    "quiet full run, 100 users: 143 documentsRead, budget 142",
+  ]);
+  const twice = { ...quiet, users: 200, documentsRead: 200, bytesRead: 2 * quiet.bytesRead };
+  const uneven = { ...twice, users: 300, bytesRead: 9 * quiet.bytesRead };
+  expect(overruns([quiet, twice, uneven]).join()).toMatch("one more user costs");
+});
+
+test(
+  "a full run makes a hundredth of the usual cron's calls, and fewer requests",
+  { timeout: 120_000 },
+  async () => {
+    const mine = find(await measureDrift(modules, 5000), "full run, 1 % drift");
+    const usual = find(await measureUsual(5000), "full run, 1 % drift");
+    expect(calls(usual) / calls(mine)).toBeGreaterThanOrEqual(100);
+    expect(mine.requests).toBeLessThan(usual.requests);
+  },
+);
