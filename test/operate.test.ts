@@ -334,19 +334,51 @@ describe("webhooks look dead", () => {
     expect(await reasons()).toEqual([expect.stringMatching(DEAD)]);
   });
 
-  test("not for an event that the app refused, or a deletion that was told of", async () => {
+  test.each(["updated", "deleted"] as const)(
+    "not for a user.%s that the app refused, which is tried again",
+    async (kind) => {
+      const { t, clerk } = setting;
+      const [id = ""] = await backfilled(5);
+      const hook = () => Promise.reject(new Error("refused"));
+      if (kind === "deleted") hooks.removed = hook;
+      else hooks.updated = hook;
+      const event =
+        kind === "deleted"
+          ? clerk.deleteUser(id, Date.now())
+          : clerk.updateUser(id, { first_name: "New" }, Date.now());
+      expect((await post(t, event)).status).toBe(200);
+      delete hooks.removed;
+      delete hooks.updated;
+      await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer());
+      pass(HOUR);
+      const { drift } = await complete(t);
+      expect(drift).toEqual({ missing: 0, stale: 0, orphaned: 0 });
+      pass(HOUR);
+      expect(await reasons()).toEqual([]);
+    },
+  );
+
+  test("not for a deletion that was told of, though the app made the row again", async () => {
     const { t, clerk } = setting;
-    const [first = "", second = ""] = await backfilled(5);
-    hooks.removed = () => Promise.reject(new Error("refused"));
-    expect((await post(t, clerk.deleteUser(first, Date.now()))).status).toBe(200);
-    delete hooks.removed;
-    pass(MINUTE);
+    const [id = ""] = await backfilled(5);
+    await post(t, clerk.deleteUser(id, Date.now()));
+    await t.run(async (ctx) => await ctx.db.insert("users", { clerkId: id, color: "back" }));
+    pass(HOUR);
     expect(await complete(t)).toMatchObject({ repaired: { deleted: 1 } });
-    await post(t, clerk.deleteUser(second, Date.now()));
-    await t.run(async (ctx) => await ctx.db.insert("users", { clerkId: second, color: "back" }));
+    pass(HOUR);
+    expect(await reasons()).toEqual([]);
+  });
+
+  test("not for what was missed of the instance from before a move", async () => {
+    const { t, clerk } = setting;
+    const [id = ""] = await backfilled(3);
+    clerk.updateUser(id, { first_name: "Unheard" }, Date.now());
     pass(HOUR);
     await complete(t);
-    pass(HOUR);
+    expect(await reasons()).toEqual([expect.stringMatching(DEAD)]);
+    clerk.instanceId = "ins_new";
+    await t.mutation(internal.clerk.reconcile.pinInstance, { instanceId: "ins_new" });
+    await complete(t);
     expect(await reasons()).toEqual([]);
   });
 

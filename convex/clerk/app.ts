@@ -81,6 +81,7 @@ export const removal: "delete" | "mark" = "delete";
 
 /**
  * What the app does with a change, in the transaction that makes it: all or nothing. Where a hook
- * throws, a run sets that one user aside, and an event is left to the next run. See `Hooks`.
+ * throws, a run sets that one user aside, and an event is tried once more five minutes later, then
+ * left to the next run. See `Hooks`.
  */
 export const hooks: Hooks = {};

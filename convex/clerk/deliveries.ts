@@ -44,14 +44,11 @@ export async function noteUntold(ctx: MutationCtx, state: SyncState, createdAt: 
   await updateSyncState(ctx, { deliveries: missedBy(state, missed) });
 }
 
-/**
- * Writes down when an event came. Scheduled by `noteEvent`, and called for an event that the app
- * refused. @param at ms; now where it is left out
- */
+/** Writes down when an event came. Scheduled by `noteEvent`. @param at ms */
 export const note = internalMutation({
-  args: { type: vEventType, at: v.optional(v.number()) },
+  args: { type: vEventType, at: v.number() },
   returns: v.null(),
-  handler: async (ctx, { type, at = clock.now() }): Promise<null> => {
+  handler: async (ctx, { type, at }): Promise<null> => {
     await writeLastEvent(ctx, await readSyncState(ctx), type, at);
     return null;
   },

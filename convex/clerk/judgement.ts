@@ -4,6 +4,7 @@
  */
 import { v } from "convex/values";
 import { internalMutation, internalQuery, type QueryCtx } from "../_generated/server";
+import { clock } from "./clock";
 import { applyEvidence, rehearse, removeUser } from "./mirror";
 import { orphansOf, SETTLING_MS, whyHold } from "./plan";
 import { isClerkId } from "./profile";
@@ -12,7 +13,7 @@ import { readSyncState } from "./syncState";
 import { MAX_ENTRIES, Step, type StepResult } from "./step";
 import { dropSuspect, markSuspect, suspectIds, suspectOf } from "./suspects";
 import { idOf } from "./sweep";
-import { vCheckpoint, vReading, type Reading } from "./validators";
+import { vCheckpoint, vReading, type Phase, type Reading } from "./validators";
 
 /** Ids of up to `count` suspects of a run. */
 export const suspects = internalQuery({
@@ -86,10 +87,7 @@ async function judgeOne(
   const outcome = await applyEvidence(ctx, clerkId, user, { askedAt, dryRun: run.dryRun });
   if (outcome.kind === "orphaned") {
     counts.drift.orphaned += 1;
-    const known = outcome.known.version;
-    if (known === null) counts.unversioned += 1;
-    // Clerk tells no time of a deletion: it was missed at the latest by the time it was found.
-    if (known?.kind === "live") counts.missed.deleted = Math.max(counts.missed.deleted, askedAt);
+    if (outcome.known.version === null) counts.unversioned += 1;
     await markSuspect(ctx, run._id, clerkId, "orphaned");
     return;
   }
@@ -132,6 +130,7 @@ export async function decide(step: Step<"lookBack" | "undated" | "evidence">): P
       ? await step.goTo({ kind: "delete" })
       : await step.end({ kind: "completed" });
   }
+  if (drift.orphaned > unversioned) noteMissed(step);
   for (const clerkId of await suspectIds(ctx, run._id, "orphaned", MAX_ENTRIES)) {
     await step.found({ clerkId, kind: "orphaned", fields: [], action: "held" });
   }
@@ -172,6 +171,11 @@ export const remove = internalMutation({
   },
 });
 
+/** Clerk tells no time of a deletion: it was missed at the latest by the time it was found. */
+function noteMissed({ counts }: Step<Phase["kind"]>): void {
+  counts.missed.deleted = clock.now();
+}
+
 async function removeOne(step: Step<"delete">, clerkId: string, askedAt: number): Promise<void> {
   const { ctx, run, counts } = step;
   if ((await suspectOf(ctx, run._id, clerkId))?.state !== "orphaned") return;
@@ -186,6 +190,8 @@ async function removeOne(step: Step<"delete">, clerkId: string, askedAt: number)
     if (dryRun) await rehearse(ctx, { kind: "removed", clerkId });
     else await removeUser(ctx, clerkId, "run");
     if (!dryRun) counts.repaired.deleted += 1;
+    // What has a tombstone, an event had told of.
+    if (outcome.known.version?.kind === "live") noteMissed(step);
     const action = dryRun ? "none" : "deleted";
     await step.found({ clerkId, kind: "orphaned", fields: [], action });
   }

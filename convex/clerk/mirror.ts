@@ -7,7 +7,14 @@ import { internal } from "../_generated/api";
 import { internalMutation, type MutationCtx } from "../_generated/server";
 import { clock, DAY } from "./clock";
 import { noteEvent, noteUntold } from "./deliveries";
-import { differingFields, planEvent, planEvidence, planListed, type Plan } from "./plan";
+import {
+  differingFields,
+  planEvent,
+  planEvidence,
+  planListed,
+  SETTLING_MS,
+  type Plan,
+} from "./plan";
 import { requestRepair } from "./pendingRepairs";
 import {
   createRow,
@@ -94,6 +101,20 @@ export const applyEvent = internalMutation({
       outcome.kind === "created" && known.version === null && type !== "user.created";
     if (isUntold) await noteUntold(ctx, state, change.profile.clerkCreatedAt);
     return { outcome: outcome.kind, reason: outcome.reason };
+  },
+});
+
+/**
+ * The app refused an event: it came all the same, and is tried once more when its change has settled.
+ * After that the next run sets the user aside, or finds it mended.
+ */
+export const noteRefused = internalMutation({
+  args: { type: vEventType, clerkId: v.string() },
+  returns: v.null(),
+  handler: async (ctx, { type, clerkId }): Promise<null> => {
+    await noteEvent(ctx, await readSyncState(ctx), type);
+    await requestRepair(ctx, clerkId, SETTLING_MS);
+    return null;
   },
 });
 

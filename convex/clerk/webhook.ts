@@ -115,7 +115,7 @@ async function handleEvent(
     // Sent again it would be refused again: the next run sets the user aside, or finds it mended.
     const refusal = refusalOf(error);
     if (refusal !== null) {
-      await ctx.runMutation(internal.clerk.deliveries.note, { type: details.type });
+      await ctx.runMutation(internal.clerk.mirror.noteRefused, { type: details.type, clerkId });
       return ignore(`refused: ${refusal}`, "error");
     }
     // Its message may quote the document.
