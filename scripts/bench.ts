@@ -13,18 +13,22 @@ import {
   type Measured,
 } from "./scenarios";
 
-const USAGE = "usage: npm run bench [-- --users 1000,5000,20000 --json]";
+const USAGE =
+  "usage: npm run bench [-- --users 1000,5000,20000 --json]; beside them a backfill of 1,000 and 5,000 users with one creation time";
+/** The usual cron collects the whole table, and Convex reads 32,000 documents in one go. */
+const MOST_USERS = 30_000;
 /** The backfill's in-process engine scans the table at every look-up. */
 const BACKFILL_USERS = 1000;
 /** Users who share one creation time. */
 const CROWD_USERS = 5000;
 
 function sizes(text: string): number[] {
-  return text.split(",").map((each) => {
+  const chosen = text.split(",").map((each) => {
     const size = Number(each);
-    if (Number.isInteger(size) && size >= 100 && size <= 100_000) return size;
-    throw new Error(`--users must be whole numbers from 100 to 100000, not ${each}.`);
+    if (Number.isInteger(size) && size >= 100 && size <= MOST_USERS) return size;
+    throw new Error(`--users must be whole numbers from 100 to ${MOST_USERS}, not ${each}.`);
   });
+  return [...new Set(chosen)];
 }
 
 function calls({ actions, queries, mutations }: Figures): number {
@@ -90,6 +94,7 @@ async function main(): Promise<number> {
   const mirror = await measureBackfill(modules, BACKFILL_USERS);
   const usual = await measureUsualBackfill(BACKFILL_USERS);
   for (const size of users) {
+    console.error(`${size} users …`);
     mirror.push(...(await measureQuiet(modules, size)), ...(await measureDrift(modules, size)));
     usual.push(...(await measureUsual(size)));
   }
@@ -97,7 +102,8 @@ async function main(): Promise<number> {
   const over = overruns(mirror);
   if (isJson) print(JSON.stringify({ mirror, usual, over }, null, 2));
   else {
-    print("This project (a user) · the usual cron, times as many.\n");
+    print("This project (a user) · the usual cron, times as many. Above 8,192 users Convex would");
+    print("refuse the cron: its query returns an array that is too long.\n");
     print(table(mirror, usual));
     print(over.length === 0 ? "\nWithin every budget." : `\nOver budget:\n${over.join("\n")}`);
   }

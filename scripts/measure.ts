@@ -1,4 +1,4 @@
-/** Counts what Convex functions cost: calls, documents and bytes, as Convex itself counts them. */
+/** Counts what Convex functions cost: calls, documents and bytes, as convex-test has Convex count them. */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { TransactionMetrics } from "convex/server";
 
@@ -37,7 +37,7 @@ export type Transaction = { name: string } & Pick<
 >;
 
 export class Meter {
-  /** All since `reset`. */
+  /** All since `take` was last called. */
   readonly transactions: Transaction[] = [];
   #cost = { ...NOTHING };
   /** What runs within a transaction is part of it, but not what that schedules. */

@@ -146,7 +146,7 @@ export function describeDead(webhooks: Status["webhooks"]): { found: string; men
   if (kinds.length === 0) return null;
   return {
     found: `Webhooks look dead: ${kinds.join("; ")}. Runs repair what is missed.`,
-    mend: `In Clerk's dashboard → Webhooks, the endpoint has to be enabled, with the URL ${env.CONVEX_SITE_URL}${WEBHOOK_PATH}, and subscribed to user.created, user.updated and user.deleted. If its messages arrive, the log says why they are not used: webhook.rejected (another signing secret than CLERK_WEBHOOK_SECRET), webhook.ignored (another instance) or webhook.failed (no secret). Then resend the failed messages there, or create, rename and delete a test user: the next event of the type ends this alarm.`,
+    mend: `In Clerk's dashboard → Webhooks, the endpoint has to be enabled, with the URL ${env.CONVEX_SITE_URL}${WEBHOOK_PATH}, and subscribed to user.created, user.updated and user.deleted. If its messages arrive, the log says why they are not used: webhook.rejected (another signing secret than CLERK_WEBHOOK_SECRET), webhook.ignored (another instance) or webhook.failed (no usable secret, or a transaction that threw). Then resend the failed messages there, or create, rename and delete a test user: the next event of the type ends this alarm.`,
   };
 }
 

@@ -191,7 +191,7 @@ export function whyHold(run: {
       : null;
   }
   if (isMoved) {
-    return `${orphaned} of ${mirrored} mirrored users are unknown to the Clerk instance that was pinned since the last run`;
+    return `${orphaned} of ${mirrored} mirrored users are unknown to the Clerk instance that was pinned since the last completed full run`;
   }
   if (confirmed === 0) return `Clerk knows not one of the ${mirrored} mirrored users`;
   const limit = Math.min(MAX_DELETIONS, Math.max(MIN_DELETIONS, mirrored * MAX_DELETIONS_SHARE));

@@ -86,7 +86,7 @@ function summaryOf({ state, counts, dryRun }: Run): string {
       );
   const open = [
     counts.setAside > 0 && `${users(counts.setAside)} set aside.`,
-    counts.postponed > 0 && `${users(counts.postponed)} left to a later run.`,
+    counts.postponed > 0 && `${users(counts.postponed)} asked about again in five minutes.`,
   ].filter((sentence) => sentence !== false);
   const sentence = headline(state, `${users(scanned)} compared`, done, open.length === 0);
   return [dryRun && "Dry run.", sentence, ...open].filter(Boolean).join(" ");
