@@ -146,7 +146,7 @@ const teeth: Tooth[] = [
       {
         file: "lifecycle.ts",
         replace: "return lookBackTo(startedAt - CLOCK_SKEW_MS, expected);",
-        by: "return lookBackTo(startedAt + 1000 * HOUR + CLOCK_SKEW_MS, expected);",
+        by: "return lookBackTo(startedAt + 60_000 * MINUTE + CLOCK_SKEW_MS, expected);",
       },
     ],
     property: "a completed run shows what changed while it walked",
@@ -157,7 +157,7 @@ const teeth: Tooth[] = [
       {
         file: "judgement.ts",
         replace: "const outcome = await applyEvidence(ctx, clerkId, null, { askedAt, dryRun });",
-        by: 'const outcome = { kind: "orphaned" as string, reason: String(askedAt && applyEvidence) };',
+        by: 'const outcome = { kind: "orphaned" as string, known: { version: null as never }, reason: String(askedAt && applyEvidence) };',
       },
     ],
     property: ACCOUNTS,
