@@ -322,7 +322,23 @@ describe("webhooks look dead", () => {
     }
   });
 
-  test("of changes that a run found before it failed or was cancelled", async () => {
+  test("not of user.updated any more, where the event that ends it shows that user.created is", async () => {
+    const { t, clerk } = setting;
+    const [id = ""] = await backfilled(3);
+    clerk.updateUser(id, { first_name: "Unheard" }, Date.now());
+    pass(HOUR);
+    await complete(t);
+    expect(await reasons()).toEqual([expect.stringMatching(/no user\.updated/)]);
+    const { user } = clerk.createUser({ created_at: Date.now() });
+    pass(1000);
+    await post(t, clerk.updateUser(user.id, { first_name: "N" }, Date.now()));
+    pass(HOUR);
+    const [reason = "", ...others] = await reasons();
+    expect(others).toEqual([]);
+    expect(DEAD.exec(reason)?.[1]).toBe("created");
+  });
+
+  test("of changes that a run found before it failed", async () => {
     const { t, clerk } = setting;
     const [id = ""] = await backfilled(3);
     clerk.updateUser(id, { first_name: "Unheard" }, Date.now());

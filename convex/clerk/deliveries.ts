@@ -37,7 +37,9 @@ export async function noteEvent(ctx: MutationCtx, state: SyncState, type: EventT
  * A user whom the last full run can't have met was made known by `user.updated`: unless it comes
  * yet, `user.created` was missed.
  */
-export async function noteUntold(ctx: MutationCtx, state: SyncState, createdAt: number) {
+export async function noteUntold(ctx: MutationCtx, createdAt: number) {
+  // Read anew: the event itself may have just been written down.
+  const state = await readSyncState(ctx);
   const { lastFullRunStartedAt = Infinity } = state;
   if (createdAt <= lastFullRunStartedAt) return;
   const missed = { created: createdAt, updated: 0, deleted: 0 };

@@ -99,7 +99,7 @@ export const applyEvent = internalMutation({
     await noteMove(ctx, change.profile, outcome);
     const isUntold =
       outcome.kind === "created" && known.version === null && type !== "user.created";
-    if (isUntold) await noteUntold(ctx, state, change.profile.clerkCreatedAt);
+    if (isUntold) await noteUntold(ctx, change.profile.clerkCreatedAt);
     return { outcome: outcome.kind, reason: outcome.reason };
   },
 });
