@@ -1,29 +1,31 @@
 /** The chat room of the demo. */
 import { ConvexError, v } from "convex/values";
 import { asyncMap } from "convex-helpers";
-import { userMutation, userQuery } from "./functions";
+import { mutation, query } from "./_generated/server";
+import { requireUser } from "./account";
 import { publicUser, vPublicUser } from "./users";
 
 const MAX_BODY_LENGTH = 2000;
 const MAX_LISTED = 100;
 
 /** Posts a message as the caller: 1 to 2,000 characters, without the white space around them. */
-export const send = userMutation({
+export const send = mutation({
   args: { body: v.string() },
   returns: v.id("messages"),
   handler: async (ctx, args) => {
+    const author = await requireUser(ctx);
     const body = args.body.trim();
     if (body.length < 1 || body.length > MAX_BODY_LENGTH) {
       throw new ConvexError(
         `A message has 1 to ${MAX_BODY_LENGTH} characters; this one has ${body.length}.`,
       );
     }
-    return await ctx.db.insert("messages", { author: ctx.user._id, body });
+    return await ctx.db.insert("messages", { author: author._id, body });
   },
 });
 
 /** The newest 100 messages, oldest first, each with its author as they are now. */
-export const list = userQuery({
+export const list = query({
   args: {},
   returns: v.array(
     v.object({
@@ -34,6 +36,7 @@ export const list = userQuery({
     }),
   ),
   handler: async (ctx) => {
+    await requireUser(ctx);
     const newest = await ctx.db.query("messages").order("desc").take(MAX_LISTED);
     return await asyncMap(newest.reverse(), async ({ _id, _creationTime, body, author }) => {
       const user = await ctx.db.get("users", author);
@@ -41,7 +44,7 @@ export const list = userQuery({
         _id,
         sentAt: _creationTime,
         body,
-        author: user ? publicUser(user) : ("deleted user" as const),
+        author: user && !user.deletedAt ? publicUser(user) : ("deleted user" as const),
       };
     });
   },

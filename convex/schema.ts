@@ -9,4 +9,8 @@ export default defineSchema({
     color: v.string(),
   }),
   messages: defineTable({ author: v.id("users"), body: v.string() }),
+  /** When a signed-in user without a row last asked for it: at most one row per Clerk id. */
+  syncRequests: defineTable({ clerkId: v.string(), requestedAt: v.number() }).index("by_clerkId", [
+    "clerkId",
+  ]),
 });

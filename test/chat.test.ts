@@ -1,6 +1,6 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { clerkUser, deletedUser, userEvent } from "../scripts/clerk-json";
-import { api, internal, LONG_AGO, post, useSetting } from "./setting";
+import { api, internal, LONG_AGO, post, rows, useSetting } from "./setting";
 
 const setting = useSetting();
 
@@ -84,6 +84,71 @@ describe("the chat room", () => {
     );
     expect(bodies).toEqual(Array.from({ length: 100 }, (_, i) => `message ${i + 3}`));
   });
+});
+
+describe("ensureSynced", () => {
+  const ask = async (id: string) => {
+    await identity(id).mutation(api.account.ensureSynced, {});
+    await setting.t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer());
+  };
+  const asked = (id: string) =>
+    setting.clerk.requests.filter(({ path }) => path === `/v1/users/${id}`).length;
+
+  test("makes the row that a lost webhook did not, of the caller alone", async () => {
+    for (const id of ["user_ada", "user_bob"]) {
+      setting.clerk.createUser({ id, created_at: LONG_AGO, first_name: id });
+    }
+    await ask("user_ada");
+    expect(await rows(setting.t)).toMatchObject([{ clerkId: "user_ada" }]);
+    expect(setting.log.map(({ event }) => event)).toEqual(["reconcile.drift"]);
+  });
+
+  test("asks Clerk at most once in 30 s about one id, and about each", async () => {
+    const first = Date.now();
+    await ask("user_nobody");
+    for (const later of [0, 29_999]) {
+      vi.setSystemTime(first + later);
+      await ask("user_nobody");
+    }
+    expect(asked("user_nobody")).toBe(1);
+    await ask("user_somebody");
+    expect(asked("user_somebody")).toBe(1);
+    vi.setSystemTime(first + 30_000);
+    await ask("user_nobody");
+    expect(asked("user_nobody")).toBe(2);
+    expect(await rows(setting.t)).toEqual([]);
+  });
+
+  test("asks nothing for whoever has a row", async () => {
+    await arrive("user_ada", "Ada");
+    await ask("user_ada");
+    expect(setting.clerk.requests).toEqual([]);
+  });
+
+  test("does not bring back who was just deleted, though Clerk still shows them", async () => {
+    setting.clerk.createUser({ id: "user_ada", created_at: LONG_AGO });
+    await arrive("user_ada", "Ada");
+    await leave("user_ada");
+    await identity("user_ada").mutation(api.account.ensureSynced, {});
+    vi.advanceTimersToNextTimer();
+    await setting.t.finishInProgressScheduledFunctions();
+    expect(asked("user_ada")).toBe(1);
+    expect(await rows(setting.t)).toEqual([]);
+  });
+});
+
+test("setColor changes the caller's colour, to a colour only, and the sync leaves it", async () => {
+  await arrive("user_ada", "Ada");
+  const { setColor } = api.account;
+  for (const color of ["teal", "#00ff7F"]) {
+    await identity("user_ada").mutation(setColor, { color });
+    expect(await rows(setting.t)).toMatchObject([{ color }]);
+  }
+  await arrive("user_ada", "Augusta", LONG_AGO + 1);
+  expect(await rows(setting.t)).toMatchObject([{ color: "#00ff7F", firstName: "Augusta" }]);
+  for (const color of ["", "#fff", "red;", "url(x)", "var(--x)", "x".repeat(21)]) {
+    await expect(identity("user_ada").mutation(setColor, { color })).rejects.toThrow("A colour is");
+  }
 });
 
 test("getUser finds a row by its Clerk id, and null for another", async () => {

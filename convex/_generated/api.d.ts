@@ -8,6 +8,7 @@
  * @module
  */
 
+import type * as account from "../account.js";
 import type * as clerk_api from "../clerk/api.js";
 import type * as clerk_app from "../clerk/app.js";
 import type * as clerk_clock from "../clerk/clock.js";
@@ -44,7 +45,6 @@ import type * as clerk_validators from "../clerk/validators.js";
 import type * as clerk_walk from "../clerk/walk.js";
 import type * as clerk_webhook from "../clerk/webhook.js";
 import type * as crons from "../crons.js";
-import type * as functions from "../functions.js";
 import type * as http from "../http.js";
 import type * as messages from "../messages.js";
 import type * as users from "../users.js";
@@ -56,6 +56,7 @@ import type {
 } from "convex/server";
 
 declare const fullApi: ApiFromModules<{
+  account: typeof account;
   "clerk/api": typeof clerk_api;
   "clerk/app": typeof clerk_app;
   "clerk/clock": typeof clerk_clock;
@@ -92,7 +93,6 @@ declare const fullApi: ApiFromModules<{
   "clerk/walk": typeof clerk_walk;
   "clerk/webhook": typeof clerk_webhook;
   crons: typeof crons;
-  functions: typeof functions;
   http: typeof http;
   messages: typeof messages;
   users: typeof users;
