@@ -1,15 +1,18 @@
 /** Hosts the Convex functions in this process, on convex-test's in-memory database. */
 import { readdirSync } from "node:fs";
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { text } from "node:stream/consumers";
+import { pipeline } from "node:stream/promises";
 import { pathToFileURL } from "node:url";
 import { convexTest } from "convex-test";
 import { makeFunctionReference } from "convex/server";
 import type { Doc, TableNames } from "../convex/_generated/dataModel";
+import { clock } from "../convex/clerk/clock";
 import schema from "../convex/schema";
 import type { Host } from "./host";
+import { PublicApi } from "./public-api";
 
 const CONVEX = path.join(import.meta.dirname, "../convex");
 
@@ -26,8 +29,18 @@ export function findModules(): Record<string, () => Promise<unknown>> {
   );
 }
 
-export async function startInProcess(): Promise<Host> {
-  const t = convexTest({ schema, modules: findModules(), transactionLimits: true });
+/** A host that browsers can reach, too. */
+export interface InProcessHost extends Host {
+  /** Where it answers, on the loopback: the mounted routes, and Convex's HTTP API for public functions. */
+  readonly url: string;
+  /** Sets the functions' clock forward, ms. */
+  letPass(ms: number): void;
+}
+
+export async function startInProcess(): Promise<InProcessHost> {
+  const modules = findModules();
+  const t = convexTest({ schema, modules, transactionLimits: true });
+  const publicApi = new PublicApi(t, modules);
   const log: string[] = [];
   const original = { info: console.info, error: console.error };
   for (const level of ["info", "error"] as const) {
@@ -36,25 +49,43 @@ export async function startInProcess(): Promise<Host> {
       else original[level](line, ...rest);
     };
   }
+  const answer = async (request: IncomingMessage): Promise<Response> => {
+    const { url = "/", method } = request;
+    const body = await text(request);
+    if (url.startsWith("/api/")) {
+      const { status, json } = await publicApi.answer(url, body, request.headers.authorization);
+      return Response.json(json, { status });
+    }
+    const headers = Object.entries(request.headers).map(([name, value]): [string, string] => [
+      name,
+      String(value),
+    ]);
+    return await t.fetch(url, { method, headers, body });
+  };
   const server = createServer((request, response) => {
-    void (async () => {
-      const { url = "/", method } = request;
-      const body = await text(request);
-      const headers = Object.entries(request.headers).map(([name, value]): [string, string] => [
-        name,
-        String(value),
-      ]);
-      const answer = await t.fetch(url, { method, headers, body });
-      response.writeHead(answer.status);
-      response.end(await answer.text());
-    })();
+    answer(request)
+      .catch((error: unknown) => new Response(String(error), { status: 500 }))
+      .then(async ({ status, headers, body }) => {
+        response.writeHead(status, Object.fromEntries(headers));
+        await pipeline(body ?? [], response);
+      })
+      .catch(() => response.destroy());
   });
   // A caller who is busy for seconds must not find its connection closed.
   server.keepAliveTimeout = 0;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
+
+  let passed = 0;
+  const { now } = clock;
+  clock.now = () => now() + passed;
 
   return {
+    url,
+    letPass: (ms) => {
+      passed += ms;
+    },
     name: "in this process, on convex-test's in-memory database",
     setVariable: async (name, value) => {
       await Promise.resolve();
@@ -63,14 +94,15 @@ export async function startInProcess(): Promise<Host> {
     run: async (name, args) =>
       (await t.action(makeFunctionReference<"action">(name), args)) as unknown,
     postWebhook: async ({ body, headers }) => {
-      const url = `http://127.0.0.1:${port}/clerk-users-webhook`;
-      return (await fetch(url, { method: "POST", body, headers })).status;
+      const route = `${url}/clerk-users-webhook`;
+      return (await fetch(route, { method: "POST", body, headers })).status;
     },
     readTable: async <Table extends TableNames>(table: Table) =>
       (await t.run(async (ctx) => await ctx.db.query(table).take(20_000))) as Doc<Table>[],
     takeLog: () => log.splice(0),
     stop: async () => {
       Object.assign(console, original);
+      Object.assign(clock, { now });
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     },

@@ -3,12 +3,12 @@ import type { FunctionReturnType } from "convex/server";
 import type { internal } from "../convex/_generated/api";
 import type { UserEvent } from "./clerk-json";
 import { ClerkStandIn } from "./clerk-stand-in";
+import { compare, type Difference } from "./compare";
 import { historyOf, type Change } from "./history";
 import type { Host } from "./host";
 import { signedEvent } from "./signed-event";
 
 export type Report = FunctionReturnType<typeof internal.clerk.reconcile.run>;
-export type Difference = { missing: string[]; stale: string[]; orphaned: string[] };
 type Print = (text?: string) => void;
 
 const WEBHOOK_SECRET = `whsec_${Buffer.from("the demo's signing secret").toString("base64")}`;
@@ -171,32 +171,8 @@ class Story {
     throw new Error(`The webhook answered ${status} to a signed event.`);
   }
 
-  /** Compares the table with Clerk, independently of the code that is shown. */
   async #compare(): Promise<Difference> {
-    const rows = await this.host.readTable("users");
-    const rowOf = new Map(rows.map((row) => [row.clerkId, row]));
-    const people = [...this.clerk.users.values()];
-    const looksOf = (row: (typeof rows)[number] | undefined) =>
-      JSON.stringify([row?.firstName, row?.lastName, row?.username, row?.email, row?.imageUrl]);
-    const stale = people.filter((user) => {
-      const { first_name, last_name, username, email_addresses, image_url } = user;
-      const email = email_addresses[0]?.email_address;
-      const looks = JSON.stringify([
-        first_name ?? undefined,
-        last_name ?? undefined,
-        username ?? undefined,
-        email,
-        image_url,
-      ]);
-      return rowOf.has(user.id) && looksOf(rowOf.get(user.id)) !== looks;
-    });
-    return {
-      missing: people.filter(({ id }) => !rowOf.has(id)).map(({ id }) => id),
-      stale: stale.map(({ id }) => id),
-      orphaned: rows.flatMap(({ clerkId }) =>
-        clerkId === undefined || this.clerk.users.has(clerkId) ? [] : clerkId,
-      ),
-    };
+    return compare(this.clerk.users, await this.host.readTable("users"));
   }
 
   #printDifference({ missing, stale, orphaned }: Difference): void {

@@ -3,6 +3,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, test } from "vitest";
+import { serveChatRoom } from "../scripts/demo/server";
 import { startInProcess } from "../scripts/in-process-host";
 import { tell } from "../scripts/story";
 
@@ -50,6 +51,77 @@ describe("the demo", () => {
     const wrong = tsx("demo.ts", "--users", "many");
     expect(wrong.status).toBe(2);
     expect(wrong.stderr).toMatch("--users must be a whole number from 10 to 5000, not many.");
+  });
+});
+
+describe("the demo of the chat room", () => {
+  test("lets a browser reach public functions only", async () => {
+    const host = await startInProcess();
+    const ask = async (kind: string, path: string) => {
+      const body = JSON.stringify({ path, args: [{}] });
+      const response = await fetch(`${host.url}/api/${kind}`, { method: "POST", body });
+      return { status: response.status, text: await response.text() };
+    };
+    try {
+      expect(await ask("query", "users:loginStatus")).toMatchObject({
+        status: 200,
+        text: expect.stringContaining("No JWT Token") as string,
+      });
+      expect(await ask("query", "messages:list")).toMatchObject({
+        status: 560,
+        text: expect.stringContaining("Sign in first") as string,
+      });
+      for (const [kind, path] of [
+        ["query", "clerk/reconcile:status"],
+        ["mutation", "clerk/reconcile:cancel"],
+        ["query", "users:getUser"],
+        ["query", "users:userByClerkId"],
+        ["query", "account:ensureSynced"],
+        ["query", "nowhere:nothing"],
+        ["action", "clerk/reconcile:run"],
+      ] as const) {
+        expect(await ask(kind, path), path).toMatchObject({ status: 404 });
+      }
+    } finally {
+      await host.stop();
+    }
+  });
+
+  test("takes commands of its own page only, and says what is wrong with one", async () => {
+    const server = await serveChatRoom({
+      port: 0,
+      beforeDelivery: async () => {
+        await Promise.resolve();
+      },
+    });
+    const command = async (name: string, given: unknown, type = "application/json") => {
+      const headers = { "content-type": type };
+      const body = JSON.stringify(given);
+      const response = await fetch(`${server.url}backstage/${name}`, {
+        method: "POST",
+        headers,
+        body,
+      });
+      return [response.status, (await response.json()) as unknown];
+    };
+    try {
+      expect(await command("signUp", { name: "Zoe" })).toMatchObject([200, { name: "Zoe" }]);
+      expect(await command("signUp", { name: " " })).toEqual([
+        400,
+        "A name has 1 to 60 characters.",
+      ]);
+      expect(await command("remove", { id: 7 })).toEqual([400, "Clerk knows nobody of this id."]);
+      expect(await command("constructor", {})).toMatchObject([404, expect.anything()]);
+      expect(await command("reconcile", {}, "text/plain")).toMatchObject([415, expect.anything()]);
+    } finally {
+      await server.stop();
+    }
+  });
+
+  test("exits with 2 and a sentence for a wrong port", () => {
+    const wrong = tsx("demo/chat.ts", "--port", "http");
+    expect(wrong.status).toBe(2);
+    expect(wrong.stderr).toMatch("--port must be a whole number from 0 to 65535, not http.");
   });
 });
 

@@ -1,0 +1,136 @@
+/** What happens behind the chat room of the demo: people in Clerk, its webhooks, runs. */
+import { clock } from "../../convex/clerk/clock";
+import type { UserEvent } from "../clerk-json";
+import { ClerkStandIn } from "../clerk-stand-in";
+import { compare, type Difference } from "../compare";
+import { startInProcess, type InProcessHost } from "../in-process-host";
+import { signedEvent } from "../signed-event";
+
+const WEBHOOK_SECRET = `whsec_${Buffer.from("the chat room's signing secret").toString("base64")}`;
+const YEAR = 365 * 86_400_000;
+/** A run leaves to the webhooks what has changed in the last five minutes. */
+const SETTLED_AFTER = 6 * 60_000;
+const MAX_NAME_LENGTH = 60;
+const LINES_KEPT = 50;
+/** People from before there was a sync. */
+const REGULARS = ["Ada", "Grace", "Alan"];
+
+export type Person = { id: string; name: string };
+
+/** What the side panel shows. */
+export type Scene = {
+  people: Person[];
+  isDelivering: boolean;
+  drift: Difference;
+  /** The functions' last log lines, the newest first. */
+  log: string[];
+};
+
+/** What a command is given, as it came. */
+export type Given = { id?: unknown; name?: unknown; isOn?: unknown };
+
+/** A command that makes no sense: its message says why. */
+export class BadCommand extends Error {}
+
+export class Backstage {
+  readonly #clerk = new ClerkStandIn();
+  #isDelivering = true;
+  #log: string[] = [];
+  #sent = 0;
+  #changedAt = 0;
+
+  private constructor(
+    readonly host: InProcessHost,
+    readonly beforeDelivery: () => Promise<unknown>,
+  ) {}
+
+  /** @param beforeDelivery what each webhook waits for on its way */
+  static async open(beforeDelivery: () => Promise<unknown>): Promise<Backstage> {
+    const backstage = new Backstage(await startInProcess(), beforeDelivery);
+    await backstage.#setUp();
+    return backstage;
+  }
+
+  async #setUp(): Promise<void> {
+    const { host } = this;
+    await host.setVariable("CLERK_API_URL", await this.#clerk.start());
+    await host.setVariable("CLERK_SECRET_KEY", this.#clerk.secretKey);
+    await host.setVariable("CLERK_WEBHOOK_SECRET", WEBHOOK_SECRET);
+    for (const [i, first_name] of REGULARS.entries()) {
+      this.#clerk.createUser({ created_at: clock.now() - YEAR + i, first_name });
+    }
+    await host.run("clerk/reconcile:run", {});
+  }
+
+  async close(): Promise<void> {
+    await this.host.stop();
+    await this.#clerk.stop();
+  }
+
+  async scene(): Promise<Scene> {
+    this.#log = [...this.host.takeLog().reverse(), ...this.#log].slice(0, LINES_KEPT);
+    const rows = await this.host.readTable("users");
+    return {
+      people: [...this.#clerk.users.values()].map(({ id, first_name }) => ({
+        id,
+        name: first_name ?? "",
+      })),
+      isDelivering: this.#isDelivering,
+      drift: compare(this.#clerk.users, rows),
+      log: this.#log,
+    };
+  }
+
+  /** The commands of the side panel. @throws BadCommand for arguments that make no sense */
+  readonly commands = {
+    signUp: ({ name }: Given): Person => {
+      const first_name = nameFrom(name);
+      const { user, event } = this.#clerk.createUser({ created_at: this.#tick(), first_name });
+      this.#send(event);
+      return { id: user.id, name: first_name };
+    },
+    rename: ({ id, name }: Given): void => {
+      const change = { first_name: nameFrom(name) };
+      this.#send(this.#clerk.updateUser(this.#known(id), change, this.#tick()));
+    },
+    remove: ({ id }: Given): void => {
+      this.#send(this.#clerk.deleteUser(this.#known(id), this.#tick()));
+    },
+    deliver: ({ isOn }: Given): void => {
+      this.#isDelivering = isOn === true;
+    },
+    reconcile: async (): Promise<void> => {
+      this.host.letPass(SETTLED_AFTER);
+      await this.host.run("clerk/reconcile:run", {});
+    },
+  };
+
+  /** The time of a change in Clerk, ms: no two are the same. */
+  #tick(): number {
+    this.#changedAt = Math.max(this.#changedAt + 1, clock.now());
+    return this.#changedAt;
+  }
+
+  #known(id: unknown): string {
+    if (typeof id === "string" && this.#clerk.users.has(id)) return id;
+    throw new BadCommand("Clerk knows nobody of this id.");
+  }
+
+  /** A webhook on its way, unless they are switched off. Svix would send it again where it fails. */
+  #send(event: UserEvent): void {
+    if (!this.#isDelivering) return;
+    this.#sent += 1;
+    const id = `msg_${this.#sent}`;
+    void this.beforeDelivery().then(async () => {
+      await this.host.postWebhook(signedEvent(event, { secret: WEBHOOK_SECRET, id }));
+    });
+  }
+}
+
+export type CommandName = keyof Backstage["commands"];
+
+function nameFrom(text: unknown): string {
+  const name = typeof text === "string" ? text.trim() : "";
+  if (name.length >= 1 && name.length <= MAX_NAME_LENGTH) return name;
+  throw new BadCommand(`A name has 1 to ${MAX_NAME_LENGTH} characters.`);
+}

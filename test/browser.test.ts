@@ -1,0 +1,236 @@
+// @vitest-environment node
+/** The chat room in headless Chromium, as `npm run demo:chat` serves it. */
+import { existsSync } from "node:fs";
+import axe from "axe-core";
+import { chromium, type Browser, type Page } from "playwright-core";
+import { createServer, type ViteDevServer } from "vite";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { serveChatRoom, type ChatRoomServer } from "../scripts/demo/server";
+
+const CHROMIUM = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/google-chrome"].find(
+  (path) => path !== undefined && existsSync(path),
+);
+
+if (CHROMIUM === undefined) {
+  console.warn(
+    "SKIPPED: the chat room in a browser. No Chromium at /usr/bin/chromium (Debian: apt-get install chromium), nor at $CHROMIUM.",
+  );
+}
+
+/** Chromium for a test: nothing but the page itself goes over the network. */
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+describe.skipIf(CHROMIUM === undefined)("the chat room in a browser", () => {
+  let browser: Browser;
+  let server: ChatRoomServer;
+  let deliver: () => void;
+  const problems: string[] = [];
+
+  beforeAll(async () => {
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  });
+  afterAll(async () => {
+    await browser.close();
+  });
+
+  beforeEach(async () => {
+    const gate = new Promise<void>((resolve) => {
+      deliver = resolve;
+    });
+    // Webhooks are on their way until the test has seen what it is like without them.
+    server = await serveChatRoom({
+      port: 0,
+      beforeDelivery: async () => {
+        await gate;
+      },
+    });
+    problems.length = 0;
+  });
+  afterEach(async () => {
+    await Promise.all(
+      browser.contexts().map(async (context) => {
+        await context.close();
+      }),
+    );
+    await server.stop();
+    expect(problems).toEqual([]);
+  });
+
+  /** A window of its own, in which a reload would be noticed. */
+  async function open(): Promise<Page> {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    page.on("pageerror", ({ message }) => problems.push(message));
+    page.on("request", (request) => {
+      if (!request.url().startsWith(server.url)) problems.push(`asked ${request.url()}`);
+    });
+    await page.goto(server.url);
+    page.on("load", () => problems.push("the page was loaded again"));
+    return page;
+  }
+
+  const status = async (page: Page, text: string) => {
+    await page.getByRole("status").getByText(text, { exact: true }).waitFor();
+  };
+  const signUp = async (page: Page, name: string) => {
+    await page.getByLabel("First name", { exact: true }).fill(name);
+    await page.getByRole("button", { name: "Sign up" }).click();
+  };
+  const say = async (page: Page, body: string) => {
+    await page.getByLabel("Message", { exact: true }).fill(body);
+    await page.keyboard.press("Enter");
+  };
+  const orphaned = async (page: Page, count: number) => {
+    await page.getByLabel("Drift").getByText(`orphaned ${count}`).waitFor();
+  };
+  const message = (page: Page, author: string, body: string) =>
+    page.getByRole("log").getByRole("listitem").filter({ hasText: author }).getByText(body);
+
+  test("goes from No Clerk User to Logged In when the webhook comes, without a reload", async () => {
+    const page = await open();
+    await status(page, "No JWT Token");
+    await signUp(page, "Zoe");
+    await status(page, "No Clerk User");
+    deliver();
+    await status(page, "Logged In");
+    await page.getByText("webhook.applied").waitFor();
+  });
+
+  test("shows messages and new names in the other window without a reload", async () => {
+    deliver();
+    const [zoe, ada] = [await open(), await open()];
+    await signUp(zoe, "Zoe");
+    await ada.getByLabel("Signed in as").selectOption("Ada");
+    for (const page of [zoe, ada]) await status(page, "Logged In");
+    await say(zoe, "Hello from Zoe");
+    await message(ada, "Zoe", "Hello from Zoe").waitFor();
+    await say(ada, "Hello from Ada");
+    await message(zoe, "Ada", "Hello from Ada").waitFor();
+
+    await ada.getByLabel("New name of Zoe").fill("Zora");
+    await ada.getByRole("button", { name: "Rename Zoe" }).click();
+    for (const page of [zoe, ada]) await message(page, "Zora", "Hello from Zoe").waitFor();
+  });
+
+  test("loses nobody whose deletion got lost, until a reconcile finds it", async () => {
+    deliver();
+    const [zoe, ada] = [await open(), await open()];
+    await signUp(zoe, "Zoe");
+    await status(zoe, "Logged In");
+    await say(zoe, "Remember me");
+    await ada.getByLabel("Signed in as").selectOption("Ada");
+    await ada.getByRole("switch").uncheck();
+    await ada.getByRole("button", { name: "Delete Zoe" }).click();
+    await orphaned(ada, 1);
+    expect(await message(ada, "Zoe", "Remember me").isVisible()).toBe(true);
+    await status(zoe, "Logged In");
+
+    await ada.getByRole("button", { name: "Reconcile" }).click();
+    await message(ada, "deleted user", "Remember me").waitFor();
+    await status(zoe, "No Clerk User");
+    await orphaned(ada, 0);
+  });
+
+  test("lets in a newcomer whose webhook got lost, within seconds", async () => {
+    const page = await open();
+    await page.getByRole("switch").uncheck();
+    await signUp(page, "Zoe");
+    await status(page, "No Clerk User");
+    await status(page, "Logged In");
+  });
+
+  test("says what was wrong with a message, and keeps it", async () => {
+    const page = await open();
+    await page.getByLabel("Signed in as").selectOption("Ada");
+    await status(page, "Logged In");
+    await say(page, "   ");
+    await page.getByRole("alert").getByText("A message has 1 to 2000 characters").waitFor();
+    expect(await page.getByLabel("Message", { exact: true }).inputValue()).toBe("   ");
+  });
+
+  test("has no fault that axe finds and no sideways scroll: light, dark, wide, narrow", async () => {
+    deliver();
+    const page = await open();
+    await page.getByLabel("Signed in as").selectOption("Ada");
+    await status(page, "Logged In");
+    await say(page, `${"long ".repeat(50)}${"x".repeat(200)}`);
+    await message(page, "Ada", "xxx").waitFor();
+    await page.getByRole("button", { name: "Delete Ada" }).click();
+    await page.getByLabel("Signed in as").selectOption("Grace");
+    await message(page, "deleted user", "xxx").waitFor();
+    await page.addScriptTag({ content: axe.source });
+    for (const width of [1440, 360]) {
+      await page.setViewportSize({ width, height: 800 });
+      for (const colorScheme of ["light", "dark"] as const) {
+        await page.emulateMedia({ colorScheme });
+        const { violations } = await page.evaluate(async () => await window.axe.run());
+        expect(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
+      }
+      const overflow = await page.evaluate(() => {
+        const { scrollWidth, clientWidth } = document.documentElement;
+        return scrollWidth - clientWidth;
+      });
+      expect(overflow).toBe(0);
+    }
+  });
+});
+
+describe.skipIf(CHROMIUM === undefined)("the page for a deployment", () => {
+  let browser: Browser;
+  let server: ViteDevServer;
+
+  beforeAll(async () => {
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  });
+  afterAll(async () => {
+    await browser.close();
+  });
+  afterEach(async () => {
+    await server.close();
+    vi.unstubAllEnvs();
+  });
+
+  async function open(): Promise<Page> {
+    const configFile = "scripts/demo/vite.config.ts";
+    server = await createServer({ configFile, envDir: false, logLevel: "silent" });
+    await server.listen(0);
+    const url = server.resolvedUrls?.local[0] ?? "";
+    const page = await browser.newPage();
+    await page.route(
+      (asked) => !asked.href.startsWith(url),
+      async (route) => {
+        await route.abort();
+      },
+    );
+    await page.goto(url);
+    return page;
+  }
+
+  test("says which variable is missing", async () => {
+    await (await open()).getByText("Set VITE_CLERK_PUBLISHABLE_KEY").waitFor();
+    await server.close();
+    vi.stubEnv("VITE_CLERK_PUBLISHABLE_KEY", "pk_test_x");
+    await (await open()).getByText("VITE_CONVEX_URL is missing").waitFor();
+  });
+
+  test("opens the same room, and waits for Clerk", async () => {
+    vi.stubEnv("VITE_CLERK_PUBLISHABLE_KEY", `pk_test_${btoa("clerk.example.com$")}`);
+    vi.stubEnv("VITE_CONVEX_URL", "http://127.0.0.1:9");
+    const page = await open();
+    await page.getByRole("heading", { name: "Chat room" }).waitFor();
+    await page.getByRole("status").getByText("Loading").waitFor();
+  });
+});
+
+declare global {
+  interface Window {
+    axe: typeof axe;
+  }
+}
