@@ -1,7 +1,7 @@
 /** npm run bench [-- --users 1000,5000,20000 --json]: what a run and a webhook cost, counted. */
 import { parseArgs } from "node:util";
 import { overruns } from "./budgets";
-import { findModules } from "./in-process-host";
+import { findModules } from "./functions";
 import {
   measureBackfill,
   measureCrowd,

@@ -1,33 +1,15 @@
 /** Hosts the Convex functions in this process, on convex-test's in-memory database. */
-import { readdirSync } from "node:fs";
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
-import path from "node:path";
 import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
-import { pathToFileURL } from "node:url";
 import { convexTest } from "convex-test";
-import { makeFunctionReference } from "convex/server";
 import type { Doc, TableNames } from "../convex/_generated/dataModel";
 import { clock } from "../convex/clerk/clock";
 import schema from "../convex/schema";
 import type { Host } from "./host";
+import { callFunction, findFunction, findModules } from "./functions";
 import { PublicApi } from "./public-api";
-
-const CONVEX = path.join(import.meta.dirname, "../convex");
-
-/** The modules as `import.meta.glob` would give them, which only bundlers know. */
-export function findModules(): Record<string, () => Promise<unknown>> {
-  const files = readdirSync(CONVEX, { recursive: true, encoding: "utf8" });
-  return Object.fromEntries(
-    files
-      .filter((file) => /\.[jt]s$/.test(file) && !file.endsWith(".d.ts"))
-      .map((file) => {
-        const url = pathToFileURL(path.join(CONVEX, file)).href;
-        return [`../convex/${file}`, async () => (await import(url)) as unknown];
-      }),
-  );
-}
 
 /** A host that browsers can reach, too. */
 export interface InProcessHost extends Host {
@@ -91,8 +73,11 @@ export async function startInProcess(): Promise<InProcessHost> {
       await Promise.resolve();
       process.env[name] = value;
     },
-    run: async (name, args) =>
-      (await t.action(makeFunctionReference<"action">(name), args)) as unknown,
+    run: async (name, args) => {
+      const found = await findFunction(modules, name);
+      if (found === null) throw new Error(`There is no function ${name}.`);
+      return await callFunction(t, found.kind, name, args);
+    },
     postWebhook: async ({ body, headers }) => {
       const route = `${url}/clerk-users-webhook`;
       return (await fetch(route, { method: "POST", body, headers })).status;

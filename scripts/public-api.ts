@@ -3,15 +3,14 @@
  * and mutations, as `ConvexHttpClient` calls them. Internal functions are not to be reached.
  */
 import type { TestConvex } from "convex-test";
-import { makeFunctionReference } from "convex/server";
 import { ConvexError, convexToJson, jsonToConvex, type JSONValue } from "convex/values";
 import type schema from "../convex/schema";
+import { callFunction, findFunction, type Modules } from "./functions";
 
 /** Convex's status code for a function that threw. */
 const FUNCTION_FAILED = 560;
 const ISSUER = "https://clerk.stand-in.example";
 
-type Modules = Record<string, () => Promise<unknown>>;
 type Answer = { status: number; json: unknown };
 
 export class PublicApi {
@@ -29,7 +28,8 @@ export class PublicApi {
     const kind = /^\/api\/(query|mutation)$/.exec(url)?.[1];
     if (kind === undefined) return { status: 404, json: "Only queries and mutations are here." };
     const { path, args } = JSON.parse(body) as { path: string; args: [JSONValue] };
-    if (!(await this.#isPublic(path, kind))) {
+    const found = await findFunction(this.modules, path);
+    if (found?.kind !== kind || !found.isPublic) {
       return { status: 404, json: `Could not find public function for '${path}'.` };
     }
     const subject = authorization?.replace(/^Bearer /, "");
@@ -37,23 +37,12 @@ export class PublicApi {
     const caller = subject === undefined ? this.t : this.t.withIdentity(identity);
     const given = jsonToConvex(args[0]) as Record<string, unknown>;
     try {
-      const value: unknown =
-        kind === "query"
-          ? await caller.query(makeFunctionReference<"query">(path), given)
-          : await caller.mutation(makeFunctionReference<"mutation">(path), given);
+      const value = await callFunction(caller, found.kind, path, given);
       return { status: 200, json: { status: "success", value: convexToJson(value as null) } };
     } catch (error) {
       const errorMessage = error instanceof Error ? error.message : String(error);
       const errorData: unknown = error instanceof ConvexError ? error.data : undefined;
       return { status: FUNCTION_FAILED, json: { status: "error", errorMessage, errorData } };
     }
-  }
-
-  async #isPublic(path: string, kind: string): Promise<boolean> {
-    const [file = "", name = "default"] = path.split(":");
-    const load = this.modules[`../convex/${file}.ts`];
-    const found = ((await load?.()) as Record<string, unknown> | undefined)?.[name];
-    const flag = { query: "isQuery", mutation: "isMutation" }[kind] ?? "";
-    return typeof found === "function" && "isPublic" in found && flag in found;
   }
 }

@@ -50,6 +50,15 @@ function isDrift({ missing, stale, orphaned }: Difference, counts: Report["drift
   );
 }
 
+/** At most so many lines: the first ones and the last. */
+function shortened(lines: string[], most: number): string[] {
+  if (lines.length <= most) return lines;
+  const left = lines.length - most;
+  return most === 0
+    ? []
+    : [...lines.slice(0, most - 1), `… ${left} more lines …`, ...lines.slice(-1)];
+}
+
 class Story {
   readonly #ids: string[] = [];
   #now = Date.now();
@@ -121,14 +130,7 @@ class Story {
     this.host.takeLog();
     const report = (await this.host.run("clerk/reconcile:run", args)) as Report;
     const log = this.host.takeLog();
-    if (logLines > 0 && log.length > logLines) {
-      const shown = [
-        ...log.slice(0, logLines - 1),
-        `… ${log.length - logLines} more lines …`,
-        log.at(-1),
-      ];
-      for (const line of shown) this.print(`   log: ${line}`);
-    }
+    for (const line of shortened(log, logLines)) this.print(`   log: ${line}`);
     this.print(`   ${report.summary}${report.next === null ? "" : `\n   next: ${report.next}`}`);
     return report;
   }

@@ -229,6 +229,39 @@ describe.skipIf(CHROMIUM === undefined)("the page for a deployment", () => {
   });
 });
 
+describe("the side panel", () => {
+  test("takes commands of its own page only, and says what is wrong with one", async () => {
+    const server = await serveChatRoom({
+      port: 0,
+      beforeDelivery: async () => {
+        await Promise.resolve();
+      },
+    });
+    const command = async (name: string, given: unknown, type = "application/json") => {
+      const headers = { "content-type": type };
+      const body = JSON.stringify(given);
+      const response = await fetch(`${server.url}backstage/${name}`, {
+        method: "POST",
+        headers,
+        body,
+      });
+      return [response.status, (await response.json()) as unknown];
+    };
+    try {
+      expect(await command("signUp", { name: "Zoe" })).toMatchObject([200, { name: "Zoe" }]);
+      expect(await command("signUp", { name: " " })).toEqual([
+        400,
+        "A name has 1 to 60 characters.",
+      ]);
+      expect(await command("remove", { id: 7 })).toEqual([400, "Clerk knows nobody of this id."]);
+      expect(await command("constructor", {})).toMatchObject([404, expect.anything()]);
+      expect(await command("reconcile", {}, "text/plain")).toMatchObject([415, expect.anything()]);
+    } finally {
+      await server.stop();
+    }
+  });
+});
+
 declare global {
   interface Window {
     axe: typeof axe;

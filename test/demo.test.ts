@@ -3,8 +3,9 @@ import { spawn, spawnSync } from "node:child_process";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, test } from "vitest";
-import { serveChatRoom } from "../scripts/demo/server";
+import type { Host } from "../scripts/host";
 import { startInProcess } from "../scripts/in-process-host";
+import { startLive } from "../scripts/live-host";
 import { tell } from "../scripts/story";
 
 const tsx = (script: string, ...args: string[]) =>
@@ -12,8 +13,11 @@ const tsx = (script: string, ...args: string[]) =>
     encoding: "utf8",
   });
 
+/** `LIVE=1` has the stories told on a real, local Convex backend. */
+const LIVE = process.env.LIVE !== undefined;
+
 async function tellQuietly(seed: number, spoil?: (host: Host) => void) {
-  const host = await startInProcess();
+  const host = await (LIVE ? startLive() : startInProcess());
   spoil?.(host);
   const said: string[] = [];
   try {
@@ -23,9 +27,8 @@ async function tellQuietly(seed: number, spoil?: (host: Host) => void) {
     await host.stop();
   }
 }
-type Host = Awaited<ReturnType<typeof startInProcess>>;
 
-describe("the demo", () => {
+describe("the demo", { timeout: LIVE ? 600_000 : 60_000 }, () => {
   test.each([1, 2, 3, 4])("converges with seed %i", async (seed) => {
     const { isEqual, said } = await tellQuietly(seed);
     expect(isEqual).toBe(true);
@@ -84,37 +87,6 @@ describe("the demo of the chat room", () => {
       }
     } finally {
       await host.stop();
-    }
-  });
-
-  test("takes commands of its own page only, and says what is wrong with one", async () => {
-    const server = await serveChatRoom({
-      port: 0,
-      beforeDelivery: async () => {
-        await Promise.resolve();
-      },
-    });
-    const command = async (name: string, given: unknown, type = "application/json") => {
-      const headers = { "content-type": type };
-      const body = JSON.stringify(given);
-      const response = await fetch(`${server.url}backstage/${name}`, {
-        method: "POST",
-        headers,
-        body,
-      });
-      return [response.status, (await response.json()) as unknown];
-    };
-    try {
-      expect(await command("signUp", { name: "Zoe" })).toMatchObject([200, { name: "Zoe" }]);
-      expect(await command("signUp", { name: " " })).toEqual([
-        400,
-        "A name has 1 to 60 characters.",
-      ]);
-      expect(await command("remove", { id: 7 })).toEqual([400, "Clerk knows nobody of this id."]);
-      expect(await command("constructor", {})).toMatchObject([404, expect.anything()]);
-      expect(await command("reconcile", {}, "text/plain")).toMatchObject([415, expect.anything()]);
-    } finally {
-      await server.stop();
     }
   });
 
