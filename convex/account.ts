@@ -47,7 +47,7 @@ export const ensureSynced = mutation({
 });
 
 /**
- * Sets the colour of the caller's name: "#" and six hex digits, or a CSS colour name.
+ * Sets the colour of the caller's name: "#" and six hex digits, or letters, as CSS names colours.
  * @throws ConvexError for another colour, and for whoever has no row
  */
 export const setColor = mutation({
@@ -56,7 +56,7 @@ export const setColor = mutation({
   handler: async (ctx, { color }) => {
     const user = await requireUser(ctx);
     if (!/^(#[\da-f]{6}|[a-z]{3,20})$/i.test(color)) {
-      throw new ConvexError('A colour is "#" and six hex digits, or a CSS colour name.');
+      throw new ConvexError('A colour is "#" and six hex digits, or a name of 3 to 20 letters.');
     }
     await ctx.db.patch("users", user._id, { color });
     return null;

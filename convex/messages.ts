@@ -8,16 +8,21 @@ import { publicUser, vPublicUser } from "./users";
 const MAX_BODY_LENGTH = 2000;
 const MAX_LISTED = 100;
 
-/** Posts a message as the caller: 1 to 2,000 characters, without the white space around them. */
+/**
+ * Posts a message as the caller: 1 to 2,000 characters, without the white space around them.
+ * @returns the id of the message
+ * @throws ConvexError for another length, and for whoever has no row
+ */
 export const send = mutation({
   args: { body: v.string() },
   returns: v.id("messages"),
   handler: async (ctx, args) => {
     const author = await requireUser(ctx);
     const body = args.body.trim();
-    if (body.length < 1 || body.length > MAX_BODY_LENGTH) {
+    const { length } = Array.from(body);
+    if (length < 1 || length > MAX_BODY_LENGTH) {
       throw new ConvexError(
-        `A message has 1 to ${MAX_BODY_LENGTH} characters; this one has ${body.length}.`,
+        `A message has 1 to ${MAX_BODY_LENGTH} characters; this one has ${length}.`,
       );
     }
     return await ctx.db.insert("messages", { author: author._id, body });

@@ -5,6 +5,7 @@ import axe from "axe-core";
 import { chromium, type Browser, type Page } from "playwright-core";
 import { createServer, type ViteDevServer } from "vite";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import type { Person } from "../scripts/demo/backstage";
 import { serveChatRoom, type ChatRoomServer } from "../scripts/demo/server";
 
 const CHROMIUM = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/google-chrome"].find(
@@ -87,8 +88,8 @@ describe.skipIf(CHROMIUM === undefined)("the chat room in a browser", () => {
     await page.getByLabel("Message", { exact: true }).fill(body);
     await page.keyboard.press("Enter");
   };
-  const orphaned = async (page: Page, count: number) => {
-    await page.getByLabel("Drift").getByText(`orphaned ${count}`).waitFor();
+  const drift = async (page: Page, count: string) => {
+    await page.getByLabel("Drift").getByText(count, { exact: true }).waitFor();
   };
   const message = (page: Page, author: string, body: string) =>
     page.getByRole("log").getByRole("listitem").filter({ hasText: author }).getByText(body);
@@ -111,12 +112,17 @@ describe.skipIf(CHROMIUM === undefined)("the chat room in a browser", () => {
     for (const page of [zoe, ada]) await status(page, "Logged In");
     await say(zoe, "Hello from Zoe");
     await message(ada, "Zoe", "Hello from Zoe").waitFor();
+    expect(await zoe.getByLabel("Message", { exact: true }).inputValue()).toBe("");
     await say(ada, "Hello from Ada");
     await message(zoe, "Ada", "Hello from Ada").waitFor();
 
     await ada.getByLabel("New name of Zoe").fill("Zora");
     await ada.getByRole("button", { name: "Rename Zoe" }).click();
     for (const page of [zoe, ada]) await message(page, "Zora", "Hello from Zoe").waitFor();
+
+    await zoe.getByLabel("Your colour").selectOption("orchid");
+    const zora = ada.getByRole("log").getByRole("listitem").filter({ hasText: "Zora" });
+    await zora.locator('[style*="orchid"]').waitFor();
   });
 
   test("loses nobody whose deletion got lost, until a reconcile finds it", async () => {
@@ -128,14 +134,75 @@ describe.skipIf(CHROMIUM === undefined)("the chat room in a browser", () => {
     await ada.getByLabel("Signed in as").selectOption("Ada");
     await ada.getByRole("switch").uncheck();
     await ada.getByRole("button", { name: "Delete Zoe" }).click();
-    await orphaned(ada, 1);
+    await ada.getByLabel("New name of Grace").fill("Gracie");
+    await ada.getByRole("button", { name: "Rename Grace" }).click();
+    for (const each of ["missing 0", "stale 1", "orphaned 1"]) await drift(ada, each);
     expect(await message(ada, "Zoe", "Remember me").isVisible()).toBe(true);
     await status(zoe, "Logged In");
 
     await ada.getByRole("button", { name: "Reconcile" }).click();
     await message(ada, "deleted user", "Remember me").waitFor();
     await status(zoe, "No Clerk User");
-    await orphaned(ada, 0);
+    for (const each of ["missing 0", "stale 0", "orphaned 0"]) await drift(ada, each);
+    expect(await ada.getByLabel("Log").getByRole("listitem").first().innerText()).toBe(
+      "reconcile.finished 3 users compared: updated 1, deleted 1.",
+    );
+  });
+
+  test("shows nothing of who was signed in before, and sends nothing as somebody else", async () => {
+    const page = await open();
+    const signIn = async (name: string) => {
+      await page.getByLabel("Signed in as").selectOption(name);
+    };
+    const composer = page.getByLabel("Message", { exact: true });
+    await signIn("Ada");
+    await status(page, "Logged In");
+    await say(page, "from Ada");
+    await message(page, "Ada", "from Ada").waitFor();
+    await composer.fill("Ada's draft");
+
+    await signIn("Grace");
+    await message(page, "Ada", "from Ada").waitFor();
+    expect(await composer.inputValue()).toBe("");
+    await say(page, "from Grace");
+    await message(page, "Grace", "from Grace").waitFor();
+    expect(await page.getByRole("log").getByRole("listitem").count()).toBe(2);
+
+    await signIn("nobody");
+    await status(page, "No JWT Token");
+    expect(await page.getByText("from Ada").count()).toBe(0);
+    expect(await composer.count()).toBe(0);
+    await page.reload();
+    await status(page, "No JWT Token");
+    expect(problems.splice(0)).toEqual(["the page was loaded again"]);
+  });
+
+  test("stays usable for somebody who is deleted while they look at the room", async () => {
+    deliver();
+    const page = await open();
+    for (const name of ["Zoe", "Zora", "Zita"]) {
+      await signUp(page, name);
+      await status(page, "Logged In");
+      await page.getByRole("button", { name: `Delete ${name}` }).click();
+      await status(page, "No Clerk User");
+    }
+  });
+
+  test("holds many deletions, and makes them when that is asked for", async () => {
+    const page = await open();
+    const command = async (name: string, data: object) => {
+      const response = await page.request.post(`${server.url}backstage/${name}`, { data });
+      return (await response.json()) as Person;
+    };
+    const visitors: string[] = [];
+    for (let i = 0; i < 11; i++) visitors.push((await command("signUp", { name: `V ${i}` })).id);
+    await page.getByRole("button", { name: "Reconcile" }).click();
+    await page.getByText("14 users compared: created 11").waitFor();
+    for (const id of visitors) await command("remove", { id });
+    await drift(page, "orphaned 11");
+    await page.getByRole("button", { name: "Reconcile" }).click();
+    await page.getByRole("button", { name: "Delete the 11 who are held" }).click();
+    await drift(page, "orphaned 0");
   });
 
   test("lets in a newcomer whose webhook got lost, within seconds", async () => {
@@ -226,6 +293,7 @@ describe.skipIf(CHROMIUM === undefined)("the page for a deployment", () => {
     const page = await open();
     await page.getByRole("heading", { name: "Chat room" }).waitFor();
     await page.getByRole("status").getByText("Loading").waitFor();
+    expect(await page.getByText("Backstage").count()).toBe(0);
   });
 });
 

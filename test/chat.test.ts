@@ -64,7 +64,24 @@ describe("the chat room", () => {
     }
   });
 
-  test.each(["", " \n ", "x".repeat(2001)])(
+  test("takes 2,000 characters, whatever they are, and treats a row marked as removed as none", async () => {
+    await arrive("user_ada", "Ada");
+    await arrive("user_bob", "Bob");
+    for (const character of ["x", "\u{1f44b}"]) {
+      await identity("user_ada").mutation(api.messages.send, { body: character.repeat(2000) });
+    }
+    const [ada] = await rows(setting.t);
+    if (ada === undefined) throw new Error("no row");
+    await setting.t.run(async (ctx) => {
+      await ctx.db.patch("users", ada._id, { deletedAt: Date.now() });
+    });
+    const [said] = await identity("user_bob").query(api.messages.list, {});
+    expect(said?.author).toBe("deleted user");
+    const status = await identity("user_ada").query(api.users.loginStatus, {});
+    expect(status).toEqual({ status: "No Clerk User" });
+  });
+
+  test.each(["", " \n ", "x".repeat(2001), "\u{1f44b}".repeat(2001)])(
     "refuses a message of the wrong length",
     async (body) => {
       await arrive("user_ada", "Ada");
@@ -113,8 +130,10 @@ describe("ensureSynced", () => {
     expect(asked("user_nobody")).toBe(1);
     await ask("user_somebody");
     expect(asked("user_somebody")).toBe(1);
-    vi.setSystemTime(first + 30_000);
-    await ask("user_nobody");
+    for (const later of [30_000, 59_999]) {
+      vi.setSystemTime(first + later);
+      await ask("user_nobody");
+    }
     expect(asked("user_nobody")).toBe(2);
     expect(await rows(setting.t)).toEqual([]);
   });

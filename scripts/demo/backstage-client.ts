@@ -20,15 +20,24 @@ export async function command(name: CommandName, given: Given): Promise<unknown>
 export function useScene(): Scene | null {
   const [scene, setScene] = useState<Scene | null>(null);
   useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let isOver = false;
     const look = async () => {
       const response = await fetch("/backstage");
       setScene((await response.json()) as Scene);
     };
-    const timer = setInterval(() => {
-      look().catch(() => undefined);
-    }, POLL_MS);
+    // One at a time, so that none overtakes another.
+    const lookAgain = () => {
+      look()
+        .catch(() => undefined)
+        .finally(() => {
+          if (!isOver) timer = setTimeout(lookAgain, POLL_MS);
+        });
+    };
+    lookAgain();
     return () => {
-      clearInterval(timer);
+      isOver = true;
+      clearTimeout(timer);
     };
   }, []);
   return scene;

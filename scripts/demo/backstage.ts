@@ -1,10 +1,12 @@
 /** What happens behind the chat room of the demo: people in Clerk, its webhooks, runs. */
+import { randomUUID } from "node:crypto";
 import { clock } from "../../convex/clerk/clock";
 import type { UserEvent } from "../clerk-json";
 import { ClerkStandIn } from "../clerk-stand-in";
 import { compare, type Difference } from "../compare";
 import { startInProcess, type InProcessHost } from "../in-process-host";
 import { signedEvent } from "../signed-event";
+import type { Report } from "../story";
 
 const WEBHOOK_SECRET = `whsec_${Buffer.from("the chat room's signing secret").toString("base64")}`;
 const YEAR = 365 * 86_400_000;
@@ -22,12 +24,14 @@ export type Scene = {
   people: Person[];
   isDelivering: boolean;
   drift: Difference;
+  /** Deletions that the last run found and did not make. */
+  held: number;
   /** The functions' last log lines, the newest first. */
   log: string[];
 };
 
 /** What a command is given, as it came. */
-export type Given = { id?: unknown; name?: unknown; isOn?: unknown };
+export type Given = { id?: unknown; name?: unknown; isOn?: unknown; maxDeletions?: unknown };
 
 /** A command that makes no sense: its message says why. */
 export class BadCommand extends Error {}
@@ -35,7 +39,9 @@ export class BadCommand extends Error {}
 export class Backstage {
   readonly #clerk = new ClerkStandIn();
   #isDelivering = true;
+  #isClosed = false;
   #log: string[] = [];
+  #held = 0;
   #sent = 0;
   #changedAt = 0;
 
@@ -63,6 +69,7 @@ export class Backstage {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     await this.host.stop();
     await this.#clerk.stop();
   }
@@ -77,6 +84,7 @@ export class Backstage {
       })),
       isDelivering: this.#isDelivering,
       drift: compare(this.#clerk.users, rows),
+      held: this.#held,
       log: this.#log,
     };
   }
@@ -85,7 +93,9 @@ export class Backstage {
   readonly commands = {
     signUp: ({ name }: Given): Person => {
       const first_name = nameFrom(name);
-      const { user, event } = this.#clerk.createUser({ created_at: this.#tick(), first_name });
+      // A window remembers who it is, also when the demo is started anew.
+      const id = `user_${randomUUID().replaceAll("-", "")}`;
+      const { user, event } = this.#clerk.createUser({ id, created_at: this.#tick(), first_name });
       this.#send(event);
       return { id: user.id, name: first_name };
     },
@@ -99,9 +109,11 @@ export class Backstage {
     deliver: ({ isOn }: Given): void => {
       this.#isDelivering = isOn === true;
     },
-    reconcile: async (): Promise<void> => {
+    reconcile: async ({ maxDeletions }: Given): Promise<void> => {
       this.host.letPass(SETTLED_AFTER);
-      await this.host.run("clerk/reconcile:run", {});
+      const args = typeof maxDeletions === "number" ? { maxDeletions } : {};
+      const { held } = (await this.host.run("clerk/reconcile:run", args)) as Report;
+      this.#held = held;
     },
   };
 
@@ -121,8 +133,13 @@ export class Backstage {
     if (!this.#isDelivering) return;
     this.#sent += 1;
     const id = `msg_${this.#sent}`;
-    void this.beforeDelivery().then(async () => {
+    const deliver = async () => {
+      await this.beforeDelivery();
+      if (this.#isClosed) return;
       await this.host.postWebhook(signedEvent(event, { secret: WEBHOOK_SECRET, id }));
+    };
+    deliver().catch((error: unknown) => {
+      if (!this.#isClosed) throw error;
     });
   }
 }

@@ -3,17 +3,15 @@ import { useConvexAuth, useMutation, useQuery } from "convex/react";
 import { ConvexError } from "convex/values";
 import { useEffect, useRef, useState, type ReactNode } from "react";
 import { api } from "../../convex/_generated/api";
+import { COLORS } from "../../convex/clerk/app";
 import { useDraft } from "./use-draft";
 
 /** How long to wait for the webhook before asking for a repair, ms. */
 const PATIENCE_MS = 5000;
 /** How often to ask again, ms: once in 30 s is allowed. */
 const ASK_AGAIN_MS = 31_000;
-const MAX_BODY_LENGTH = 2000;
-const COLORS = ["tomato", "goldenrod", "seagreen", "teal", "royalblue", "slateblue", "orchid"];
 
 type Message = (typeof api.messages.list)["_returnType"][number];
-type Author = Exclude<Message["author"], string>;
 
 /** @param account what lets one sign in and out */
 export function ChatRoom({ account }: { account: ReactNode }) {
@@ -31,7 +29,7 @@ export function ChatRoom({ account }: { account: ReactNode }) {
       <main>
         {login?.status === "No JWT Token" && <p className="notice">Sign in to enter.</p>}
         {login?.status === "No Clerk User" && <Waiting />}
-        {login?.status === "Logged In" && <Room user={login.user} />}
+        {login?.status === "Logged In" && <Room key={login.user._id} color={login.user.color} />}
       </main>
     </div>
   );
@@ -44,8 +42,11 @@ function Waiting() {
     const ask = () => {
       ensureSynced().catch(console.error);
     };
-    const first = setTimeout(ask, PATIENCE_MS);
-    const again = setInterval(ask, ASK_AGAIN_MS);
+    let again: ReturnType<typeof setInterval> | undefined;
+    const first = setTimeout(() => {
+      ask();
+      again = setInterval(ask, ASK_AGAIN_MS);
+    }, PATIENCE_MS);
     return () => {
       clearTimeout(first);
       clearInterval(again);
@@ -59,40 +60,35 @@ function Waiting() {
   );
 }
 
-function Room({ user }: { user: Author }) {
+function Room({ color }: { color: string }) {
   const messages = useQuery(api.messages.list);
-  const end = useRef<HTMLDivElement>(null);
+  const log = useRef<HTMLDivElement>(null);
   const newest = messages?.at(-1)?._id;
   useEffect(() => {
-    end.current?.scrollIntoView({ block: "nearest" });
+    log.current?.scrollTo({ top: log.current.scrollHeight });
   }, [newest]);
   return (
     <>
-      <ColorChoice color={user.color} />
-      <div role="log" aria-label="Messages" tabIndex={0}>
+      <ColorChoice color={color} />
+      <div role="log" aria-label="Messages" tabIndex={0} ref={log}>
         {messages?.length === 0 && <p className="notice">Nobody has said anything yet.</p>}
         <ol>
           {messages?.map((message) => (
-            <MessageItem key={message._id} message={message} isOwn={isBy(user, message)} />
+            <MessageItem key={message._id} message={message} />
           ))}
         </ol>
-        <div ref={end} />
       </div>
       <Composer />
     </>
   );
 }
 
-function isBy(user: Author, { author }: Message): boolean {
-  return author !== "deleted user" && author._id === user._id;
-}
-
-function MessageItem({ message, isOwn }: { message: Message; isOwn: boolean }) {
+function MessageItem({ message }: { message: Message }) {
   const { author, body, sentAt } = message;
   const isDeleted = author === "deleted user";
   const sent = new Date(sentAt);
   return (
-    <li className={isOwn ? "message own" : "message"}>
+    <li className="message">
       <p className="byline">
         <span
           className="dot"
@@ -114,54 +110,65 @@ function MessageItem({ message, isOwn }: { message: Message; isOwn: boolean }) {
 function ColorChoice({ color }: { color: string }) {
   const setColor = useMutation(api.account.setColor);
   const [chosen, setChosen] = useDraft(color);
+  const [problem, setProblem] = useState<string | null>(null);
   const colors = COLORS.includes(color) ? COLORS : [color, ...COLORS];
+  const choose = async (newColor: string) => {
+    setChosen(newColor);
+    setProblem(null);
+    try {
+      await setColor({ color: newColor });
+    } catch (error) {
+      setChosen(color);
+      setProblem(sentenceOf(error));
+    }
+  };
   return (
     <label className="color">
       Your colour
       <span className="dot" style={{ background: color }} aria-hidden="true" />
-      <select
-        value={chosen}
-        onChange={(event) => {
-          setChosen(event.target.value);
-          setColor({ color: event.target.value }).catch(() => {
-            setChosen(color);
-          });
-        }}
-      >
+      <select value={chosen} onChange={(event) => void choose(event.target.value)}>
         {colors.map((each) => (
           <option key={each}>{each}</option>
         ))}
       </select>
+      {problem !== null && <span role="alert">{problem}</span>}
     </label>
   );
+}
+
+/** What a person can do about an error: what the function said, if it said anything. */
+function sentenceOf(error: unknown): string {
+  return error instanceof ConvexError ? String(error.data) : "That did not work. Try again.";
 }
 
 function Composer() {
   const send = useMutation(api.messages.send);
   const [problem, setProblem] = useState<string | null>(null);
   const [body, setBody] = useState("");
+  const [isSending, setIsSending] = useState(false);
   const submit = async () => {
+    setIsSending(true);
     try {
       await send({ body });
-      setBody("");
+      setBody((entered) => (entered === body ? "" : entered));
       setProblem(null);
     } catch (error) {
-      setProblem(error instanceof ConvexError ? String(error.data) : "It could not be sent.");
+      setProblem(sentenceOf(error));
     }
+    setIsSending(false);
   };
   return (
     <form
       className="composer"
       onSubmit={(event) => {
         event.preventDefault();
-        void submit();
+        if (!isSending) void submit();
       }}
     >
       <label htmlFor="body">Message</label>
       <input
         id="body"
         value={body}
-        maxLength={MAX_BODY_LENGTH}
         autoComplete="off"
         onChange={(event) => {
           setBody(event.target.value);

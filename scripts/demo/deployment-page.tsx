@@ -24,7 +24,7 @@ export function Page() {
     return (
       <SetUp>
         <code>VITE_CONVEX_URL</code> is missing in <code>.env.local</code>: <code>npm run dev</code>{" "}
-        writes it there.
+        writes it there. Where there is a <code>CONVEX_URL</code> already, give it this name.
       </SetUp>
     );
   }

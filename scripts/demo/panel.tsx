@@ -1,5 +1,5 @@
 /** The side panel of the demo: Clerk, its webhooks and the reconciler, to play with. */
-import { useState } from "react";
+import { useRef, useState } from "react";
 import type { CommandName, Given, Person, Scene } from "./backstage";
 import { command } from "./backstage-client";
 import { useDraft } from "./use-draft";
@@ -7,15 +7,21 @@ import { useDraft } from "./use-draft";
 /** @param onSignUp is told the Clerk id of who signed up here */
 export function Panel({ scene, onSignUp }: { scene: Scene; onSignUp: (clerkId: string) => void }) {
   const [problem, setProblem] = useState<string | null>(null);
-  const [isRunning, setIsRunning] = useState(false);
+  const [isBusy, setIsBusy] = useState(false);
+  const people = useRef<HTMLHeadingElement>(null);
+  const [isDelivering, setIsDelivering] = useDraft(scene.isDelivering);
+  /** One command at a time: the second click of two is not another one. Undefined when it did not work. */
   const act = async (name: CommandName, given: Given = {}): Promise<unknown> => {
+    if (isBusy) return undefined;
+    setIsBusy(true);
+    setProblem(null);
     try {
-      const answer = await command(name, given);
-      setProblem(null);
-      return answer;
+      return await command(name, given);
     } catch (error) {
       setProblem(error instanceof Error ? error.message : String(error));
       return undefined;
+    } finally {
+      setIsBusy(false);
     }
   };
   const signUp = async (name: string) => {
@@ -23,23 +29,27 @@ export function Panel({ scene, onSignUp }: { scene: Scene; onSignUp: (clerkId: s
     if (person !== undefined) onSignUp(person.id);
     return person;
   };
-  const reconcile = async () => {
-    setIsRunning(true);
-    await act("reconcile");
-    setIsRunning(false);
+  const remove = async (id: string) => {
+    // The button that has the focus goes with the person.
+    if ((await act("remove", { id })) !== undefined) people.current?.focus();
   };
-  const { people, drift, log } = scene;
-  const [isDelivering, setIsDelivering] = useDraft(scene.isDelivering);
+  const deliver = async (isOn: boolean) => {
+    setIsDelivering(isOn);
+    if ((await act("deliver", { isOn })) === undefined) setIsDelivering(!isOn);
+  };
+  const { drift, held, log } = scene;
   return (
     <aside className="panel" aria-label="Backstage">
       <h2>Backstage</h2>
       {problem !== null && <p role="alert">{problem}</p>}
 
       <section aria-labelledby="clerk">
-        <h3 id="clerk">Clerk (a stand-in)</h3>
+        <h3 id="clerk" tabIndex={-1} ref={people}>
+          Clerk (a stand-in)
+        </h3>
         <NameForm label="First name" button="Sign up" onSubmit={signUp} />
         <ul>
-          {people.map(({ id, name }) => (
+          {scene.people.map(({ id, name }) => (
             <li key={id}>
               <NameForm
                 label={`New name of ${name}`}
@@ -47,7 +57,7 @@ export function Panel({ scene, onSignUp }: { scene: Scene; onSignUp: (clerkId: s
                 button="Rename"
                 onSubmit={async (newName) => await act("rename", { id, name: newName })}
               />
-              <button aria-label={`Delete ${name}`} onClick={() => void act("remove", { id })}>
+              <button aria-label={`Delete ${name}`} onClick={() => void remove(id)}>
                 Delete
               </button>
             </li>
@@ -62,12 +72,9 @@ export function Panel({ scene, onSignUp }: { scene: Scene; onSignUp: (clerkId: s
             type="checkbox"
             role="switch"
             checked={isDelivering}
-            onChange={(event) => {
-              setIsDelivering(event.target.checked);
-              void act("deliver", { isOn: event.target.checked });
-            }}
+            onChange={(event) => void deliver(event.target.checked)}
           />
-          Webhooks arrive, two seconds later
+          Webhooks arrive
         </label>
         <ul className="drift" aria-label="Drift">
           {Object.entries(drift).map(([kind, ids]) => (
@@ -76,9 +83,14 @@ export function Panel({ scene, onSignUp }: { scene: Scene; onSignUp: (clerkId: s
             </li>
           ))}
         </ul>
-        <button disabled={isRunning} onClick={() => void reconcile()}>
+        <button aria-disabled={isBusy} onClick={() => void act("reconcile")}>
           Reconcile
         </button>
+        {held > 0 && (
+          <button onClick={() => void act("reconcile", { maxDeletions: held })}>
+            Delete the {held} who are held
+          </button>
+        )}
         <p className="hint">
           The demo’s clock is set six minutes forward first: what changed in the last five, a run
           leaves to the webhooks.
@@ -89,7 +101,7 @@ export function Panel({ scene, onSignUp }: { scene: Scene; onSignUp: (clerkId: s
         <h3 id="log">Log</h3>
         <ol className="log" tabIndex={0} aria-labelledby="log">
           {log.map((line, i) => (
-            <LogLine key={log.length - i} line={line} />
+            <LogLine key={i} line={line} />
           ))}
         </ol>
       </section>
@@ -125,7 +137,6 @@ function NameForm({
         aria-label={label}
         placeholder={label}
         value={entered}
-        maxLength={60}
         required
         onChange={(event) => {
           setEntered(event.target.value);

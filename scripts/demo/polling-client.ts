@@ -8,14 +8,14 @@ import {
   type FunctionReference_future,
   type FunctionReturnType,
 } from "convex/server";
-import { ConvexError, convexToJson, type Value } from "convex/values";
+import { convexToJson } from "convex/values";
 
 type QueryReference = FunctionReference<"query"> | FunctionReference_future<"query">;
 type MutationReference = FunctionReference<"mutation"> | FunctionReference_future<"mutation">;
 
 const POLL_MS = 300;
 
-type Result = { value: unknown } | { error: ConvexError<Value> };
+type Result = { value: unknown } | { error: Error };
 type Watched = {
   ask: () => Promise<unknown>;
   listeners: Set<() => void>;
@@ -25,28 +25,31 @@ type Watched = {
 export class PollingClient extends ConvexReactClient {
   readonly #http: ConvexHttpClient;
   readonly #watched = new Map<string, Watched>();
-  /** Counts whose answers those are: one that was asked for as somebody else is dropped. */
-  #login = 0;
+  /** Polls, by number: how many were begun, how many ended, and up to which their answers are too old. */
+  #begun = 0;
+  #ended = 0;
+  #outdated = 0;
 
   constructor(address: string) {
     super(address);
     this.#http = new ConvexHttpClient(address, { skipConvexDeploymentUrlCheck: true });
-    setInterval(() => void this.#poll(), POLL_MS);
+    setInterval(() => {
+      if (this.#begun === this.#ended) void this.#poll();
+    }, POLL_MS);
   }
 
   override setAuth(fetchToken: AuthTokenFetcher, onChange?: (isAuthenticated: boolean) => void) {
     void fetchToken({ forceRefreshToken: false }).then((token) => {
-      this.clearAuth();
       if (token) this.#http.setAuth(token);
+      else this.#http.clearAuth();
+      this.#forget();
       onChange?.(Boolean(token));
     });
   }
 
   override clearAuth() {
     this.#http.clearAuth();
-    this.#login += 1;
-    for (const watched of this.#watched.values()) watched.result = undefined;
-    void this.#poll();
+    this.#forget();
   }
 
   override watchQuery<Query extends QueryReference>(
@@ -80,24 +83,53 @@ export class PollingClient extends ConvexReactClient {
     mutation: Mutation,
     ...[args]: ArgsAndOptions<Mutation, object>
   ): Promise<FunctionReturnType<Mutation>> {
-    const result: FunctionReturnType<Mutation> = await this.#http.mutation(mutation, args);
+    // A queue would send what waits in it as whoever has signed in meanwhile.
+    const now = { skipQueue: true };
+    const result: FunctionReturnType<Mutation> = await this.#http.mutation(mutation, args, now);
     await this.#poll();
     return result;
   }
 
-  /** Asks all at once, and tells all at once, so that what is shown fits together. */
-  async #poll(): Promise<void> {
-    const login = this.#login;
+  /** Somebody else looks from now on: what is shown, and what is on its way, is not theirs. */
+  #forget(): void {
+    this.#outdated = this.#begun;
+    for (const watched of this.#watched.values()) watched.result = undefined;
+    tell([...this.#watched.values()]);
+    void this.#poll();
+  }
+
+  /**
+   * Asks all at once, and tells all at once. The answers are not of one moment, as Convex's are: an
+   * error is believed only if it stays when all are asked again.
+   */
+  async #poll(isSecond = false): Promise<void> {
+    const number = (this.#begun += 1);
     const asked = [...this.#watched.values()];
     const results = await Promise.all(asked.map(resultOf));
-    if (login !== this.#login) return;
-    const changed = asked.filter(({ result }, i) => {
-      const newer = results[i];
-      return newer && JSON.stringify(newer) !== JSON.stringify(result);
+    this.#ended += 1;
+    if (number <= this.#outdated) return;
+    if (!isSecond && results.some((result) => result && "error" in result)) {
+      await this.#poll(true);
+      return;
+    }
+    this.#outdated = number;
+    const changed = asked.filter((watched, i) => {
+      const result = results[i];
+      if (!result || textOf(result) === textOf(watched.result)) return false;
+      watched.result = result;
+      return true;
     });
-    for (const watched of changed) watched.result = results[asked.indexOf(watched)];
-    for (const { listeners } of changed) for (const listener of listeners) listener();
+    tell(changed);
   }
+}
+
+function tell(watched: Watched[]): void {
+  for (const { listeners } of watched) for (const listener of listeners) listener();
+}
+
+function textOf(result: Result | undefined): string {
+  if (result === undefined) return "";
+  return "error" in result ? `error ${result.error.message}` : JSON.stringify(result);
 }
 
 /** Undefined while the demo does not answer: what is shown stays. */
@@ -105,6 +137,6 @@ async function resultOf({ ask }: Watched): Promise<Result | undefined> {
   try {
     return { value: await ask() };
   } catch (error) {
-    return error instanceof ConvexError ? { error: error as ConvexError<Value> } : undefined;
+    return error instanceof TypeError || !(error instanceof Error) ? undefined : { error };
   }
 }

@@ -68,9 +68,19 @@ async function answer(
   const command = Object.entries(backstage.commands).find(([name]) => url === `/${name}`)?.[1];
   if (command === undefined) return { status: 404, json: "There is no such command." };
   try {
-    return { status: 200, json: (await command(JSON.parse(body) as Given)) ?? null };
+    return { status: 200, json: (await command(givenIn(body))) ?? null };
   } catch (error) {
     if (error instanceof BadCommand) return { status: 400, json: error.message };
     throw error;
   }
+}
+
+function givenIn(body: string): Given {
+  try {
+    const given: unknown = JSON.parse(body);
+    if (typeof given === "object" && given !== null) return given;
+  } catch {
+    // Said below.
+  }
+  throw new BadCommand("A command comes with a JSON object.");
 }
