@@ -36,7 +36,11 @@ const known = (row: string | null, version: Version | null): Known => ({
 });
 const incoming = (name: string, version: number) => ({ profile: profile(name), version });
 const patch = { write: "patch", fields: ["name"] };
-const nothing = (because: string) => ({ write: "nothing", because });
+const nothing = (because: string, reason?: string) => ({
+  write: "nothing",
+  because,
+  ...(reason === undefined ? {} : { reason }),
+});
 
 describe("an event", () => {
   const at = { now: NOW, fullRunStartedAt: NOW - 1000 };
@@ -54,30 +58,48 @@ describe("an event", () => {
     ],
     ["confirms an equal row", known("A", null), incoming("A", 6), { write: "version" }],
     ["that is known does nothing", known("A", live(6)), incoming("A", 6), nothing("equal")],
-    ["older than what is known is late", known("A", live(6)), incoming("B", 5), nothing("late")],
+    [
+      "older than what is known is late",
+      known("A", live(6)),
+      incoming("B", 5),
+      nothing("late", "older than what was applied"),
+    ],
     [
       "at the known version is unclear",
       known("A", live(fresh)),
       incoming("B", fresh),
-      nothing("unclear"),
+      nothing("unclear", "another look at the version that was applied"),
     ],
     [
       "older than the newest full run is unclear",
       known("A", null),
       incoming("B", NOW - 1001),
-      nothing("unclear"),
+      nothing("unclear", "older than the newest full run"),
     ],
     [
       "from the future is unclear",
       known("A", null),
       incoming("B", NOW + SETTLING_MS + 1),
-      nothing("unclear"),
+      nothing("unclear", "from the future"),
+    ],
+    ["of the next five minutes holds", known("A", null), incoming("B", NOW + SETTLING_MS), patch],
+    [
+      "from the future leaves the version of an equal row",
+      known("A", live(5)),
+      incoming("A", NOW + SETTLING_MS + 1),
+      nothing("equal"),
+    ],
+    [
+      "of the next five minutes raises the version of an equal row",
+      known("A", live(5)),
+      incoming("A", NOW + SETTLING_MS),
+      { write: "version" },
     ],
     [
       "after its deletion is late",
       known(null, tombstone(fresh)),
-      incoming("A", fresh - 1),
-      nothing("late"),
+      incoming("A", fresh),
+      nothing("late", "this id was deleted"),
     ],
     [
       "newer than a tombstone is unclear",
@@ -108,8 +130,19 @@ describe("a listed user", () => {
       nothing("equal"),
     ],
     ["older than what is known is late", known("A", live(6)), incoming("B", 5), nothing("late")],
-    ["written since is late", known("A", live(5, NOW + 1)), incoming("B", 6), nothing("late")],
-    ["under a tombstone is late", known(null, tombstone(0)), incoming("A", 5), nothing("late")],
+    [
+      "written since is late",
+      known("A", live(5, NOW + 1)),
+      incoming("B", 6),
+      nothing("late", "changed since"),
+    ],
+    ["written just then is patched", known("A", live(5, NOW)), incoming("B", 6), patch],
+    [
+      "under a tombstone is late",
+      known(null, tombstone(0)),
+      incoming("A", 5),
+      nothing("late", "listed although deleted"),
+    ],
   ])("%s", (_, before, user, plan) => {
     expect(planListed(before, user, seenAt)).toMatchObject(plan);
   });
@@ -130,12 +163,30 @@ describe("evidence", () => {
       { write: "version" },
     ],
     ["that is equal costs nothing", known("A", live(5)), incoming("A", 5), nothing("equal")],
-    ["overtaken by a change is put off", known("A", live(5, NOW + 1)), null, nothing("unclear")],
+    [
+      "overtaken by a change is put off",
+      known("A", live(5, NOW + 1)),
+      null,
+      nothing("unclear", "changed while Clerk was asked"),
+    ],
+    ["of a user nobody knows inserts", known(null, null), incoming("A", 5), { write: "insert" }],
     [
       "waits for a recent event to settle",
       known("A", live(5, recent, "event")),
       null,
-      nothing("unclear"),
+      nothing("unclear", "a change of the last five minutes"),
+    ],
+    [
+      "need not wait for an event of five minutes ago",
+      known("A", live(5, recent - 1, "event")),
+      null,
+      { write: "remove" },
+    ],
+    [
+      "as new as a recent event is right",
+      known("A", live(6, recent, "event")),
+      incoming("B", 6),
+      patch,
     ],
     ["need not wait for a run", known("A", live(5, recent, "run")), null, { write: "remove" }],
     [
@@ -160,7 +211,7 @@ describe("evidence", () => {
       "older than a recent event waits",
       known("A", live(6, recent, "event")),
       incoming("B", 5),
-      nothing("unclear"),
+      nothing("unclear", "a change of the last five minutes"),
     ],
     [
       "newer than a recent event is right",

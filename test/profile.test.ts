@@ -64,24 +64,42 @@ describe("a profile", () => {
 const deep = (levels: number): unknown => (levels === 0 ? 1 : { a: deep(levels - 1) });
 
 describe("metadata that Convex can't hold is left out alone", () => {
-  test.each<[string, unknown]>([
-    ["a key that isn't ASCII", { größe: 1 }],
-    ["a key that begins with $", { $ref: 1 }],
-    ["a key that begins with _", { _id: 1 }],
-    ["an empty key", { "": 1 }],
-    ["a key of a list's entry", { list: [{ $ref: 1 }] }],
-    ["__proto__ as a key", JSON.parse('{"__proto__": {"admin": true}}')],
-    ["40 levels", deep(40)],
-    ["16 levels", deep(16)],
-    ["a list of 8,193", { list: Array(8193).fill(0) }],
-    ["half a character", { text: "\ud800" }],
-    ["200 kB", { text: "x".repeat(200_000) }],
-  ])("%s", (_, public_metadata) => {
+  const badKey = "a key that is empty, not ASCII, too long, or begins with $ or _";
+  const many = (count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => [`key${i}`, i]));
+
+  test.each<[string, unknown, string]>([
+    ["a key that isn't ASCII", { größe: 1 }, badKey],
+    ["a key that begins with $", { $ref: 1, fine: 1 }, badKey],
+    ["a key that begins with _", { _id: 1 }, badKey],
+    ["an empty key", { "": 1 }, badKey],
+    ["a key of 1,025 characters", { ["k".repeat(1025)]: 1 }, badKey],
+    ["a key of a list's entry", { list: [{ $ref: 1 }] }, badKey],
+    ["__proto__ as a key", JSON.parse('{"__proto__": {"admin": true}}'), badKey],
+    ["1,025 keys", many(1025), "an object of more than 1024 keys"],
+    ["40 levels", deep(40), "nested more than 15 levels deep"],
+    ["16 levels", deep(16), "nested more than 15 levels deep"],
+    ["a list of 8,193", { list: Array(8193).fill(0) }, "an array of more than 8192 elements"],
+    ["half a character", { text: "\ud800" }, "text that is not Unicode"],
+    ["200 kB", { text: "x".repeat(200_000) }, "over 131072 characters of JSON"],
+    ["one character too many", { a: "x".repeat(131_065) }, "over 131072 characters of JSON"],
+  ])("%s", (_, public_metadata, reason) => {
     const user = clerkUser({ ...base, username: "ada" });
     const reading = readUser({ ...user, public_metadata });
     expect(reading).toMatchObject({ kind: "profile", profile: { username: "ada" } });
     expect(reading).not.toHaveProperty("profile.publicMetadata");
-    expect(reading).toMatchObject({ leftOut: [{ field: "publicMetadata" }] });
+    expect(reading).toMatchObject({ leftOut: [{ field: "publicMetadata", reason }] });
+  });
+
+  test.each<[string, unknown]>([
+    ["1,024 keys", many(1024)],
+    ["a key of 1,024 characters", { ["k".repeat(1024)]: 1 }],
+    ["a key with $ and _ inside", { a$_b: 1 }],
+    ["as many characters as a field may have", { a: "x".repeat(131_064) }],
+  ])("but not %s", (_, public_metadata) => {
+    expect(profileOf({ ...clerkUser(base), public_metadata })).toMatchObject({
+      publicMetadata: public_metadata,
+    });
   });
 
   test("15 levels, a list of 8,192 and a key with spaces are held", () => {
@@ -118,12 +136,28 @@ describe("a user of an unknown shape is unreadable, with a reason that holds no 
     expect(JSON.stringify(reading)).not.toMatch("4711");
   });
 
-  test.each([null, "user_1", [], {}, { id: 1 }, { id: "user_1" }, { id: "org_1", created_at: 1 }])(
-    "%j names no user at all",
-    (json) => {
-      expect(readUser(json)).toBeNull();
-    },
-  );
+  test("a user whose fields are too long together", () => {
+    const text = { a: "x".repeat(131_000) };
+    const user = { ...clerkUser(base), public_metadata: text, first_name: "y".repeat(131_000) };
+    expect(readUser(user)).toMatchObject({ reason: "over 262144 characters of JSON" });
+  });
+
+  test.each([
+    null,
+    "user_1",
+    [],
+    {},
+    { id: 1 },
+    { id: ["user_1"], created_at: 1 },
+    { id: "user_1" },
+    { id: "user_1", created_at: 1.5 },
+    { id: "user_1", created_at: "1" },
+    { id: "org_1", created_at: 1 },
+    { id: "user_1/../x", created_at: 1 },
+    { id: "a user_1", created_at: 1 },
+  ])("%j names no user at all", (json) => {
+    expect(readUser(json)).toBeNull();
+  });
 });
 
 describe("nothing private", () => {

@@ -3,6 +3,9 @@ import { describe, expect, test } from "vitest";
 import {
   batchOf,
   comparePositions,
+  CROWD,
+  crowdOf,
+  lookBackOf,
   positionOf,
   readPage,
   START,
@@ -88,12 +91,174 @@ describe("batches of a window", () => {
   });
 });
 
+const at = (clerkCreatedAt: number, clerkId = "") => ({ clerkCreatedAt, clerkId });
+const changed = (clerkId: string, version: number): Reading => ({
+  kind: "profile",
+  profile: { clerkId, clerkCreatedAt: 1 },
+  version,
+  leftOut: [],
+});
+const ids = (users: Reading[] | undefined) => users?.map((each) => positionOf(each).clerkId);
+
+describe("a window", () => {
+  const page = [user("user_b", 5), user("user_a", 5), user("user_c", 6), user("user_d", 7)];
+
+  test("of a full page ends before its last creation time, in the order of positions", () => {
+    const window = windowOf(page, at(5), 4);
+    expect(ids(window?.users)).toEqual(["user_a", "user_b", "user_c"]);
+    expect(window?.until).toEqual(at(7));
+  });
+
+  test("leaves out whom an earlier one settled, and ends with a short page", () => {
+    const window = windowOf(page, at(5, "user_a"), 5);
+    expect(ids(window?.users)).toEqual(["user_b", "user_c", "user_d"]);
+    expect(window?.until).toBeNull();
+    expect(ids(windowOf(page, at(7), 5)?.users)).toEqual(["user_d"]);
+  });
+
+  test("of no users at all ends the walk", () => {
+    expect(windowOf([], START, 2)).toEqual({ users: [], until: null });
+  });
+
+  test("is sent in batches of so many users, which end where the next begins", () => {
+    const window = { users: page.slice(1), until: at(9) };
+    const first = batchOf(window, START, 2);
+    expect([ids(first.users), first.until]).toEqual([["user_a", "user_c"], at(6, "user_c")]);
+    expect(batchOf(window, at(6, "user_c"), 2)).toEqual({ users: page.slice(3), until: at(9) });
+    expect(batchOf(window, START, 3)).toEqual(window);
+  });
+
+  test("is sent in batches of a few megabytes", () => {
+    const users = [1, 2, 3].map((time) => user(`user_${time}`, time, 2_000_000));
+    expect(ids(batchOf({ users, until: null }, START).users)).toEqual(["user_1", "user_2"]);
+  });
+});
+
+describe("a walk through a crowd", () => {
+  const crowd = ["user_a", "user_b", "user_c"].map((id) => user(id, 5));
+  const settled = at(5);
+
+  test("goes on at the last user of a full page", () => {
+    const step = crowdOf(crowd, settled, CROWD, 3, 10);
+    expect(ids(step?.users)).toEqual(["user_a", "user_b", "user_c"]);
+    expect(step?.crowd).toEqual({ ...CROWD, offset: 2, seam: "user_c" });
+  });
+
+  test("takes the seam once, and nobody of another time or settled before", () => {
+    const listing = { ...CROWD, offset: 2, seam: "user_c" };
+    const page = [user("user_c", 5), user("user_d", 5), user("user_0", 4), user("user_e", 5)];
+    const step = crowdOf(page, settled, listing, 4, 10);
+    expect(ids(step?.users)).toEqual(["user_d", "user_e"]);
+    expect(step?.crowd).toEqual({ ...listing, offset: 5, seam: "user_e" });
+    expect(ids(crowdOf(page, at(5, "user_d"), listing, 4, 10)?.users)).toEqual(["user_e"]);
+  });
+
+  test("takes so many of a page, and goes on at the last one taken", () => {
+    const step = crowdOf(crowd, settled, { ...CROWD, offset: 7 }, 3, 2);
+    expect(ids(step?.users)).toEqual(["user_a", "user_b"]);
+    expect(step?.crowd).toEqual({ ...CROWD, offset: 8, seam: "user_b" });
+    expect(crowdOf(crowd, settled, CROWD, 3, 3)?.crowd).toMatchObject({ seam: "user_c" });
+  });
+
+  test("ends with a short page, or where a later creation time begins", () => {
+    expect(crowdOf(crowd, settled, CROWD, 4, 10)?.crowd).toEqual({ kind: "listed", until: null });
+    const later = [...crowd, user("user_d", 8), user("user_e", 9)];
+    const step = crowdOf(later, settled, CROWD, 5, 10);
+    expect(ids(step?.users)).toEqual(["user_a", "user_b", "user_c"]);
+    expect(step?.crowd).toEqual({ kind: "listed", until: at(8) });
+  });
+
+  test("begins again where the seam does not match, five times", () => {
+    const listing = { ...CROWD, offset: 2, seam: "user_x" };
+    expect(crowdOf(crowd, settled, listing, 3, 10)).toEqual({
+      users: [],
+      crowd: { ...CROWD, restarts: 1 },
+    });
+    expect(crowdOf(crowd, settled, { ...listing, restarts: 4 }, 3, 10)?.crowd).toMatchObject({
+      restarts: 5,
+    });
+    expect(crowdOf(crowd, settled, { ...listing, restarts: 5 }, 3, 10)).toBeNull();
+  });
+});
+
+describe("a look back", () => {
+  const begun = { since: 10, offset: 0, seam: null, restarts: 0 };
+  const page = [changed("user_c", 13), changed("user_b", 12), changed("user_a", 10)];
+
+  test("goes on at the last user of a full page", () => {
+    const step = lookBackOf(page, begun, 3);
+    expect(ids(step?.users)).toEqual(["user_c", "user_b", "user_a"]);
+    expect(step?.next).toEqual({ offset: 2, seam: "user_a", restarts: 0 });
+  });
+
+  test("goes on behind the seam, wherever newer changes have pushed it", () => {
+    const step = lookBackOf(page, { ...begun, offset: 2, seam: "user_c", restarts: 3 }, 3);
+    expect(ids(step?.users)).toEqual(["user_b", "user_a"]);
+    expect(step?.next).toEqual({ offset: 4, seam: "user_a", restarts: 3 });
+  });
+
+  test("ends with a short page, or where older changes begin", () => {
+    expect(lookBackOf(page, begun, 4)).toEqual({ users: page, next: null });
+    const step = lookBackOf(page, { ...begun, since: 11 }, 3);
+    expect(ids(step?.users)).toEqual(["user_c", "user_b"]);
+    expect(step?.next).toBeNull();
+  });
+
+  test("takes who can't be read with every page", () => {
+    const unread = [changed("user_c", 13), user("user_b", 1), changed("user_a", 10)];
+    const step = lookBackOf(unread, begun, 3);
+    expect(ids(step?.users)).toEqual(["user_c", "user_b", "user_a"]);
+    expect(step?.next).not.toBeNull();
+  });
+
+  test("begins again where the seam is not among the page, five times", () => {
+    const lost = { ...begun, offset: 2, seam: "user_x" };
+    expect(lookBackOf(page, lost, 3)).toEqual({
+      users: [],
+      next: { offset: 0, seam: null, restarts: 1 },
+    });
+    expect(lookBackOf(page, { ...lost, restarts: 4 }, 3)?.next).toMatchObject({ restarts: 5 });
+    expect(lookBackOf(page, { ...lost, restarts: 5 }, 3)).toBeNull();
+  });
+});
+
+test("positions are ordered by creation time, then by id", () => {
+  const ordered = [at(1, "user_b"), at(2, "user_a"), at(2, "user_b")];
+  for (const [i, one] of ordered.entries()) {
+    for (const [j, other] of ordered.entries()) {
+      expect(Math.sign(comparePositions(one, other))).toBe(Math.sign(i - j));
+    }
+  }
+  expect(START).toEqual(at(Number.MIN_SAFE_INTEGER));
+});
+
 describe("a page", () => {
   const asked = { limit: 2, orderBy: "+created_at" as const };
   const json = (id: string, created_at: number) => ({ id, created_at, updated_at: created_at });
 
   test("in the order asked for is read, equal times included", () => {
     expect(readPage([json("user_b", 1), json("user_a", 1)], asked).length).toBe(2);
+  });
+
+  test("by newest change is read in that order, whoever can't be read aside", () => {
+    const by = { limit: 3, orderBy: "-updated_at" as const };
+    const banned = { image_url: 5, email_addresses: [], phone_numbers: [] };
+    const person = (id: string, updated_at: number, more: object = {}) => ({
+      id,
+      created_at: 1,
+      updated_at,
+      email_addresses: [],
+      phone_numbers: [],
+      ...more,
+    });
+    const listed = [person("user_a", 9), person("user_b", 1, banned), person("user_c", 8)];
+    expect(readPage(listed, by).map(({ kind }) => kind)).toEqual([
+      "profile",
+      "unreadable",
+      "profile",
+    ]);
+    expect(() => readPage([...listed].reverse(), by)).toThrow("not in the order asked for");
+    expect(readPage([...listed].reverse(), { limit: 3, orderBy: null })).toHaveLength(3);
   });
 
   test.each<[string, unknown, string]>([

@@ -61,7 +61,15 @@ export function readProfileFields(user: UserJSON): ProfileFields {
 }
 
 /** Colours of names in the chat, to begin with. */
-export const COLORS = ["tomato", "goldenrod", "seagreen", "teal", "royalblue", "slateblue", "orchid"];
+export const COLORS = [
+  "tomato",
+  "goldenrod",
+  "seagreen",
+  "teal",
+  "royalblue",
+  "slateblue",
+  "orchid",
+];
 
 /**
  * The app's own fields of a row that the sync creates for a user: at least the required ones. The
