@@ -11,6 +11,7 @@ export const vPublicUser = v.object({
   imageUrl: v.optional(v.string()),
 });
 
+/** What others see of a row: a name whatever the profile lacks, and nothing private. */
 export function publicUser({ _id, name, username, color, imageUrl }: Doc<"users">) {
   const shown: Infer<typeof vPublicUser> = {
     _id,

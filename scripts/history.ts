@@ -1,7 +1,7 @@
 /** A random history: what happens in Clerk, and what becomes of each webhook. */
 import fc from "fast-check";
 
-export type Delivery = "once" | "twice" | "late" | "lost";
+type Delivery = "once" | "twice" | "late" | "lost";
 /** `who`: index of a user who was there before; for a creation, of a newcomer. */
 export type Change = { kind: "create" | "update" | "delete"; who: number; delivery: Delivery };
 

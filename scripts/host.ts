@@ -1,7 +1,7 @@
 /** Where the demo's Convex functions run: its story needs no more of Convex than this. */
 import type { Doc, TableNames } from "../convex/_generated/dataModel";
 
-export type WebhookRequest = { body: string; headers: Record<string, string> };
+type WebhookRequest = { body: string; headers: Record<string, string> };
 
 export interface Host {
   /** How to say where the functions run. */

@@ -35,7 +35,7 @@ export type Measured = Figures & {
 export type Modules = Record<string, () => Promise<unknown>>;
 
 /** Puts a stand-in for Clerk, and a clock of its own, in the place of the real ones. */
-export function standIn(): ClerkStandIn {
+function standIn(): ClerkStandIn {
   const clerk = new ClerkStandIn();
   let now = Date.UTC(2026, 0);
   clock.now = () => now;
@@ -68,7 +68,7 @@ export function signUp(clerk: ClerkStandIn, count: number, apartMs = 60_000): Cl
 }
 
 /** One in a hundred differs: a third each is missing, stale and orphaned. @returns how many of each */
-export function drift(clerk: ClerkStandIn, users: ClerkUserJSON[]) {
+function drift(clerk: ClerkStandIn, users: ClerkUserJSON[]) {
   const counts = { missing: 0, stale: 0, orphaned: 0 };
   const kinds = ["missing", "stale", "orphaned"] as const;
   const changes = Math.floor(users.length / 100);
@@ -167,7 +167,7 @@ export class Mirror {
 }
 
 /** The usual cron, measured. */
-export class UsualCron {
+class UsualCron {
   readonly meter = new Meter();
   readonly clerk = standIn();
   readonly #t = convexTest({

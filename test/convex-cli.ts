@@ -7,7 +7,6 @@ import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { json } from "node:stream/consumers";
-import { startInProcess } from "../scripts/in-process-host";
 
 const NAME = "anonymous-agent";
 const [command = "", ...args] = process.argv.slice(2);
@@ -70,6 +69,8 @@ async function dev(): Promise<void> {
   for (const name of Object.keys(process.env)) {
     if (name.startsWith("CLERK_")) Reflect.deleteProperty(process.env, name);
   }
+  // Only here, as it takes a second.
+  const { startInProcess } = await import("../scripts/in-process-host");
   const host = await startInProcess();
   const server = createServer((request, response) => {
     void (async () => {

@@ -1,10 +1,11 @@
 // @vitest-environment node
 /** The demo on a real Convex backend, but for the backend: a stand-in for the CLI prints what the CLI prints. */
-import { spawn, spawnSync } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { CliError, type Command } from "../scripts/convex-cli";
 import { startLive } from "../scripts/live-host";
@@ -157,18 +158,24 @@ function files(): [string, number][] {
 }
 
 describe("the pinned CLI", () => {
-  const help = (...command: string[]) =>
-    spawnSync(process.execPath, [path.join(PINNED, "bin/main.js"), ...command, "--help"], {
-      encoding: "utf8",
-    }).stdout;
+  const help = async (...command: string[]) => {
+    const args = [path.join(PINNED, "bin/main.js"), ...command, "--help"];
+    return (await promisify(execFile)(process.execPath, args)).stdout;
+  };
 
-  test("knows the commands and options that are used", () => {
-    expect(help("init")).toMatch("CONVEX_AGENT_MODE=anonymous");
-    expect(help("env", "set")).toMatch("convex env set NAME 'value'");
-    const dev = help("dev");
+  test("knows the commands and options that are used", async () => {
+    const [init, set, dev, run, data] = await Promise.all([
+      help("init"),
+      help("env", "set"),
+      help("dev"),
+      help("run"),
+      help("data"),
+    ]);
+    expect(init).toMatch("CONVEX_AGENT_MODE=anonymous");
+    expect(set).toMatch("convex env set NAME 'value'");
     for (const option of ["--typecheck", "--codegen", "--tail-logs"]) expect(dev).toMatch(option);
-    expect(help("run")).toMatch("convex run messages:send '{");
-    expect(help("data")).toMatch(/--limit <n>[^]*jsonLines/);
+    expect(run).toMatch("convex run messages:send '{");
+    expect(data).toMatch(/--limit <n>[^]*jsonLines/);
   });
 
   test("prints what is looked for", () => {

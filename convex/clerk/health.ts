@@ -150,6 +150,7 @@ export function describeDead(webhooks: Status["webhooks"]): { found: string; men
   };
 }
 
+/** A time, ms, as people read it in logs: ISO 8601, UTC. */
 export function timeOf(ms: number): string {
   return new Date(ms).toISOString();
 }

@@ -26,6 +26,7 @@ export function clerkIdOf(json: unknown): string | null {
   return typeof id === "string" && isClerkId(id) ? id : null;
 }
 
+/** Whether a text has the shape of a Clerk user id, `user_…`. */
 export function isClerkId(id: string): boolean {
   return /^user_\w+$/.test(id);
 }

@@ -48,6 +48,7 @@ export function isMirrored({ clerkId, deletedAt }: User): boolean {
   return clerkId !== undefined && deletedAt === undefined;
 }
 
+/** The row of an id that is mirrored, one that is marked as removed, and the version: four documents at most. */
 export async function readKnown(ctx: QueryCtx, clerkId: string): Promise<KnownRows> {
   const rows = await rowsOf(ctx, clerkId, 2);
   const [row = null, second] = rows.filter(isMirrored);
@@ -127,6 +128,7 @@ function databaseOf(ctx: MutationCtx): MutationCtx["db"] {
   return hooks.database?.(ctx) ?? ctx.db;
 }
 
+/** The newest version of an id that was applied, its tombstone, or null. */
 export async function readVersion(ctx: QueryCtx, clerkId: string) {
   return await ctx.db
     .query("clerkVersions")

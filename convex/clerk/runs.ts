@@ -54,10 +54,12 @@ export type End =
   | { kind: "failed"; reason: string }
   | { kind: "cancelled" };
 
+/** Whether a run is under way, alive or not. */
 export function isRunning(run: Run): run is RunningRun {
   return run.state.kind === "running";
 }
 
+/** Whether a run is under way, and in a phase of this kind. */
 export function isIn<Kind extends Phase["kind"]>(run: Run, kind: Kind): run is RunIn<Kind> {
   return isRunning(run) && run.state.phase.kind === kind;
 }
@@ -77,6 +79,7 @@ export async function runningRun(ctx: QueryCtx): Promise<RunningRun | null> {
   return run !== null && isRunning(run) ? run : null;
 }
 
+/** Writes down a new run, with a lease for who begins it. */
 export async function insertRun(
   ctx: MutationCtx,
   options: RunOptions & Pick<Run, "isScheduled">,

@@ -41,11 +41,13 @@ async function mark(ctx: MutationCtx, suspect: Omit<Suspect, "_id" | "_creationT
   else await ctx.db.patch("reconcileSuspects", known._id, suspect);
 }
 
+/** Clears an id of suspicion, if it is suspected. */
 export async function dropSuspect(ctx: MutationCtx, runId: Id<"reconcileRuns">, clerkId: string) {
   const known = await suspectOf(ctx, runId, clerkId);
   if (known !== null) await ctx.db.delete("reconcileSuspects", known._id);
 }
 
+/** What a run suspects of an id, or null. */
 export async function suspectOf(
   ctx: QueryCtx,
   runId: Id<"reconcileRuns">,

@@ -162,10 +162,12 @@ function nextOffset({ offset }: { offset: number }, page: Reading[]): number {
   return offset + page.length - 1;
 }
 
+/** The Clerk user id of a listed user. */
 export function idOf(user: Reading): string {
   return positionOf(user).clerkId;
 }
 
+/** Where a listed user stands in the order of a walk. */
 export function positionOf(user: Reading): Position {
   const { clerkId, clerkCreatedAt } = user.kind === "profile" ? user.profile : user;
   return { clerkId, clerkCreatedAt };

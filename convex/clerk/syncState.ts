@@ -5,10 +5,12 @@ import type { MutationCtx, QueryCtx } from "../_generated/server";
 /** Its fields, none of them before the first tick or run. */
 export type SyncState = Partial<Omit<Doc<"clerkSyncState">, "_id">>;
 
+/** The one row of `clerkSyncState`; before it is there, without a field. */
 export async function readSyncState(ctx: QueryCtx): Promise<SyncState> {
   return (await ctx.db.query("clerkSyncState").unique()) ?? {};
 }
 
+/** Sets some of its fields, and makes the row if it is not there yet. */
 export async function updateSyncState(
   ctx: MutationCtx,
   fields: Omit<SyncState, "_creationTime">,
