@@ -26,12 +26,12 @@ describe("a profile", () => {
 
   test("lacks what Clerk has as null, as empty metadata, or not at all", () => {
     const { image_url: _, ...user } = clerkUser(base);
-    expect(profileOf(user)).toEqual({
-      clerkId: "user_1",
-      clerkCreatedAt: LONG_AGO,
-      banned: false,
-      locked: false,
-    });
+    const profile = profileOf(user);
+    expect(profile).toMatchObject({ clerkId: "user_1", clerkCreatedAt: LONG_AGO, banned: false });
+    for (const absent of ["username", "firstName", "name", "email", "emailVerified", "imageUrl"]) {
+      expect(profile).not.toHaveProperty(absent);
+    }
+    expect(profile).not.toHaveProperty("publicMetadata");
   });
 
   test("lacks an address whose primary id names none of the list", () => {
