@@ -265,6 +265,8 @@ describe("a page", () => {
     ["out of order", [json("user_a", 2), json("user_b", 1)], "not in the order asked for"],
     ["too long", [json("user_a", 1), json("user_b", 2), json("user_c", 3)], "at most 2 were asked"],
     ["that is an object", { data: [] }, "not a list but an object"],
+    ["that is null", null, "not a list but null"],
+    ["that is text", "<html>", "not a list but a string"],
     ["with an entry that is no user", [null], "without a user id"],
   ])("%s is refused", (_, page, sentence) => {
     expect(() => readPage(page, asked)).toThrow(sentence);
