@@ -12,7 +12,7 @@ const LAYERS = [
   ["report", "deliveries", "api", "suspects"],
   ["runs"],
   ["health"],
-  ["pendingRepairs", "rows"],
+  ["pendingRepairs", "rows", "moves", "tombstones"],
   ["mirror"],
   ["step"],
   ["judgement", "lifecycle"],

@@ -250,7 +250,7 @@ describe("tombstones", () => {
     });
   };
   const prune = async () => {
-    await setting.t.mutation(internal.clerk.mirror.pruneTombstones, {});
+    await setting.t.mutation(internal.clerk.tombstones.prune, {});
     await setting.t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer());
     const left = await setting.t.run(async (ctx) => await ctx.db.query("clerkVersions").take(2000));
     return left.map(({ clerkId }) => clerkId);

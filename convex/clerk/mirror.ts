@@ -5,8 +5,9 @@
 import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import { internalMutation, type MutationCtx } from "../_generated/server";
-import { clock, DAY } from "./clock";
+import { clock } from "./clock";
 import { noteEvent, noteUntold } from "./deliveries";
+import { noteMove } from "./moves";
 import {
   differingFields,
   planEvent,
@@ -28,14 +29,8 @@ import {
   type KnownRows,
   type User,
 } from "./rows";
-import { runningRun, type RunningRun } from "./runs";
-import { markSuspect, suspectOf } from "./suspects";
 import { readSyncState } from "./syncState";
 import { vEventType, vProfile, type Profile, type Version } from "./validators";
-
-/** How long an id stays known as gone: far longer than an event is sent again. */
-const TOMBSTONE_MS = 30 * DAY;
-const PRUNE_BATCH = 500;
 
 type Incoming = { profile: Profile; version: number };
 type By = Version["appliedBy"];
@@ -199,33 +194,6 @@ async function carryOut(
   return { kind: plan.write === "insert" ? "created" : "updated", fields, known };
 }
 
-/**
- * Where an event or a repair brought a row to a place that the run has walked past, the run counts
- * the user all the same.
- */
-export async function noteMove(
-  ctx: MutationCtx,
-  { clerkId, clerkCreatedAt }: Profile,
-  { kind, fields }: Outcome,
-): Promise<void> {
-  const isWritten = kind === "created" || kind === "updated";
-  if (!isWritten || !fields.includes("clerkCreatedAt")) return;
-  const run = await runningRun(ctx);
-  if (run === null || !hasPassed(run, clerkCreatedAt)) return;
-  const known = await suspectOf(ctx, run._id, clerkId);
-  if (known === null || known.state === "open") {
-    await markSuspect(ctx, run._id, clerkId, "moved");
-  }
-}
-
-function hasPassed({ startedAt, state: { phase } }: RunningRun, clerkCreatedAt: number): boolean {
-  if (phase.kind === "begin") return false;
-  if (phase.kind !== "walk") return clerkCreatedAt < startedAt;
-  const { settled, crowd } = phase;
-  const isAmongListed = crowd?.kind === "listed" && clerkCreatedAt === settled.clerkCreatedAt;
-  return isAmongListed || clerkCreatedAt < settled.clerkCreatedAt;
-}
-
 const REHEARSED = "rehearsed";
 const vRehearsed = v.union(
   /** `fields`: those to patch; null for a new row. */
@@ -271,22 +239,3 @@ function untouched(plan: Plan, known: KnownRows): Outcome {
   }
   return { kind: plan.because, fields: [], reason: plan.reason, known };
 }
-
-/**
- * Deletes old tombstones. An event that comes later still must find a completed full run that began
- * after the change it tells of: only then is Clerk asked about it.
- */
-export const pruneTombstones = internalMutation({
-  args: {},
-  handler: async (ctx): Promise<void> => {
-    const { lastFullRunStartedAt = -Infinity } = await readSyncState(ctx);
-    const before = Math.min(clock.now() - TOMBSTONE_MS, lastFullRunStartedAt);
-    const old = await ctx.db
-      .query("clerkVersions")
-      .withIndex("by_kind_and_appliedAt", (q) => q.eq("kind", "tombstone").lt("appliedAt", before))
-      .take(PRUNE_BATCH);
-    for (const { _id } of old) await ctx.db.delete("clerkVersions", _id);
-    if (old.length < PRUNE_BATCH) return;
-    await ctx.scheduler.runAfter(0, internal.clerk.mirror.pruneTombstones, {});
-  },
-});

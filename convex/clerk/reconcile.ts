@@ -82,7 +82,7 @@ async function goOn(ctx: ActionCtx, begun: Begun): Promise<Report> {
   if (isOvertaken || report.status === "running") return report;
   logEnd(report);
   if (run.mode === "full" && !run.dryRun) {
-    await ctx.runMutation(internal.clerk.mirror.pruneTombstones, {});
+    await ctx.runMutation(internal.clerk.tombstones.prune, {});
   }
   const needsAttention = report.status === "failed" || report.status === "held";
   // Before there is a key, every tick of a new deployment would be an exception.

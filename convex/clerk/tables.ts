@@ -55,7 +55,8 @@ export function usersTable<Own extends PropertyValidators>(ownFields: Own & NoSy
 export const clerkTables = {
   /**
    * One row per Clerk id that a change was applied to. Written by `rows.ts` in the transaction
-   * that writes the user. Apart from `users` because it changes with every event.
+   * that writes the user, deleted by `tombstones.ts`. Apart from `users` because it changes with
+   * every event.
    */
   clerkVersions: defineTable(vVersion)
     .index("by_clerkId", ["clerkId"])

@@ -1,0 +1,28 @@
+/** Old tombstones go. */
+import { internal } from "../_generated/api";
+import { internalMutation } from "../_generated/server";
+import { clock, DAY } from "./clock";
+import { readSyncState } from "./syncState";
+
+/** How long an id stays known as gone: far longer than an event is sent again. */
+const TOMBSTONE_MS = 30 * DAY;
+const PRUNE_BATCH = 500;
+
+/**
+ * Deletes old tombstones. An event that comes later still must find a completed full run that began
+ * after the change it tells of: only then is Clerk asked about it.
+ */
+export const prune = internalMutation({
+  args: {},
+  handler: async (ctx): Promise<void> => {
+    const { lastFullRunStartedAt = -Infinity } = await readSyncState(ctx);
+    const before = Math.min(clock.now() - TOMBSTONE_MS, lastFullRunStartedAt);
+    const old = await ctx.db
+      .query("clerkVersions")
+      .withIndex("by_kind_and_appliedAt", (q) => q.eq("kind", "tombstone").lt("appliedAt", before))
+      .take(PRUNE_BATCH);
+    for (const { _id } of old) await ctx.db.delete("clerkVersions", _id);
+    if (old.length < PRUNE_BATCH) return;
+    await ctx.scheduler.runAfter(0, internal.clerk.tombstones.prune, {});
+  },
+});
