@@ -89,6 +89,38 @@ test("one that throws where a user is removed leaves that row, in a dry run as i
   expect((await rows(t)).map(({ clerkId }) => clerkId)).toContain(ids[1]);
 });
 
+test("one that throws where a user is created or updated is met by a dry run, too", async () => {
+  const { t, clerk } = setting;
+  const [old = ""] = signUp(setting, 3);
+  await complete(t);
+  const before = await rows(t);
+  const [young = ""] = signUp(setting, 2);
+  clerk.updateUser(old, { first_name: "Refused" }, Date.now());
+  use({
+    created: async (_, user) => {
+      await Promise.resolve();
+      if (user.clerkId === young) throw new Error("not this one");
+    },
+    updated: async (_, user) => {
+      await Promise.resolve();
+      if (user.clerkId === old) throw new Error("nor this one");
+    },
+  });
+  const reasons = ({ entries }: Awaited<ReturnType<typeof complete>>) =>
+    entries.flatMap(({ clerkId, action, reason }) =>
+      action === "setAside" ? [[clerkId, /hooks\.\w+/.exec(reason ?? "")?.[0]]] : [],
+    );
+  const dry = await complete(t, { dryRun: true });
+  expect(await rows(t)).toEqual(before);
+  const real = await complete(t);
+  expect(reasons(dry).sort()).toEqual([
+    [old, "hooks.updated"],
+    [young, "hooks.created"],
+  ]);
+  expect(reasons(real)).toEqual(reasons(dry));
+  expect([dry.setAside, dry.drift]).toEqual([real.setAside, real.drift]);
+});
+
 test("one that writes 500 rows a user gets through", { timeout: 120_000 }, async () => {
   const { t } = setting;
   signUp(setting, 36);

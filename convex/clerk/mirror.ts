@@ -14,6 +14,7 @@ import {
   planEvidence,
   planListed,
   SETTLING_MS,
+  type Gone,
   type Plan,
 } from "./plan";
 import { requestRepair } from "./pendingRepairs";
@@ -150,9 +151,6 @@ export async function applyEvidence(
   const known = await readKnown(ctx, clerkId);
   const verdict = planEvidence(known, answer, askedAt, settlingMs);
   if (verdict.write === "remove") return { kind: "orphaned", fields: [], known };
-  if (verdict.write === "nothing" && verdict.because === "gone") {
-    return { kind: "gone", fields: [], known };
-  }
   if (answer === null) return untouched(verdict, known);
   return await carryOut(ctx, verdict, known, answer, { by: "run", dryRun });
 }
@@ -171,7 +169,7 @@ export async function removeUser(ctx: MutationCtx, clerkId: string, by: By) {
 
 async function carryOut(
   ctx: MutationCtx,
-  plan: Plan,
+  plan: Plan | Gone,
   known: KnownRows,
   { profile, version }: Incoming,
   { by, dryRun }: How,
@@ -233,7 +231,7 @@ export const rehearsal = internalMutation({
   },
 });
 
-function untouched(plan: Plan, known: KnownRows): Outcome {
+function untouched(plan: Plan | Gone, known: KnownRows): Outcome {
   if (plan.write !== "nothing" || plan.because === "equal") {
     return { kind: "unchanged", fields: [], known };
   }

@@ -104,7 +104,9 @@ export function planListed(
   return change;
 }
 
-type Verdict = Plan | { write: "remove" } | { write: "nothing"; because: "gone" };
+/** Nobody is there, as Clerk says: nothing to do. */
+export type Gone = { write: "nothing"; because: "gone"; reason?: undefined };
+type Verdict = Plan | Gone | { write: "remove" };
 
 /**
  * Clerk's answer about one id: right, whatever the versions say, unless it may not yet show what an
