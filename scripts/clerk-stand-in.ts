@@ -13,6 +13,9 @@ import {
   type UserEvent,
 } from "./clerk-json";
 
+/** Who signs the session tokens of this instance. */
+export const ISSUER = "https://clerk.stand-in.example";
+
 const MAX_LIMIT = 500;
 const DEFAULT_LIMIT = 10;
 const MAX_IDS = 100;

@@ -49,14 +49,20 @@ export class ConvexCli {
 
   /** Runs the CLI to its end. @throws CliError when it fails */
   async call(...args: string[]): Promise<Output> {
-    const { ended } = this.start(args);
-    const { code, output } = await ended;
+    const { code, output } = await this.start(args);
     if (code !== 0) throw new CliError(args.join(" "), output);
     return output;
   }
 
-  /** Starts the CLI; `onStderr` gets what it has printed so far, each time that it prints. */
-  start(args: string[], onStderr: (stderr: string) => void = () => undefined) {
+  /**
+   * Starts the CLI.
+   * @param onStderr gets what it has printed so far, each time that it prints
+   * @returns its exit code and output, at its end
+   */
+  async start(
+    args: string[],
+    onStderr: (stderr: string) => void = () => undefined,
+  ): Promise<{ code: number | null; output: Output }> {
     if (this.#isStopped) throw new CliError(args.join(" "), { stdout: "", stderr: "Stopped." });
     const [program, ...first] = this.command;
     const child = spawn(program, [...first, ...args], {
@@ -76,13 +82,12 @@ export class ConvexCli {
       output.stderr += text;
       onStderr(output.stderr);
     });
-    const ended = new Promise<{ code: number | null; output: Output }>((resolve, reject) => {
+    return await new Promise((resolve, reject) => {
       child.once("error", reject).once("close", (code) => {
         this.#running.delete(child);
         resolve({ code, output });
       });
     });
-    return { ended };
   }
 
   /** The value of a variable that the CLI wrote to the folder's `.env.local` (lib/envvars.ts). */

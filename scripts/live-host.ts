@@ -1,5 +1,6 @@
 /** Hosts the Convex functions on a real Convex backend, on this machine and without an account. */
 import type { Doc, TableNames } from "../convex/_generated/dataModel";
+import { ISSUER } from "./clerk-stand-in";
 import { CliError, ConvexCli, PINNED_CLI, type Command } from "./convex-cli";
 import type { Host } from "./host";
 
@@ -10,8 +11,6 @@ const CANNOT_FETCH =
 const READY = "Convex functions ready!";
 const READY_WITHIN_MS = 120_000;
 const FIRST_TICK_WITHIN_MS = 20_000;
-/** Nobody signs in: any issuer lets the push through. */
-const ISSUER = "https://clerk.stand-in.example";
 const MOST_ROWS = 20_000;
 
 /** There is no Convex backend on this machine, and none could be fetched. */
@@ -45,7 +44,7 @@ export async function startLive({
     await stop();
     throw error;
   }
-  return new LiveHost(cli);
+  return new LiveHost(cli, signal);
 }
 
 async function deploy(cli: ConvexCli): Promise<void> {
@@ -58,7 +57,7 @@ async function deploy(cli: ConvexCli): Promise<void> {
     }
     throw error;
   }
-  // The push needs it. The backend is started for the call (lib/localDeployment/run.ts, `withRunningBackend`).
+  // The push needs one, though nobody signs in. The backend is started for the call (lib/localDeployment/run.ts, `withRunningBackend`).
   await setVariable(cli, "CLERK_JWT_ISSUER_DOMAIN", ISSUER);
   await push(cli);
 }
@@ -74,7 +73,7 @@ async function push(cli: ConvexCli): Promise<void> {
     const timer = setTimeout(() => {
       fail(`${printed}\nThe functions were not ready within ${READY_WITHIN_MS / 1000} s.`);
     }, READY_WITHIN_MS);
-    const { ended } = cli.start(args, (stderr) => {
+    const ended = cli.start(args, (stderr) => {
       printed = stderr;
       if (!stderr.includes(READY)) return;
       clearTimeout(timer);
@@ -122,7 +121,10 @@ class LiveHost implements Host {
   readonly name = "on a local Convex backend";
   #log: string[] = [];
 
-  constructor(readonly cli: ConvexCli) {}
+  constructor(
+    readonly cli: ConvexCli,
+    readonly signal: AbortSignal | undefined,
+  ) {}
 
   async setVariable(name: string, value: string): Promise<void> {
     await setVariable(this.cli, name, value);
@@ -137,8 +139,9 @@ class LiveHost implements Host {
   async postWebhook({ body, headers }: Parameters<Host["postWebhook"]>[0]): Promise<number> {
     const site = this.cli.local(/CONVEX_SITE_URL$/);
     if (site === undefined) throw new Error("The CLI wrote no CONVEX_SITE_URL to .env.local.");
-    const response = await fetch(`${site}/clerk-users-webhook`, { method: "POST", body, headers });
-    return response.status;
+    // A request whose server is stopped under it may never settle by itself.
+    const request = { method: "POST", body, headers, signal: this.signal ?? null };
+    return (await fetch(`${site}/clerk-users-webhook`, request)).status;
   }
 
   /** `convex data table --format jsonLines` (lib/data.ts): a row a line on stdout, nothing for none. */

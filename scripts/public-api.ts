@@ -5,11 +5,11 @@
 import type { TestConvex } from "convex-test";
 import { ConvexError, convexToJson, jsonToConvex, type JSONValue } from "convex/values";
 import type schema from "../convex/schema";
+import { ISSUER } from "./clerk-stand-in";
 import { callFunction, findFunction, type Modules } from "./functions";
 
 /** Convex's status code for a function that threw. */
 const FUNCTION_FAILED = 560;
-const ISSUER = "https://clerk.stand-in.example";
 
 type Answer = { status: number; json: unknown };
 

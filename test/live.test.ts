@@ -114,7 +114,7 @@ describe("the live demo", () => {
     let said = "";
     demo.stdout.setEncoding("utf8").on("data", (text: string) => {
       said += text;
-      if (said.includes("2. Life goes on")) demo.kill("SIGINT");
+      if (text.includes("2. Life goes on")) demo.kill("SIGINT");
     });
     const [code] = (await once(demo, "close")) as [number | null];
     expect(code).toBe(130);

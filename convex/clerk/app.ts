@@ -60,7 +60,7 @@ export function readProfileFields(user: UserJSON): ProfileFields {
   };
 }
 
-/** Colours of names in the chat, to begin with. */
+/** Colours that new rows begin with. */
 export const COLORS = [
   "tomato",
   "goldenrod",

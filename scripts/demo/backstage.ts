@@ -11,7 +11,7 @@ import type { Report } from "../story";
 const WEBHOOK_SECRET = `whsec_${Buffer.from("the chat room's signing secret").toString("base64")}`;
 const YEAR = 365 * 86_400_000;
 /** A run leaves to the webhooks what has changed in the last five minutes. */
-const SETTLED_AFTER = 6 * 60_000;
+const SETTLED_AFTER_MS = 6 * 60_000;
 const MAX_NAME_LENGTH = 60;
 const LINES_KEPT = 50;
 /** People from before there was a sync. */
@@ -110,7 +110,7 @@ export class Backstage {
       this.#isDelivering = isOn === true;
     },
     reconcile: async ({ maxDeletions }: Given): Promise<void> => {
-      this.host.letPass(SETTLED_AFTER);
+      this.host.letPass(SETTLED_AFTER_MS);
       const args = typeof maxDeletions === "number" ? { maxDeletions } : {};
       const { held } = (await this.host.run("clerk/reconcile:run", args)) as Report;
       this.#held = held;
