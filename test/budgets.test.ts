@@ -96,17 +96,20 @@ describe("no transaction reads 4,000 documents or 8 MiB, where a window holds", 
         }
       });
     }
-    const { begin, start } = internal.clerk.lifecycle;
-    const { settle, lookBack, suspectUndated } = internal.clerk.walk;
-    const { run } = await t.mutation(begin, { mode: "full", dryRun: false, pageSize: 500 });
+    const { begin, walk, lookBack, undated } = internal.clerk.phases;
+    const { run } = await t.mutation(internal.clerk.lifecycle.begin, {
+      mode: "full",
+      dryRun: false,
+      pageSize: 500,
+    });
     let step = 0;
     const at = () => ({ runId: run._id, step: step++, requests: 0 });
     const seenAt = clock.now();
-    await t.mutation(start, { at: at(), instanceId: "ins_1", expected: 0 });
-    await t.mutation(settle, { at: at(), users: [], until: null, seenAt });
+    await t.mutation(begin.settle, { at: at(), instanceId: "ins_1", expected: 0 });
+    await t.mutation(walk.settle, { at: at(), users: [], until: null, seenAt });
     const looked = { users: [], seenAt, next: null, clerkUsers: 0 };
-    await t.mutation(lookBack, { at: at(), ...looked });
-    const result = await t.mutation(suspectUndated, { at: at() });
+    await t.mutation(lookBack.settle, { at: at(), ...looked });
+    const result = await t.mutation(undated.settle, { at: at() });
     expect(result?.run.state).toMatchObject({ phase: { kind: "undated" } });
     expectSmall(meter.transactions);
   });

@@ -225,13 +225,13 @@ test("many or large rows of one window are settled in steps, each far below the 
     pageSize: 500,
   });
   const at = (step: number) => ({ runId: begun.run._id, step, requests: 0 });
-  await t.mutation(internal.clerk.lifecycle.start, {
+  await t.mutation(internal.clerk.phases.begin.settle, {
     at: at(0),
     instanceId: clerk.instanceId,
     expected: 57,
   });
   const args = { at: at(1), users: [], until: null, seenAt: Date.now() };
-  const first = await t.mutation(internal.clerk.walk.settle, args);
+  const first = await t.mutation(internal.clerk.phases.walk.settle, args);
   const state = first?.run.state;
   const phase = state?.kind === "running" ? state.phase : null;
   expect(phase?.kind === "walk" && phase.settled.clerkId).toMatch(/^user_/);

@@ -17,7 +17,7 @@ const person = (clerkCreatedAt = LONG_AGO, name = "Ada"): Profile => ({
 
 async function hear(profile: Profile, type: "user.created" | "user.updated" = "user.created") {
   const change = { kind: "user" as const, profile, version: Date.now() };
-  return await setting.t.mutation(internal.clerk.mirror.applyEvent, { type, change });
+  return await setting.t.mutation(internal.clerk.events.apply, { type, change });
 }
 
 async function repairsWaiting(): Promise<string[]> {
@@ -115,7 +115,7 @@ describe("an event", () => {
     });
     const change = { kind: "deleted" as const, clerkId: "user_ada" };
     const event = { type: "user.deleted" as const, instanceId: "ins_other", change };
-    expect(await setting.t.mutation(internal.clerk.mirror.applyEvent, event)).toEqual({
+    expect(await setting.t.mutation(internal.clerk.events.apply, event)).toEqual({
       outcome: "foreign",
       reason: "ins_other is not ins_mine",
     });
@@ -124,7 +124,7 @@ describe("an event", () => {
   test("that can't be read has Clerk asked, and says why", async () => {
     const change = { kind: "unreadable" as const, clerkId: "user_ada", reason: "no updated_at" };
     const event = { type: "user.updated" as const, change };
-    expect(await setting.t.mutation(internal.clerk.mirror.applyEvent, event)).toEqual({
+    expect(await setting.t.mutation(internal.clerk.events.apply, event)).toEqual({
       outcome: "unclear",
       reason: "no updated_at",
     });
@@ -146,14 +146,14 @@ describe("an event", () => {
     await hear(person());
     const change = { kind: "deleted" as const, clerkId: "user_ada" };
     const event = { type: "user.deleted" as const, change };
-    const apply = internal.clerk.mirror.applyEvent;
+    const apply = internal.clerk.events.apply;
     expect(await setting.t.mutation(apply, event)).toEqual({ outcome: "deleted" });
     expect(await setting.t.mutation(apply, event)).toEqual({ outcome: "absent" });
   });
 
   test("that the app refused is tried again five minutes later", async () => {
     const refused = { type: "user.created" as const, clerkId: "user_ada" };
-    await setting.t.mutation(internal.clerk.mirror.noteRefused, refused);
+    await setting.t.mutation(internal.clerk.events.noteRefused, refused);
     expect(await repairsWaiting()).toEqual(["user_ada"]);
   });
 });

@@ -588,11 +588,11 @@ describe("what changes during a run", () => {
     });
     const at = { runId: stuck._id, step: 0, requests: 1 };
     const start = { at, instanceId: clerk.instanceId, expected: 0 };
-    expect(await t.mutation(internal.clerk.lifecycle.start, start)).not.toBeNull();
+    expect(await t.mutation(internal.clerk.phases.begin.settle, start)).not.toBeNull();
     const before = await everything(t);
-    expect(await t.mutation(internal.clerk.lifecycle.start, start)).toBeNull();
+    expect(await t.mutation(internal.clerk.phases.begin.settle, start)).toBeNull();
     const settle = { at, users: [], until: null, seenAt: Date.now() };
-    expect(await t.mutation(internal.clerk.walk.settle, settle)).toBeNull();
+    expect(await t.mutation(internal.clerk.phases.walk.settle, settle)).toBeNull();
     expect(await t.mutation(internal.clerk.lifecycle.fail, { at, reason: "x" })).toBeNull();
     expect(await everything(t)).toBe(before);
   });

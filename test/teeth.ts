@@ -57,12 +57,12 @@ const teeth: Tooth[] = [
     breaks: "evidence: deletes on absence from a list",
     edits: [
       {
-        file: "phases.ts",
+        file: "phases/evidence.ts",
         replace: "const found = await clerk.listByIds(asked.filter(isClerkId));",
-        by: "const found: Reading[] = [];",
+        by: "const found: never[] = [];",
       },
       {
-        file: "phases.ts",
+        file: "phases/deletion.ts",
         replace: "const user = await clerk.getUser(clerkId);",
         by: "const user = null;",
       },
@@ -73,7 +73,7 @@ const teeth: Tooth[] = [
     breaks: "the 404 before each deletion",
     edits: [
       {
-        file: "phases.ts",
+        file: "phases/deletion.ts",
         replace: "const user = await clerk.getUser(clerkId);",
         by: "const user = null;",
       },
@@ -95,7 +95,7 @@ const teeth: Tooth[] = [
     breaks: "the instance pin",
     edits: [
       {
-        file: "phases.ts",
+        file: "instance.ts",
         replace: "if (pinned === null || instanceId === pinned) return instanceId;",
         by: "if (true) return instanceId;",
       },
@@ -137,16 +137,16 @@ const teeth: Tooth[] = [
   },
   {
     breaks: "the count check",
-    edits: [{ file: "walk.ts", replace: "if (seen >= expected)", by: "if (true)" }],
+    edits: [{ file: "phases/lookBack.ts", replace: "if (seen >= expected)", by: "if (true)" }],
     property: "a list with users missing judges nobody",
   },
   {
     breaks: "the look-back",
     edits: [
       {
-        file: "lifecycle.ts",
-        replace: "return lookBackTo(startedAt - CLOCK_SKEW_MS, expected);",
-        by: "return lookBackTo(startedAt + 60_000 * MINUTE + CLOCK_SKEW_MS, expected);",
+        file: "phases/walk.ts",
+        replace: "const since = step.run.startedAt - CLOCK_SKEW_MS;",
+        by: "const since = step.run.startedAt + 60_000 * MINUTE + CLOCK_SKEW_MS;",
       },
     ],
     property: "a completed run shows what changed while it walked",
@@ -155,7 +155,7 @@ const teeth: Tooth[] = [
     breaks: "the re-check before deletion",
     edits: [
       {
-        file: "judgement.ts",
+        file: "phases/deletion.ts",
         replace: "const outcome = await applyEvidence(ctx, clerkId, null, { askedAt, dryRun });",
         by: 'const outcome = { kind: "orphaned" as string, known: { version: null as never }, reason: String(askedAt && applyEvidence) };',
       },
@@ -177,9 +177,9 @@ const teeth: Tooth[] = [
     breaks: "the doubt about events from before the running run",
     edits: [
       {
-        file: "mirror.ts",
-        replace: "fullRunStartedAt: state.fullRunStartedAt ?? -Infinity,",
-        by: "fullRunStartedAt: state.lastFullRunStartedAt ?? -Infinity,",
+        file: "events.ts",
+        replace: "state.fullRunStartedAt ?? -Infinity",
+        by: "state.lastFullRunStartedAt ?? -Infinity",
       },
     ],
     property: "a completed run leaves nobody who was gone before it",
@@ -199,9 +199,9 @@ const teeth: Tooth[] = [
     breaks: "halving",
     edits: [
       {
-        file: "conductor.ts",
-        replace: "if (asking.size > 1) {",
-        by: "if (asking.size > 1e9) {",
+        file: "batch.ts",
+        replace: "const isAlone = this.#ids.length === 1;",
+        by: "const isAlone = true;",
       },
     ],
     file: "test/endure.test.ts",

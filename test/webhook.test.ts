@@ -137,7 +137,7 @@ describe("a genuine event", () => {
           clerkCreatedAt: data.created_at,
           name: data.first_name ?? "",
         };
-        await ctx.runMutation(internal.clerk.mirror.applyEvent, {
+        await ctx.runMutation(internal.clerk.events.apply, {
           type: "user.updated",
           instanceId: undefined,
           change: { kind: "user", profile, version: data.updated_at },

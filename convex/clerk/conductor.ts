@@ -1,13 +1,22 @@
 /** Conducts a run: step after step, within a slice of time, with patience for what may pass. */
 import { internal } from "../_generated/api";
 import type { ActionCtx } from "../_generated/server";
-import { Clerk, ClerkError } from "./api";
+import { Clerk } from "./api";
+import { Batch } from "./batch";
+import type { Call, Taken } from "./call";
 import { clock, MINUTE, SECOND } from "./clock";
 import type { Begun } from "./lifecycle";
-import { checkInstance, takeStep, type Asking } from "./phases";
 import type { DriftLog } from "./driftLog";
+import { checkInstance } from "./instance";
+import * as begin from "./phases/begin";
+import * as deletion from "./phases/deletion";
+import * as evidence from "./phases/evidence";
+import * as lookBack from "./phases/lookBack";
+import * as undated from "./phases/undated";
+import * as walk from "./phases/walk";
 import { refusalOf } from "./refusal";
-import { isRunning, type Run, type RunningRun } from "./runs";
+import { ClerkError } from "./request";
+import { isIn, isRunning, type Run, type RunningRun } from "./runs";
 import type { StepResult } from "./step";
 
 /** One call goes on for so long, then another one is scheduled. Actions may take 10 minutes. */
@@ -17,10 +26,6 @@ const MAX_SLEEP_MS = 5 * SECOND;
 /** A run of which every step has failed for so long is given up. */
 const GIVE_UP_MS = 15 * MINUTE;
 const MAX_BACKOFF_MS = MINUTE;
-/** How often a transaction that throws is tried before it is halved. */
-const TRIES = 2;
-/** How often one about a single user is, at growing intervals, before the user is set aside. */
-const TRIES_OF_ONE = 4;
 
 /**
  * Takes a run as far as one call should. Whatever can't be mended by waiting ends it as failed, with
@@ -51,9 +56,8 @@ class Conductor {
   readonly #begun: Begun;
   readonly #drift: DriftLog;
   readonly #endsAt = clock.now() + SLICE_MS;
-  #asking: Asking | null = null;
+  #call: Call | null = null;
   #clerk: Clerk | null = null;
-  #throws = 0;
   #failingSince: number | undefined;
 
   constructor(ctx: ActionCtx, begun: Begun, drift: DriftLog) {
@@ -71,16 +75,15 @@ class Conductor {
     const isEnough = clock.now() >= this.#endsAt || this.#drift.isFull;
     if (isEnough) return await this.#continueLater(run, 0);
     try {
-      this.#asking ??= await this.#beginToAsk();
-      const result = await takeStep(this.#asking, run);
-      this.#succeed(this.#asking);
+      this.#call ??= await this.#beginCall();
+      const result = await takeStep(this.#call, run);
+      this.#failingSince = undefined;
+      this.#call.clerk.requests.uncounted = 0;
+      this.#call.batch.succeed();
       return result;
     } catch (error) {
-      if (error instanceof ClerkError && error.whatNext === "give up") {
-        return await this.#fail(run, error.message);
-      }
-      if (!(error instanceof ClerkError) && (await this.#shrink(error)))
-        return { run, entries: [] };
+      if (!(error instanceof ClerkError)) return await this.#tryAgain(run, error);
+      if (error.whatNext === "give up") return await this.#fail(run, error.message);
       return await this.#waitAfter(run, error);
     }
   }
@@ -91,36 +94,19 @@ class Conductor {
   }
 
   /** Every call first makes sure that it asks the right instance. */
-  async #beginToAsk(): Promise<Asking> {
+  async #beginCall(): Promise<Call> {
     this.#clerk ??= new Clerk();
-    const instanceId = await checkInstance(this.#clerk, this.#begun.pinnedInstanceId);
-    const { sample } = this.#begun;
-    return { ctx: this.#ctx, clerk: this.#clerk, instanceId, sample, limit: Infinity, size: 0 };
+    const { pinnedInstanceId, sample } = this.#begun;
+    const instanceId = await checkInstance(this.#clerk, pinnedInstanceId);
+    return { ctx: this.#ctx, clerk: this.#clerk, instanceId, sample, batch: new Batch() };
   }
 
-  #succeed(asking: Asking): void {
-    this.#failingSince = undefined;
-    this.#throws = 0;
-    asking.clerk.uncounted = 0;
-    asking.limit *= 2;
-    asking.setAside = undefined;
-  }
-
-  /** A transaction threw: it is tried again, then halved, and of one user it is set aside. */
-  async #shrink(error: unknown): Promise<boolean> {
-    const asking = this.#asking;
-    if (asking?.first === undefined || asking.setAside?.clerkId === asking.first) return false;
-    this.#throws += 1;
-    if (asking.size > 1) {
-      if (this.#throws < TRIES) return true;
-      asking.limit = Math.floor(asking.size / 2);
-    } else if (this.#throws < TRIES_OF_ONE) {
-      // It may be a conflict, which passes.
-      await clock.sleep(SECOND * 2 ** (this.#throws - 1));
-      return true;
-    } else asking.setAside = { clerkId: asking.first, reason: reasonOf(error) };
-    this.#throws = 0;
-    return true;
+  /** A transaction threw: the same again, or a smaller one, unless that can't help. */
+  async #tryAgain(run: RunningRun, error: unknown): Promise<StepResult | null> {
+    const waitMs = this.#call?.batch.shrink(reasonOf(error)) ?? null;
+    if (waitMs === null) return await this.#waitAfter(run, error);
+    if (waitMs > 0) await clock.sleep(waitMs);
+    return { run, entries: [] };
   }
 
   /** Waits the longer the longer it fails, or as long as Clerk wants us to. */
@@ -156,8 +142,19 @@ class Conductor {
   }
 
   #at({ _id: runId, state: { step } }: RunningRun) {
-    return { runId, step, requests: this.#clerk?.uncounted ?? 0 };
+    return { runId, step, requests: this.#clerk?.requests.uncounted ?? 0 };
   }
+}
+
+/** @throws ClerkError, or what a transaction throws; nothing was changed then */
+async function takeStep(call: Call, run: RunningRun): Taken {
+  call.batch.clear();
+  if (isIn(run, "begin")) return await begin.ask(call, run);
+  if (isIn(run, "walk")) return await walk.ask(call, run);
+  if (isIn(run, "lookBack")) return await lookBack.ask(call, run);
+  if (isIn(run, "undated")) return await undated.ask(call, run);
+  if (isIn(run, "evidence")) return await evidence.ask(call, run);
+  return isIn(run, "delete") ? await deletion.ask(call, run) : null;
 }
 
 /** Errors of Convex quote documents and arguments; of those only the name is told. */

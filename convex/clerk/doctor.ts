@@ -3,11 +3,12 @@ import { v, type Infer } from "convex/values";
 import type { Webhook } from "svix";
 import { internal } from "../_generated/api";
 import { env, internalAction, type ActionCtx } from "../_generated/server";
-import { Clerk, ClerkError } from "./api";
+import { Clerk } from "./api";
 import { clock, HOUR, SECOND } from "./clock";
 import { deploymentFlag, runCommand } from "./commands";
-import { WEBHOOK_PATH } from "./paths";
 import { describeDead, OVERDUE_MS, timeOf, vVerdict, type Status } from "./health";
+import { WEBHOOK_PATH } from "./paths";
+import { ClerkError } from "./request";
 import type { Survey } from "./symptoms";
 import { verifiersOf } from "./webhook";
 

@@ -1,23 +1,12 @@
 /**
- * The one way by which users are written: reads what is known, lets `plan` decide, applies. Events
- * come in as mutations; runs call the helpers inside their own steps.
+ * The one way by which users are written: reads what is known, lets `plan` decide, applies. Events,
+ * runs and repairs call it inside their own transactions.
  */
 import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import { internalMutation, type MutationCtx } from "../_generated/server";
 import { clock } from "./clock";
-import { noteEvent, noteUntold } from "./deliveries";
-import { noteMove } from "./moves";
-import {
-  differingFields,
-  planEvent,
-  planEvidence,
-  planListed,
-  SETTLING_MS,
-  type Gone,
-  type Plan,
-} from "./plan";
-import { requestRepair } from "./pendingRepairs";
+import { differingFields, planEvent, planEvidence, planListed, type Gone, type Plan } from "./plan";
 import {
   createRow,
   firstRowOf,
@@ -30,8 +19,7 @@ import {
   type KnownRows,
   type User,
 } from "./rows";
-import { readSyncState } from "./syncState";
-import { vEventType, vProfile, type Profile, type Version } from "./validators";
+import { vProfile, type Profile, type Version } from "./validators";
 
 type Incoming = { profile: Profile; version: number };
 type By = Version["appliedBy"];
@@ -55,66 +43,20 @@ export type Outcome = {
   known: KnownRows;
 };
 
-type Applied = { outcome: string; reason?: string };
-
 /**
- * Applies a verified event in one transaction.
- * @returns what became of it: `late` and `unclear` change nothing; where it is unclear, Clerk is asked
+ * Applies what an event says of a user.
+ * @param fullRunStartedAt when the newest full run began, ms
+ * @returns what became of the user: `late` and `unclear` change nothing
  */
-export const applyEvent = internalMutation({
-  args: {
-    type: vEventType,
-    instanceId: v.optional(v.string()),
-    change: v.union(
-      v.object({ kind: v.literal("user"), profile: vProfile, version: v.number() }),
-      v.object({ kind: v.literal("deleted"), clerkId: v.string() }),
-      /** It names a user and says nothing that can be used. */
-      v.object({ kind: v.literal("unreadable"), clerkId: v.string(), reason: v.string() }),
-    ),
-  },
-  returns: v.object({ outcome: v.string(), reason: v.optional(v.string()) }),
-  handler: async (ctx, { type, instanceId, change }): Promise<Applied> => {
-    const state = await readSyncState(ctx);
-    if (state.instanceId !== undefined && instanceId !== state.instanceId) {
-      return { outcome: "foreign", reason: `${instanceId} is not ${state.instanceId}` };
-    }
-    await noteEvent(ctx, state, type);
-    if (change.kind === "deleted") return await removeUser(ctx, change.clerkId, "event");
-    if (change.kind === "unreadable") {
-      await requestRepair(ctx, change.clerkId, 0);
-      return { outcome: "unclear", reason: change.reason };
-    }
-    const { clerkId } = change.profile;
-    const known = await readKnown(ctx, clerkId);
-    const plan = planEvent(known, change, {
-      now: clock.now(),
-      fullRunStartedAt: state.fullRunStartedAt ?? -Infinity,
-    });
-    const outcome = await carryOut(ctx, plan, known, change, { by: "event" });
-    if (outcome.kind === "unclear") await requestRepair(ctx, clerkId, 0);
-    await noteMove(ctx, change.profile, outcome);
-    const isUntold =
-      outcome.kind === "created" && known.version === null && type !== "user.created";
-    if (isUntold) await noteUntold(ctx, change.profile.clerkCreatedAt);
-    return { outcome: outcome.kind, reason: outcome.reason };
-  },
-});
-
-/**
- * The app refused an event: it came all the same, and is tried once more when its change has settled.
- * After that the next run sets the user aside, or finds it mended.
- */
-export const noteRefused = internalMutation({
-  args: { type: vEventType, clerkId: v.string() },
-  returns: v.null(),
-  handler: async (ctx, { type, clerkId }): Promise<null> => {
-    await noteEvent(ctx, await readSyncState(ctx), type);
-    await requestRepair(ctx, clerkId, SETTLING_MS);
-    return null;
-  },
-});
-
-type How = { by: By; dryRun?: boolean };
+export async function applyEvent(
+  ctx: MutationCtx,
+  user: Incoming,
+  fullRunStartedAt: number,
+): Promise<Outcome> {
+  const known = await readKnown(ctx, user.profile.clerkId);
+  const plan = planEvent(known, user, { now: clock.now(), fullRunStartedAt });
+  return await carryOut(ctx, plan, known, user, { by: "event" });
+}
 
 /**
  * Compares a user of a listing with the mirror and repairs the difference.
@@ -166,6 +108,8 @@ export async function removeUser(ctx: MutationCtx, clerkId: string, by: By) {
   });
   return { outcome: wasHere ? "deleted" : "absent" };
 }
+
+type How = { by: By; dryRun?: boolean };
 
 async function carryOut(
   ctx: MutationCtx,

@@ -7,19 +7,20 @@ import {
   internalQuery,
   type ActionCtx,
 } from "../_generated/server";
-import { ClerkError, isConfigured } from "./api";
+import { isInstanceId } from "./api";
 import { deploymentFlag } from "./commands";
 import { conduct, reasonOf } from "./conductor";
 import { statusOf, vStatus, type Status } from "./health";
-import { cancelRun, type Begun } from "./lifecycle";
+import { moveTo } from "./instance";
+import type { Begun } from "./lifecycle";
 import { SETTLING_MS } from "./plan";
 import { isClerkId } from "./profile";
 import { repairUser, vOutcome } from "./repair";
 import { DriftLog } from "./driftLog";
 import { log } from "./log";
 import { logEnd, ReconcileError, reportOf, vReport, type Report } from "./report";
-import type { RunOptions } from "./runs";
-import { readSyncState, updateSyncState } from "./syncState";
+import { ClerkError, isConfigured } from "./request";
+import { cancelRun, type RunOptions } from "./runs";
 import { MAX_PAGE_SIZE, vDriftEntry, vMode } from "./validators";
 
 /** Entries that a query returns: an array holds 8,192 elements. */
@@ -129,7 +130,7 @@ export const repair = internalAction({
   returns: v.null(),
   handler: async (ctx, { clerkId, instanceId, runId }): Promise<null> => {
     try {
-      const pinned: string | null = await ctx.runQuery(internal.clerk.lifecycle.pinned, {});
+      const pinned: string | null = await ctx.runQuery(internal.clerk.instance.pinned, {});
       if (instanceId === undefined || pinned === instanceId) {
         await repairUser(ctx, clerkId, { dryRun: false, settlingMs: SETTLING_MS, runId });
         return null;
@@ -164,25 +165,11 @@ export const pinInstance = internalMutation({
   args: { instanceId: v.string() },
   returns: v.object({ instanceId: v.string(), before: v.nullable(v.string()) }),
   handler: async (ctx, { instanceId }) => {
-    if (!/^ins_\w+$/.test(instanceId)) {
+    if (!isInstanceId(instanceId)) {
       throw new ConvexError("instanceId must be a Clerk instance id, ins_….");
     }
-    const state = await readSyncState(ctx);
-    const { instanceId: before = null } = state;
-    if (before === instanceId) return { instanceId, before };
-    const cancelled = await cancelRun(ctx);
+    const { before, cancelled } = await moveTo(ctx, instanceId);
     if (cancelled !== null) logEnd(reportOf(cancelled, await deploymentFlag(ctx)));
-    // What runs of the other instance found says nothing of this one.
-    await updateSyncState(ctx, {
-      instanceId,
-      isMoved: true,
-      lastFullRunStartedAt: undefined,
-      lastRecentRunStartedAt: undefined,
-      lastRunId: undefined,
-      lastFullRunId: undefined,
-      setAsideRunId: undefined,
-      deliveries: undefined,
-    });
     return { instanceId, before };
   },
 });

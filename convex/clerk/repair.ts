@@ -5,10 +5,10 @@ import type { Id } from "../_generated/dataModel";
 import { internalMutation, type ActionCtx, type MutationCtx } from "../_generated/server";
 import { Clerk } from "./api";
 import { clock } from "./clock";
+import { checkInstance } from "./instance";
 import { applyEvidence, removeUser } from "./mirror";
 import { noteMove } from "./moves";
 import { forgetRepair, requestRepair } from "./pendingRepairs";
-import { checkInstance } from "./phases";
 import { SETTLING_MS } from "./plan";
 import { log } from "./log";
 import { readSyncState } from "./syncState";
@@ -43,7 +43,7 @@ export async function repairUser(
   { dryRun, settlingMs, runId }: How,
 ): Promise<Result> {
   const clerk = new Clerk();
-  const pinned: string | null = await ctx.runQuery(internal.clerk.lifecycle.pinned, {});
+  const pinned: string | null = await ctx.runQuery(internal.clerk.instance.pinned, {});
   const instanceId = await checkInstance(clerk, pinned);
   const askedAt = clock.now();
   const answer = await clerk.getUser(clerkId);

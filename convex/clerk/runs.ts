@@ -125,6 +125,12 @@ export async function endRun(ctx: MutationCtx, run: Run, end: End, counts: Count
   return { ...run, state, counts, hasFindings };
 }
 
+/** Ends the running run, if there is one: its next step finds itself overtaken. */
+export async function cancelRun(ctx: MutationCtx): Promise<Run | null> {
+  const run = await runningRun(ctx);
+  return run && (await endRun(ctx, run, { kind: "cancelled" }, run.counts));
+}
+
 /** What the sync remembers of a real run. */
 async function marksOf(ctx: QueryCtx, run: Run, { kind }: End, counts: Counts) {
   const { _id, startedAt, mode } = run;

@@ -1,7 +1,7 @@
 /** Pure: pages of Clerk's user list → users to compare, windows to settle, batches to send. */
 import type { Infer } from "convex/values";
 import { readUser } from "./profile";
-import type { Position, Reading, vCrowd } from "./validators";
+import type { Phase, Position, Reading, vCrowd } from "./validators";
 
 /** Before every user. */
 export const START: Position = { clerkCreatedAt: Number.MIN_SAFE_INTEGER, clerkId: "" };
@@ -128,6 +128,16 @@ export function crowdOf(
   const until = beyond ? { ...beyond, clerkId: "" } : null;
   if (isListed) return { users, crowd: { kind: "listed", until } };
   return { users, crowd: { ...crowd, offset: nextOffset(crowd, page), seam: ids.at(-1) ?? null } };
+}
+
+/** The creation time, ms, from which on the next page of a walk is asked for; null for the first page. */
+export function pageStart(settled: Position): number | null {
+  return comparePositions(settled, START) === 0 ? null : settled.clerkCreatedAt;
+}
+
+/** The beginning of a look-back. @param since ms */
+export function lookBackTo(since: number, expected: number): Extract<Phase, { kind: "lookBack" }> {
+  return { kind: "lookBack", since, offset: 0, seam: null, restarts: 0, expected };
 }
 
 type LookBack = { since: number; offset: number; seam: string | null; restarts: number };

@@ -101,7 +101,7 @@ async function handleEvent(
   const { leftOut, ...change } = changeOf(details.type, data, clerkId);
   const instance = typeof instanceId === "string" ? instanceId : undefined;
   try {
-    const applied = await ctx.runMutation(internal.clerk.mirror.applyEvent, {
+    const applied = await ctx.runMutation(internal.clerk.events.apply, {
       type: details.type,
       instanceId: instance,
       change,
@@ -115,7 +115,7 @@ async function handleEvent(
     // Sent again it would be refused again: the next run sets the user aside, or finds it mended.
     const refusal = refusalOf(error);
     if (refusal !== null) {
-      await ctx.runMutation(internal.clerk.mirror.noteRefused, { type: details.type, clerkId });
+      await ctx.runMutation(internal.clerk.events.noteRefused, { type: details.type, clerkId });
       return ignore(`refused: ${refusal}`, "error");
     }
     // Its message may quote the document.
