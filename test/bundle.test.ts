@@ -71,7 +71,7 @@ describe("what a deploy pushes", () => {
     expect(loaded("http.js")).toBeGreaterThan(70 * KB);
   });
 
-  test("loads at most 90 kB for a query of the app, and 100 kB with custom functions", () => {
+  test("loads at most 90 kB for a query of the app, and 100 kB for one that lists and writes", () => {
     expect(loaded("users.js")).toBeLessThanOrEqual(90 * KB);
     expect(loaded("messages.js")).toBeLessThanOrEqual(100 * KB);
   });

@@ -511,7 +511,7 @@ describe("a run of the schedule", () => {
     expect(lines("reconcile.held")).toHaveLength(1);
   });
 
-  test("that is dry returns, like one by hand", async () => {
+  test("that is dry returns like one by hand, and throws nothing", async () => {
     const { t, clerk } = setting;
     const ids = await backfilled(40);
     for (const id of ids.slice(0, 20)) clerk.users.delete(id);
