@@ -38,6 +38,7 @@ type Answer = { status: number; json: unknown };
 
 export type StandInRequest = { method: string; path: string; query: URLSearchParams };
 
+/** Clerk's users API over real HTTP, as its OpenAPI document has it, with a table of users that can be changed. */
 export class ClerkStandIn {
   readonly users = new Map<string, ClerkUserJSON>();
   readonly requests: StandInRequest[] = [];

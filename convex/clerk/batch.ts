@@ -3,9 +3,9 @@ import { SECOND } from "./clock";
 import { idOf, positionOf } from "./sweep";
 import type { Reading } from "./validators";
 
-/** How often a transaction that throws is tried before it is halved. */
+/** Tries of a transaction about several users before it is halved: once more, in case it was a conflict. */
 const TRIES = 2;
-/** How often one about a single user is, at growing intervals, before the user is set aside. */
+/** Tries of a transaction about one user, at growing intervals, before that user is set aside. */
 const TRIES_OF_ONE = 4;
 
 /**

@@ -5,9 +5,9 @@ import type { DriftEntry } from "./validators";
 
 /** Lines that a function call logs at most (Convex keeps 256). */
 const MAX_LINES = 200;
-/** Those that begin and end the call's part of a run, and tell what was left out. */
+/** Lines of a call that are not about a finding: those that begin and end it, and tell what was left out. */
 const OTHER_LINES = 4;
-/** Lines with one finding each; the others have deletions, many to a line. */
+/** Lines with one finding each. The lines that are left have deletions, many to a line. */
 const MAX_DRIFT_LINES = 150;
 const MAX_DELETION_LINES = MAX_LINES - OTHER_LINES - MAX_DRIFT_LINES;
 

@@ -14,8 +14,10 @@ import { vEventType } from "./validators";
 /** A full run is overdue when none has completed for so long: two periods. */
 export const OVERDUE_MS = 2 * FULL_PERIOD_MS;
 
+/** Whether somebody has to do something. */
 export const vVerdict = v.union(v.literal("healthy"), v.literal("attention"));
 
+/** What `reconcile:status` returns. */
 export const vStatus = v.object({
   verdict: vVerdict,
   /** What needs attention, and what to do about it: a sentence or two each. */

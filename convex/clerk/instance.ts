@@ -7,7 +7,7 @@ import { isMirrored } from "./rows";
 import { cancelRun, type Run } from "./runs";
 import { readSyncState, updateSyncState } from "./syncState";
 
-/** Rows whose ids are asked of an instance before it is pinned. */
+/** Rows whose ids are asked of an instance before it is pinned: one request, and no chance result. */
 const SAMPLE_SIZE = 40;
 /** So many rows of guests are passed over on the way to one of them. */
 const MAX_GUESTS = 50;

@@ -14,6 +14,7 @@ import { log } from "./log";
 import { readSyncState } from "./syncState";
 import { vReading } from "./validators";
 
+/** What `reconcile:user` answers. */
 export const vOutcome = v.union(
   v.literal("created"),
   v.literal("updated"),

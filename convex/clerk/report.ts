@@ -6,6 +6,7 @@ import { log } from "./log";
 import { orphansOf } from "./plan";
 import { vCounts, vMode, type RunState } from "./validators";
 
+/** What `reconcile:run` returns and the log's last line of a run holds. Counts are explained at `vCounts`. */
 export const vReport = v.object({
   /** What happened, in a sentence. */
   summary: v.string(),

@@ -13,6 +13,7 @@ const TIMEOUT_MS = 20_000;
 /** Characters of what Clerk says of an error. */
 const MAX_SAID = 200;
 
+/** Names may repeat. */
 export type Query = [name: string, value: string | number][];
 
 /** Clerk can't be asked, or its answer can't be used. The message names no user and no secret. */

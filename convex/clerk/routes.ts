@@ -6,7 +6,13 @@ import type { Status } from "./health";
 import { HEALTH_PATH, WEBHOOK_PATH } from "./paths";
 import { webhook } from "./webhook";
 
-/** Mounts the routes on the app's router: call it in `convex/http.ts`. */
+/**
+ * Mounts the webhook and the health check on the app's router.
+ * @example
+ * const http = httpRouter(); // in convex/http.ts
+ * addClerkRoutes(http);
+ * export default http;
+ */
 export function addClerkRoutes(http: HttpRouter): void {
   http.route({ path: WEBHOOK_PATH, method: "POST", handler: webhook });
   http.route({ path: HEALTH_PATH, method: "GET", handler: health });

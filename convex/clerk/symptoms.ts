@@ -16,6 +16,7 @@ const vSurvey = v.object({
   /** Where to go on; null at the end. */
   next: v.nullable(v.string()),
 });
+/** What one query has looked at. */
 export type Survey = Infer<typeof vSurvey>;
 
 /**

@@ -6,6 +6,7 @@ import { readSyncState } from "./syncState";
 
 /** How long an id stays known as gone: far longer than an event is sent again. */
 const TOMBSTONE_MS = 30 * DAY;
+/** Tombstones deleted in one transaction. */
 const PRUNE_BATCH = 500;
 
 /**
