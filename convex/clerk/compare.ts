@@ -22,7 +22,7 @@ export async function compareUsers(
     const clerkId = idOf(user);
     const [row, ...duplicates] = rowsOf.get(clerkId) ?? [];
     await compareUser(step, user, row, seenAt);
-    if (duplicates.length > 0) await step.duplicated(clerkId);
+    if (duplicates.length > 0) await step.findings.duplicated(clerkId);
     const isLast = index === users.length - 1;
     if (!isLast && (await step.isNearBudget())) {
       return { count: index + 1, stoppedAt: positionOf(user) };
@@ -48,7 +48,7 @@ export async function compareUser(
   if (isFirstLook) counts.scanned += 1;
   if (user.kind === "unreadable") {
     if (row && isFirstLook) counts.confirmed += 1;
-    await step.setAside({ clerkId, kind: "stale", fields: [], reason: user.reason });
+    await step.findings.setAside({ clerkId, kind: "stale", fields: [], reason: user.reason });
     return false;
   }
   const outcome = await applyListed(ctx, user, { row, seenAt, dryRun: run.dryRun });
@@ -56,14 +56,14 @@ export async function compareUser(
   if (isFirstLook && kind === "unchanged") counts.unchanged += 1;
   if (isFirstLook && known.row !== null) counts.confirmed += 1;
   if (kind === "late") await markSuspect(ctx, run._id, clerkId, "open");
-  const isNew = await step.repaired(clerkId, outcome, user);
+  const isNew = await step.findings.repaired(clerkId, outcome, user);
   const isPlaced = kind === "created" || fields.includes("clerkCreatedAt");
   if (!isFirstLook && isNew && isPlaced) counts.placed += 1;
   // In a dry run its row stays where it is, and must not count again there.
   const isElsewhere = kind === "updated" && row === undefined;
   if (run.dryRun && isElsewhere) await markSuspect(ctx, run._id, clerkId, "settled");
-  await step.leftOut(user);
-  if (known.isDuplicated) await step.duplicated(clerkId);
+  await step.findings.leftOut(user);
+  if (known.isDuplicated) await step.findings.duplicated(clerkId);
   return kind === "late";
 }
 

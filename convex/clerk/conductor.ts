@@ -1,11 +1,14 @@
-/** Conducts a run: step after step, within a slice of time, with patience for what may pass. */
+/**
+ * Conducts a run: step after step, within a slice of time, with patience for what may pass. README.md
+ * of this folder has the states that it goes through; each is a file of `phases/`.
+ */
 import { internal } from "../_generated/api";
 import type { ActionCtx } from "../_generated/server";
 import { Clerk } from "./api";
 import { Batch } from "./batch";
 import type { Call, Taken } from "./call";
 import { clock, MINUTE, SECOND } from "./clock";
-import type { Begun } from "./lifecycle";
+import type { Leased } from "./lifecycle";
 import type { DriftLog } from "./driftLog";
 import { checkInstance } from "./instance";
 import * as begin from "./phases/begin";
@@ -19,7 +22,10 @@ import { ClerkError } from "./request";
 import { isIn, isRunning, type Run, type RunningRun } from "./runs";
 import type { StepResult } from "./step";
 
-/** One call goes on for so long, then another one is scheduled. Actions may take 10 minutes. */
+/**
+ * One call goes on for so long, then another one is scheduled. With one more step, whose request may
+ * take 20 s, it ends within about a minute, as `reconcile:run` promises.
+ */
 const SLICE_MS = 40 * SECOND;
 /** Longer waits are scheduled, too: waiting in an action is paid for. */
 const MAX_SLEEP_MS = 5 * SECOND;
@@ -35,11 +41,11 @@ const MAX_BACKOFF_MS = MINUTE;
  */
 export async function conduct(
   ctx: ActionCtx,
-  begun: Begun,
+  begun: Leased,
   drift: DriftLog,
 ): Promise<{ run: Run; isOvertaken: boolean }> {
   const conductor = new Conductor(ctx, begun, drift);
-  let { run } = begun;
+  let run: Run = begun.run;
   while (isRunning(run) && !conductor.isHandedOn) {
     const result: StepResult | null = await conductor.goOn(run);
     if (result === null) return { run: await conductor.read(run), isOvertaken: true };
@@ -53,18 +59,18 @@ class Conductor {
   /** Whether another call goes on with the run. */
   isHandedOn = false;
   readonly #ctx: ActionCtx;
-  readonly #begun: Begun;
+  readonly #begun: Leased;
   readonly #drift: DriftLog;
   readonly #endsAt = clock.now() + SLICE_MS;
   #call: Call | null = null;
   #clerk: Clerk | null = null;
   #failingSince: number | undefined;
 
-  constructor(ctx: ActionCtx, begun: Begun, drift: DriftLog) {
+  constructor(ctx: ActionCtx, begun: Leased, drift: DriftLog) {
     this.#ctx = ctx;
     this.#begun = begun;
     this.#drift = drift;
-    this.#failingSince = isRunning(begun.run) ? begun.run.state.failingSince : undefined;
+    this.#failingSince = begun.run.state.failingSince;
   }
 
   /**
@@ -88,6 +94,7 @@ class Conductor {
     }
   }
 
+  /** The run as it is now; as it was, where it is gone. */
   async read(run: Run): Promise<Run> {
     const runId = run._id;
     return (await this.#ctx.runQuery(internal.clerk.lifecycle.read, { runId })) ?? run;

@@ -2,17 +2,28 @@
  * What an event does in its transaction: it is noted that it came, applied, and where it leaves a
  * doubt, Clerk is asked.
  */
-import { v } from "convex/values";
+import { v, type Infer } from "convex/values";
 import { internalMutation } from "../_generated/server";
 import { noteEvent, noteUntold } from "./deliveries";
-import { applyEvent, removeUser } from "./mirror";
+import { applyEvent, removeUser, vOutcomeKind } from "./mirror";
 import { noteMove } from "./moves";
 import { requestRepair } from "./pendingRepairs";
 import { SETTLING_MS } from "./plan";
 import { readSyncState } from "./syncState";
 import { vEventType, vProfile } from "./validators";
 
-type Applied = { outcome: string; reason?: string };
+const vApplied = v.object({
+  outcome: v.union(
+    vOutcomeKind,
+    v.literal("deleted"),
+    /** A deletion of whom nobody knew. */
+    v.literal("absent"),
+    /** Of another instance than the one that is mirrored. */
+    v.literal("foreign"),
+  ),
+  reason: v.optional(v.string()),
+});
+type Applied = Infer<typeof vApplied>;
 
 /**
  * Applies a verified event in one transaction.
@@ -29,7 +40,7 @@ export const apply = internalMutation({
       v.object({ kind: v.literal("unreadable"), clerkId: v.string(), reason: v.string() }),
     ),
   },
-  returns: v.object({ outcome: v.string(), reason: v.optional(v.string()) }),
+  returns: vApplied,
   handler: async (ctx, { type, instanceId, change }): Promise<Applied> => {
     const state = await readSyncState(ctx);
     if (state.instanceId !== undefined && instanceId !== state.instanceId) {

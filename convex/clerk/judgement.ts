@@ -3,11 +3,12 @@
  * very id is evidence.
  */
 import { clock } from "./clock";
+import { MAX_ENTRIES } from "./findings";
 import { applyEvidence } from "./mirror";
 import { orphansOf, SETTLING_MS, whyHold } from "./plan";
 import { isClerkId } from "./profile";
 import { requestRepair } from "./pendingRepairs";
-import { MAX_ENTRIES, type Step, type StepResult } from "./step";
+import type { Step, StepResult } from "./step";
 import { dropSuspect, markSuspect, suspectIds } from "./suspects";
 import { readSyncState } from "./syncState";
 import type { Phase, Reading } from "./validators";
@@ -20,7 +21,7 @@ export async function setAsideOne(
   reason: string,
 ): Promise<void> {
   await dropSuspect(step.ctx, step.run._id, clerkId);
-  await step.setAside({ clerkId, kind, fields: [], reason });
+  await step.findings.setAside({ clerkId, kind, fields: [], reason });
 }
 
 /**
@@ -55,12 +56,12 @@ export async function judgeOne(
     return;
   }
   await dropSuspect(ctx, run._id, clerkId);
-  await step.repaired(clerkId, outcome, user);
+  await step.findings.repaired(clerkId, outcome, user);
   if (outcome.kind === "unclear") {
     await postpone(step, clerkId, user === null ? "orphaned" : "stale", outcome.reason);
   }
-  if (user !== null) await step.leftOut(user);
-  if (user !== null && outcome.known.isDuplicated) await step.duplicated(clerkId);
+  if (user !== null) await step.findings.leftOut(user);
+  if (user !== null && outcome.known.isDuplicated) await step.findings.duplicated(clerkId);
 }
 
 /** Leaves an id to a repair of its own, once the event that touched it has settled. */
@@ -72,11 +73,14 @@ export async function postpone(
 ): Promise<void> {
   step.counts.postponed += 1;
   if (kind === "orphaned") step.counts.postponedOrphans += 1;
-  await step.found({ clerkId, kind, fields: [], action: "postponed", reason });
+  await step.findings.add({ clerkId, kind, fields: [], action: "postponed", reason });
   if (!step.run.dryRun) await requestRepair(step.ctx, clerkId, SETTLING_MS, step.run._id);
 }
 
-/** What follows once nothing is left to list: more evidence, a hold, deletions, or the end. */
+/**
+ * What follows once nothing is left to list: evidence while a suspect is open; else, by `whyHold`, the
+ * run is held with its orphans listed; else they are deleted; without any, it is completed.
+ */
 export async function decide(step: Step<"lookBack" | "undated" | "evidence">): Promise<StepResult> {
   const { ctx, run, counts } = step;
   const [open] = await suspectIds(ctx, run._id, "open", 1);
@@ -95,7 +99,7 @@ export async function decide(step: Step<"lookBack" | "undated" | "evidence">): P
   }
   if (drift.orphaned > unversioned) noteMissedDeletion(step);
   for (const clerkId of await suspectIds(ctx, run._id, "orphaned", MAX_ENTRIES)) {
-    await step.found({ clerkId, kind: "orphaned", fields: [], action: "held" });
+    await step.findings.add({ clerkId, kind: "orphaned", fields: [], action: "held" });
   }
   return await step.end({ kind: "held", reason });
 }

@@ -23,21 +23,27 @@ import { suspectIds } from "./suspects";
 import { readSyncState, updateSyncState, type SyncState } from "./syncState";
 import { vCheckpoint, vMode, vRunOptions } from "./validators";
 
-/** So many times a run is resumed without getting any further. */
+/** Resumptions without a step in between: what has killed so many calls will kill the next one. */
 const MAX_RESUMPTIONS = 3;
 
-export type Begun = {
-  run: Run;
-  /** False when another call holds the lease: `run` is that one's. */
-  acquired: boolean;
+/** A run, and the right to take it further. */
+export type Leased = {
+  kind: "begun" | "resumed";
+  run: RunningRun;
   pinnedInstanceId: string | null;
   /** While no instance is pinned: some ids of the mirror. */
   sample: string[];
-  /** A dead run that was closed as failed. */
+  /** A dead run that was closed as failed, to make way for this one. */
   closed?: Run;
 };
+/** What a call got: the lease, or the run of the call that holds it. */
+export type Begun = Leased | { kind: "busy"; run: RunningRun };
 
-/** Takes the lease and begins a run, or resumes a dead one, unless another call holds the lease. */
+/**
+ * Takes the lease. Where no run is under way, a new one begins. One that is alive keeps its lease. A
+ * dead one is resumed if it was asked for the same and not given up; else it is closed as failed, and
+ * a new one begins.
+ */
 export const begin = internalMutation({
   args: { ...vRunOptions.fields, mode: v.union(vMode, v.literal("due")) },
   handler: async (ctx, { mode, ...args }): Promise<Begun> => {
@@ -46,20 +52,17 @@ export const begin = internalMutation({
     if (isScheduled) await updateSyncState(ctx, { lastTickAt: clock.now() });
     const options = { ...args, mode: mode === "due" ? dueMode(state) : mode, isScheduled };
     const other = await runningRun(ctx);
-    if (other === null) return await begun(ctx, await insertRun(ctx, options), state);
+    if (other === null) return await leased(ctx, "begun", await insertRun(ctx, options), state);
     const deadMs = clock.now() - other.state.leaseExpiresAt;
-    if (deadMs < 0) return { ...(await begun(ctx, other, state)), acquired: false };
+    if (deadMs < 0) return { kind: "busy", run: other };
     if (deadMs < RESUMABLE_MS && isResumable(other, options)) {
       const resumptions = other.state.resumptions + 1;
-      return await begun(
-        ctx,
-        await passOn(ctx, other, { delayMs: 0, resumptions, failingSince: undefined, isScheduled }),
-        state,
-      );
+      const change = { delayMs: 0, resumptions, failingSince: undefined, isScheduled };
+      return await leased(ctx, "resumed", await passOn(ctx, other, change), state);
     }
     const reason = `it stopped in the phase "${other.state.phase.kind}" and was not heard of again.`;
     const closed = await endRun(ctx, other, { kind: "failed", reason }, other.counts);
-    return { ...(await begun(ctx, await insertRun(ctx, options), state)), closed };
+    return { ...(await leased(ctx, "begun", await insertRun(ctx, options), state)), closed };
   },
 });
 
@@ -72,18 +75,23 @@ function isResumable({ state, ...dead }: RunningRun, options: RunOptions): boole
   );
 }
 
-async function begun(ctx: QueryCtx, run: Run, { instanceId }: SyncState): Promise<Begun> {
+async function leased(
+  ctx: QueryCtx,
+  kind: Leased["kind"],
+  run: RunningRun,
+  { instanceId }: SyncState,
+): Promise<Leased> {
   const sample = instanceId === undefined ? await sampleIds(ctx) : [];
-  return { run, acquired: true, pinnedInstanceId: instanceId ?? null, sample };
+  return { kind, run, pinnedInstanceId: instanceId ?? null, sample };
 }
 
 /** Where a run stands, for the call that goes on with it; null when another call has. */
 export const resume = internalQuery({
   args: { runId: v.id("reconcileRuns"), step: v.number() },
-  handler: async (ctx, { runId, step }): Promise<Begun | null> => {
+  handler: async (ctx, { runId, step }): Promise<Leased | null> => {
     const run = await ctx.db.get("reconcileRuns", runId);
     if (run === null || !isRunning(run) || run.state.step !== step) return null;
-    return await begun(ctx, run, await readSyncState(ctx));
+    return await leased(ctx, "resumed", run, await readSyncState(ctx));
   },
 });
 

@@ -6,7 +6,15 @@ import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import { internalMutation, type MutationCtx } from "../_generated/server";
 import { clock } from "./clock";
-import { differingFields, planEvent, planEvidence, planListed, type Gone, type Plan } from "./plan";
+import {
+  differingFields,
+  insertOrPatch,
+  planEvent,
+  planEvidence,
+  planListed,
+  type Gone,
+  type Plan,
+} from "./plan";
 import {
   createRow,
   firstRowOf,
@@ -25,17 +33,21 @@ type Incoming = { profile: Profile; version: number };
 type By = Version["appliedBy"];
 
 /** What became of a user, or would have in a dry run: "user_1 has been …". */
+export const vOutcomeKind = v.union(
+  v.literal("created"),
+  v.literal("updated"),
+  v.literal("unchanged"),
+  /** Not in Clerk: to be removed, or not here either. */
+  v.literal("orphaned"),
+  v.literal("gone"),
+  /** Left as it is, for a reason. */
+  v.literal("late"),
+  v.literal("unclear"),
+);
+
+/** What became of a user, and what was known before. */
 export type Outcome = {
-  kind:
-    | "created"
-    | "updated"
-    | "unchanged"
-    /** Not in Clerk: to be removed, or not here either. */
-    | "orphaned"
-    | "gone"
-    /** Left as it is, for a reason. */
-    | "late"
-    | "unclear";
+  kind: Infer<typeof vOutcomeKind>;
   /** Names of the profile fields that were or would be written. */
   fields: string[];
   reason?: string;
@@ -97,8 +109,15 @@ export async function applyEvidence(
   return await carryOut(ctx, verdict, known, answer, { by: "run", dryRun });
 }
 
-/** Removes the rows of an id and remembers that it is gone. */
-export async function removeUser(ctx: MutationCtx, clerkId: string, by: By) {
+/**
+ * Removes the rows of an id and remembers that it is gone.
+ * @returns whether there were any
+ */
+export async function removeUser(
+  ctx: MutationCtx,
+  clerkId: string,
+  by: By,
+): Promise<{ outcome: "deleted" | "absent" }> {
   const wasHere = await removeRows(ctx, clerkId);
   await writeVersion(ctx, await readVersion(ctx, clerkId), {
     kind: "tombstone",
@@ -120,8 +139,7 @@ async function carryOut(
 ): Promise<Outcome> {
   if (plan.write === "nothing") return untouched(plan, known);
   if (dryRun && plan.write !== "version") {
-    const fields = plan.write === "patch" ? plan.fields : null;
-    await rehearse(ctx, { kind: "user", profile, version, fields });
+    await rehearse(ctx, { kind: "user", profile, version });
   }
   if (!dryRun) {
     if (plan.write === "insert") await createRow(ctx, known, profile);
@@ -138,13 +156,7 @@ async function carryOut(
 
 const REHEARSED = "rehearsed";
 const vRehearsed = v.union(
-  /** `fields`: those to patch; null for a new row. */
-  v.object({
-    kind: v.literal("user"),
-    profile: vProfile,
-    version: v.number(),
-    fields: v.nullable(v.array(v.string())),
-  }),
+  v.object({ kind: v.literal("user"), profile: vProfile, version: v.number() }),
   v.object({ kind: v.literal("removed"), clerkId: v.string() }),
 );
 
@@ -166,10 +178,9 @@ export const rehearsal = internalMutation({
   handler: async (ctx, { change }): Promise<never> => {
     if (change.kind === "removed") await removeUser(ctx, change.clerkId, "run");
     else {
-      const { profile, version, fields } = change;
-      const plan: Plan = fields === null ? { write: "insert" } : { write: "patch", fields };
-      const known = await readKnown(ctx, profile.clerkId);
-      await carryOut(ctx, plan, known, { profile, version }, { by: "run" });
+      const known = await readKnown(ctx, change.profile.clerkId);
+      const plan = insertOrPatch(known, change.profile);
+      if (plan !== null) await carryOut(ctx, plan, known, change, { by: "run" });
     }
     throw new ConvexError(REHEARSED);
   },

@@ -1,5 +1,6 @@
 /** Rows that come or move behind the back of a running full run. */
 import type { MutationCtx } from "../_generated/server";
+import type { Outcome } from "./mirror";
 import { runningRun, type RunningRun } from "./runs";
 import { markSuspect, suspectOf } from "./suspects";
 import type { Profile } from "./validators";
@@ -12,7 +13,7 @@ import type { Profile } from "./validators";
 export async function noteMove(
   ctx: MutationCtx,
   { clerkId, clerkCreatedAt }: Profile,
-  { kind, fields }: { kind: string; fields: string[] },
+  { kind, fields }: Outcome,
 ): Promise<void> {
   const isWritten = kind === "created" || kind === "updated";
   if (!isWritten || !fields.includes("clerkCreatedAt")) return;

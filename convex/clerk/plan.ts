@@ -1,6 +1,6 @@
 /** Pure: what is known of a user, and what Clerk says → the change to make. */
 import { MINUTE } from "./clock";
-import { vProfile, type Counts, type Profile, type Version } from "./validators";
+import { PROFILE_FIELDS, type Counts, type Profile, type Version } from "./validators";
 
 /**
  * Clerk's data is "eventually consistent" (https://clerk.com/docs/guides/development/webhooks/overview):
@@ -12,9 +12,10 @@ export const SETTLING_MS = 5 * MINUTE;
 /** The row's mirrored part; null where there is no row. */
 export type Known = { row: Partial<Profile> | null; version: Version | null };
 
+/** The change to make to what is known of a user. */
 export type Plan =
   | { write: "insert" }
-  | { write: "patch"; fields: string[] }
+  | { write: "patch"; fields: (keyof Profile)[] }
   /** The profile is right, what is known about it is not: write the version only. */
   | { write: "version" }
   | { write: "nothing"; because: "equal" }
@@ -22,10 +23,8 @@ export type Plan =
   | { write: "nothing"; because: "late" | "unclear"; reason: string };
 
 /** Names of the mirrored fields in which a row differs from a profile. Absent equals undefined. */
-export function differingFields(row: Partial<Profile>, profile: Profile): string[] {
-  return Object.keys(vProfile.fields).filter(
-    (field) => !isEqual(row[field as keyof Profile], profile[field as keyof Profile]),
-  );
+export function differingFields(row: Partial<Profile>, profile: Profile): (keyof Profile)[] {
+  return PROFILE_FIELDS.filter((field) => !isEqual(row[field], profile[field]));
 }
 
 /**
@@ -152,7 +151,8 @@ function postponed(reason: string): Plan {
   return { write: "nothing", because: "unclear", reason };
 }
 
-function insertOrPatch(known: Known, profile: Profile): Plan | null {
+/** What makes a row show a profile, whatever the versions say; null where it does already. */
+export function insertOrPatch(known: Known, profile: Profile): Plan | null {
   if (known.row === null) return { write: "insert" };
   const fields = differingFields(known.row, profile);
   return fields.length === 0 ? null : { write: "patch", fields };
@@ -163,10 +163,11 @@ export function orphansOf({ drift, postponedOrphans }: Counts): number {
   return drift.orphaned + postponedOrphans;
 }
 
-/** At most this many deletions a run, unless told otherwise. */
-const MAX_DELETIONS = 500;
+// So many deletions a run makes without being told to: a share of the mirror, as a table that loses more
+// at once is rather the sign of a mistake; of a large one no more than a person can look through; and
+// of a small one a few, whatever the share.
 const MAX_DELETIONS_SHARE = 0.05;
-/** A small table may lose this many, whatever the share. */
+const MAX_DELETIONS = 500;
 const MIN_DELETIONS = 10;
 
 /**

@@ -12,10 +12,11 @@ import { deploymentFlag } from "./commands";
 import { conduct, reasonOf } from "./conductor";
 import { statusOf, vStatus, type Status } from "./health";
 import { moveTo } from "./instance";
-import type { Begun } from "./lifecycle";
+import type { Begun, Leased } from "./lifecycle";
 import { SETTLING_MS } from "./plan";
 import { isClerkId } from "./profile";
 import { repairUser, vOutcome } from "./repair";
+import { pageOfEntries } from "./driftEntries";
 import { DriftLog } from "./driftLog";
 import { log } from "./log";
 import { logEnd, ReconcileError, reportOf, vReport, type Report } from "./report";
@@ -28,11 +29,12 @@ const MAX_ENTRIES_SHOWN = 8000;
 
 /**
  * Runs a reconciliation: compares the users of Clerk with the mirror and repairs every difference.
- * @param mode `full`: everyone; `recent`: those changed since the last run, deleting nobody; `due`:
- *   full when the last full run is a day old, else recent
- * @param dryRun find out, change nothing
- * @param maxDeletions allow up to this many deletions instead of what the safety rules allow
- * @param pageSize users a request, 2 to 500
+ * @param mode `full` (default): everyone; `recent`: those changed since the last run, deleting nobody;
+ *   `due`: full when the last full run is a day old, else recent
+ * @param dryRun find out, change nothing; default false
+ * @param maxDeletions allow up to this many deletions, instead of what the safety rules (`whyHold`)
+ *   allow where it is left out
+ * @param pageSize users a request, 2 to 500; default 500
  * @returns the Report, within about a minute: a longer run goes on by itself. The Report of the run
  *   under way, if there is one
  * @throws ReconcileError when a run of the schedule (`due`) failed or is held, after it was recorded, so that
@@ -49,11 +51,10 @@ export const run = internalAction({
   handler: async (ctx, args): Promise<Report> => {
     const begun: Begun = await ctx.runMutation(internal.clerk.lifecycle.begin, optionsOf(args));
     const flag = await deploymentFlag(ctx);
-    if (!begun.acquired) return reportOf(begun.run, flag);
+    if (begun.kind === "busy") return reportOf(begun.run, flag);
     if (begun.closed) logEnd(reportOf(begun.closed, flag));
-    const { _id: runId, mode, dryRun, state } = begun.run;
-    const isResumed = state.kind === "running" && state.resumptions > 0;
-    const event = isResumed ? "reconcile.resumed" : "reconcile.started";
+    const { _id: runId, mode, dryRun } = begun.run;
+    const event = begun.kind === "resumed" ? "reconcile.resumed" : "reconcile.started";
     // Without a key the line that says so is all there is to say.
     if (isConfigured()) log("info", event, { runId, mode, dryRun });
     return await goOn(ctx, begun);
@@ -65,7 +66,7 @@ export const advance = internalAction({
   args: { runId: v.id("reconcileRuns"), step: v.number() },
   returns: v.null(),
   handler: async (ctx, at): Promise<null> => {
-    const begun: Begun | null = await ctx.runQuery(internal.clerk.lifecycle.resume, at);
+    const begun: Leased | null = await ctx.runQuery(internal.clerk.lifecycle.resume, at);
     if (begun !== null) {
       log("info", "reconcile.resumed", { runId: at.runId });
       await goOn(ctx, begun);
@@ -74,7 +75,7 @@ export const advance = internalAction({
   },
 });
 
-async function goOn(ctx: ActionCtx, begun: Begun): Promise<Report> {
+async function goOn(ctx: ActionCtx, begun: Leased): Promise<Report> {
   const drift = new DriftLog(begun.run._id);
   const { run, isOvertaken } = await conduct(ctx, begun, drift).finally(() => {
     drift.end();
@@ -202,20 +203,17 @@ export const report = internalQuery({
       ? await ctx.db.get("reconcileRuns", runId)
       : await ctx.db.query("reconcileRuns").order("desc").first();
     if (run === null) return null;
-    const { page, isDone, continueCursor } = await ctx.db
-      .query("driftEntries")
-      .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", run._id))
-      .paginate({ cursor, numItems: MAX_ENTRIES_SHOWN });
+    const found = await pageOfEntries(ctx, run._id, cursor, MAX_ENTRIES_SHOWN);
     return {
       ...reportOf(run, await deploymentFlag(ctx)),
-      entries: page.map(({ clerkId, kind, fields, action, reason }) => ({
+      entries: found.page.map(({ clerkId, kind, fields, action, reason }) => ({
         clerkId,
         kind,
         fields,
         action,
         reason,
       })),
-      continueCursor: isDone ? null : continueCursor,
+      continueCursor: found.isDone ? null : found.continueCursor,
     };
   },
 });

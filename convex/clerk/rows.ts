@@ -1,5 +1,6 @@
 /**
- * The rows of `users` and `clerkVersions`: nothing else writes them. What is to be written is
+ * The rows of `users` and `clerkVersions`: nothing else in this folder writes them (old tombstones
+ * are deleted by `tombstones.ts`). What is to be written is
  * decided in `mirror.ts`; what the app adds to it, in `app.ts`.
  */
 import type { WithoutSystemFields } from "convex/server";
@@ -9,12 +10,14 @@ import { hooks, newUserFields, removal } from "./app";
 import { clock } from "./clock";
 import type { Known } from "./plan";
 import { orRefuse } from "./refusal";
-import { vProfile, type Profile, type Version } from "./validators";
+import { PROFILE_FIELDS, type Profile, type Version } from "./validators";
 
+/** A row of `users`, mirrored or not. */
 export type User = Doc<"users">;
 /** The fields of a `users` row that are the app's. */
 export type OwnFields = Omit<WithoutSystemFields<User>, keyof Profile | "deletedAt">;
 
+/** The app's own code that runs with a change, in its transaction, and undoes it where it throws. */
 export type Hooks = {
   /** A row was created, or, after `removal` by mark, came back: then it is the row that it was. */
   created?: (ctx: MutationCtx, user: User) => Promise<void>;
@@ -79,11 +82,14 @@ export async function createRow(ctx: MutationCtx, { marked }: KnownRows, profile
 }
 
 /** Writes the named fields of a profile to a row. */
-export async function updateRow(ctx: MutationCtx, row: User, profile: Profile, fields: string[]) {
+export async function updateRow(
+  ctx: MutationCtx,
+  row: User,
+  profile: Profile,
+  fields: (keyof Profile)[],
+) {
   // A field that Clerk no longer has is undefined here, which removes it from the row.
-  const changes = Object.fromEntries(
-    fields.map((field) => [field, profile[field as keyof Profile]]),
-  );
+  const changes = Object.fromEntries(fields.map((field) => [field, profile[field]]));
   await patchRow(ctx, row._id, changes);
   const user = hooks.updated && (await ctx.db.get("users", row._id));
   if (user) await orRefuse("hooks.updated", async () => await hooks.updated?.(ctx, user, row));
@@ -108,7 +114,7 @@ export async function removeRows(ctx: MutationCtx, clerkId: string): Promise<boo
 
 /** What a marked row has in the place of its profile. */
 function markOf(clerkId: string) {
-  const cleared = Object.keys(vProfile.fields).map((field) => [field, undefined]);
+  const cleared = PROFILE_FIELDS.map((field) => [field, undefined]);
   return { ...(Object.fromEntries(cleared) as object), clerkId, deletedAt: clock.now() };
 }
 

@@ -5,7 +5,9 @@ import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { clock, DAY, HOUR, MINUTE } from "./clock";
 import { missedBy } from "./deliveries";
+import { deleteEntries } from "./driftEntries";
 import { orphansOf } from "./plan";
+import { deleteSuspects } from "./suspects";
 import { readSyncState, updateSyncState, type SyncState } from "./syncState";
 import type { Counts, Phase, RunState, vRunOptions } from "./validators";
 
@@ -15,9 +17,9 @@ const LEASE_MS = 3 * MINUTE;
 export const RESUMABLE_MS = HOUR;
 /** A full run is due when the last one began this long ago. */
 export const FULL_PERIOD_MS = DAY;
-/** Documents deleted in one transaction. */
+/** Documents deleted in one transaction: few of the 16,000 that it may write, since it ends a run, too. */
 const DISCARD_BATCH = 1000;
-/** Runs with findings that are kept. */
+/** Runs with findings that are kept: a day of ticks that all find something. */
 const KEPT_RUNS = 100;
 /** Older ones that are kept beside them: three remembered, the newest of each mode; and one to delete. */
 const MAX_SPARED = 6;
@@ -47,7 +49,9 @@ type Running = Extract<RunState, { kind: "running" }>;
 export type RunIn<Kind extends Phase["kind"]> = Run & {
   state: Running & { phase: Phases[Kind] };
 };
+/** A run under way, in whatever phase. */
 export type RunningRun = RunIn<Phase["kind"]>;
+/** How a run ends, and why. */
 export type End =
   | { kind: "completed" }
   | { kind: "held"; reason: string }
@@ -200,12 +204,7 @@ async function isNewestWithFindings(ctx: QueryCtx, { _id, mode }: Run): Promise<
 
 /** Deletes a run and its entries, by further transactions where they are many. */
 export async function discardRun(ctx: MutationCtx, runId: Id<"reconcileRuns">): Promise<void> {
-  const entries = await ctx.db
-    .query("driftEntries")
-    .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", runId))
-    .take(DISCARD_BATCH);
-  for (const { _id } of entries) await ctx.db.delete("driftEntries", _id);
-  if (entries.length === DISCARD_BATCH) {
+  if (!(await deleteEntries(ctx, runId, DISCARD_BATCH))) {
     await ctx.scheduler.runAfter(0, internal.clerk.lifecycle.discard, { runId, what: "run" });
   } else if ((await ctx.db.get("reconcileRuns", runId)) !== null) {
     await ctx.db.delete("reconcileRuns", runId);
@@ -214,11 +213,6 @@ export async function discardRun(ctx: MutationCtx, runId: Id<"reconcileRuns">): 
 
 /** Deletes the suspects of a run, by further transactions where they are many. */
 export async function discardSuspects(ctx: MutationCtx, runId: Id<"reconcileRuns">): Promise<void> {
-  const suspects = await ctx.db
-    .query("reconcileSuspects")
-    .withIndex("by_runId_and_state", (q) => q.eq("runId", runId))
-    .take(DISCARD_BATCH);
-  for (const { _id } of suspects) await ctx.db.delete("reconcileSuspects", _id);
-  if (suspects.length < DISCARD_BATCH) return;
+  if (await deleteSuspects(ctx, runId, DISCARD_BATCH)) return;
   await ctx.scheduler.runAfter(0, internal.clerk.lifecycle.discard, { runId, what: "suspects" });
 }

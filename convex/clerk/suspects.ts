@@ -25,7 +25,7 @@ export async function markSuspect(
   await mark(ctx, { runId, clerkId, state });
 }
 
-/** The same for a user of a crowd who was compared. */
+/** Remembers of a user of a crowd that they were compared, and turns the id into a suspect of this state. */
 export async function markListed(
   ctx: MutationCtx,
   runId: Id<"reconcileRuns">,
@@ -73,6 +73,20 @@ export async function knownIdsBetween(
     )
     .take(count);
   return known.map(({ clerkId }) => clerkId);
+}
+
+/** Deletes up to `count` of a run's suspects. @returns whether none is left */
+export async function deleteSuspects(
+  ctx: MutationCtx,
+  runId: Id<"reconcileRuns">,
+  count: number,
+): Promise<boolean> {
+  const suspects = await ctx.db
+    .query("reconcileSuspects")
+    .withIndex("by_runId_and_state", (q) => q.eq("runId", runId))
+    .take(count);
+  for (const { _id } of suspects) await ctx.db.delete("reconcileSuspects", _id);
+  return suspects.length < count;
 }
 
 /** Ids of the next suspects in a state, at most `count`. */

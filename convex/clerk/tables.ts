@@ -43,6 +43,11 @@ type UsersTable<Fields extends PropertyValidators> = TableDefinition<
 /**
  * The `users` table: mirrored fields, written by `rows.ts` only, beside the app's own fields,
  * which the sync writes once, on creation. Add the app's own indexes by chaining `.index(…)`.
+ * @example
+ * export default defineSchema({
+ *   ...clerkTables,
+ *   users: usersTable({ color: v.string() }).index("by_color", ["color"]),
+ * });
  */
 export function usersTable<Own extends PropertyValidators>(ownFields: Own & NoSyncedField<Own>) {
   const table = defineTable({ ...(ownFields as PropertyValidators), ...syncedFields })
@@ -52,6 +57,7 @@ export function usersTable<Own extends PropertyValidators>(ownFields: Own & NoSy
   return table as unknown as UsersTable<Omit<Own, keyof typeof syncedFields> & typeof syncedFields>;
 }
 
+/** The sync's own tables: spread them into the app's schema. */
 export const clerkTables = {
   /**
    * One row per Clerk id that a change was applied to. Written by `rows.ts` in the transaction
@@ -61,7 +67,7 @@ export const clerkTables = {
   clerkVersions: defineTable(vVersion)
     .index("by_clerkId", ["clerkId"])
     .index("by_kind_and_appliedAt", ["kind", "appliedAt"]),
-  /** One row per run. Written by `runs.ts` and `step.ts`; changes with every page, so subscribe to it sparingly. */
+  /** One row per run. Written by `runs.ts` and `step.ts`, deleted by `runs.ts`; changes with every page, so subscribe to it sparingly. */
   reconcileRuns: defineTable({
     ...vRunOptions.fields,
     /** Whether the schedule began or resumed it: then its failure is thrown. */
@@ -75,9 +81,9 @@ export const clerkTables = {
     .index("by_state_kind", ["state.kind"])
     .index("by_mode_and_hasFindings", ["mode", "hasFindings"])
     .index("by_hasFindings", ["hasFindings"]),
-  /** What a run found. Written by `step.ts`. */
+  /** What a run found. Written by `findings.ts`, deleted with its run by `runs.ts`, both through `driftEntries.ts`. */
   driftEntries: defineTable(vDriftEntry).index("by_runId_and_clerkId", ["runId", "clerkId"]),
-  /** Open questions of the running run, gone when it ends. Written by `suspects.ts`. */
+  /** Open questions of the running run, gone when it ends. Written and deleted through `suspects.ts`. */
   reconcileSuspects: defineTable({
     runId: v.id("reconcileRuns"),
     clerkId: v.string(),

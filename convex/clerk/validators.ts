@@ -7,6 +7,8 @@ const vIdentity = { clerkId: v.string(), clerkCreatedAt: v.number() };
 /** What the sync mirrors of one user. `clerkCreatedAt`: Clerk's `created_at`, ms. */
 export const vProfile = v.object({ ...v.object(profileFields).partial().fields, ...vIdentity });
 export type Profile = Infer<typeof vProfile>;
+/** Names of the mirrored fields. `Object.keys` has no type for them. */
+export const PROFILE_FIELDS = Object.keys(vProfile.fields) as (keyof Profile)[];
 
 /** A user as Clerk's JSON shows it: a profile, or the reason (without any value) why there is none. */
 export const vReading = v.union(
@@ -28,6 +30,7 @@ const vApplied = {
   appliedAt: v.number(),
   appliedBy: v.union(v.literal("event"), v.literal("run")),
 };
+/** What is known of an id beside its row: the newest change that was applied, or that it is gone. */
 export const vVersion = v.union(
   /** `version`: Clerk's `updated_at` (ms) of the newest change that was applied. */
   v.object({ kind: v.literal("live"), ...vApplied, version: v.number() }),
@@ -83,6 +86,7 @@ const vPhase = v.union(
 export type Phase = Infer<typeof vPhase>;
 
 const vEnd = { finishedAt: v.number() };
+/** How far a run is, or how it ended: see the diagram in README.md of this folder. */
 export const vRunState = v.union(
   v.object({
     kind: v.literal("running"),
@@ -122,16 +126,25 @@ export type Delivery = Infer<typeof vDelivery>;
 /** Of each kind of change the newest that no event had told of, ms; 0 where there is none. */
 const vMissed = v.object({ created: v.number(), updated: v.number(), deleted: v.number() });
 
+/** What a run counts, all in users where nothing else is said. */
 export const vCounts = v.object({
+  /** How many Clerk has, as it counts them itself. */
   clerkUsers: v.number(),
+  /** Compared, each once. */
   scanned: v.number(),
+  /** Of the scanned those whose row was right. */
   unchanged: v.number(),
+  /** Differences found, each id once a run, in a dry run too. */
   drift: v.object({ missing: v.number(), stale: v.number(), orphaned: v.number() }),
+  /** Rows written; none in a dry run. */
   repaired: v.object({ created: v.number(), updated: v.number(), deleted: v.number() }),
+  /** Not mirrored, or not wholly, for a reason that the report gives. */
   setAside: v.number(),
+  /** Left to a repair of their own, five minutes later. */
   postponed: v.number(),
   /** Of the postponed those whom Clerk does not know: a repair removes them, unless the run is held. */
   postponedOrphans: v.number(),
+  /** Requests to Clerk. */
   requests: v.number(),
   /** Users found by the look-back whom the walk can't have met: they came or moved behind it. */
   placed: v.number(),
@@ -145,6 +158,7 @@ export const vCounts = v.object({
 });
 export type Counts = Infer<typeof vCounts>;
 
+/** One finding of a run. */
 export const vDriftEntry = v.object({
   runId: v.id("reconcileRuns"),
   clerkId: v.string(),
@@ -171,6 +185,7 @@ export const vDriftEntry = v.object({
 });
 export type DriftEntry = Infer<typeof vDriftEntry>;
 
+/** What a run has found out so far about an id that a listing left open. */
 export const vSuspectState = v.union(
   /** To be asked about. */
   v.literal("open"),
@@ -191,7 +206,9 @@ export const vCheckpoint = v.object({
 
 /** Page size of Clerk's user list: its own maximum (`LimitParameter` of its OpenAPI document). */
 export const MAX_PAGE_SIZE = 500;
+/** `full`: everyone; `recent`: those changed since the run before. */
 export const vMode = v.union(v.literal("full"), v.literal("recent"));
+/** What a run was asked for: see `reconcile:run`. */
 export const vRunOptions = v.object({
   mode: vMode,
   dryRun: v.boolean(),

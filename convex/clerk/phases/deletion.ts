@@ -84,6 +84,6 @@ async function removeOne(step: Step<"delete">, clerkId: string, askedAt: number)
     // What has a tombstone, an event had told of.
     if (outcome.known.version?.kind === "live") noteMissedDeletion(step);
     const action = dryRun ? "none" : "deleted";
-    await step.found({ clerkId, kind: "orphaned", fields: [], action });
+    await step.findings.add({ clerkId, kind: "orphaned", fields: [], action });
   }
 }

@@ -1,0 +1,52 @@
+/** The store of what runs found, `driftEntries`. */
+import type { PaginationResult } from "convex/server";
+import type { Id } from "../_generated/dataModel";
+import type { MutationCtx, QueryCtx } from "../_generated/server";
+import type { DriftEntry } from "./validators";
+
+/** Entries that one id can have in a run. */
+const MAX_ENTRIES_OF_ONE = 10;
+
+/** Keeps an entry. */
+export async function addEntry(ctx: MutationCtx, entry: DriftEntry): Promise<void> {
+  await ctx.db.insert("driftEntries", entry);
+}
+
+/** What a run found about one id. */
+export async function entriesOf(
+  ctx: QueryCtx,
+  runId: Id<"reconcileRuns">,
+  clerkId: string,
+): Promise<DriftEntry[]> {
+  return await ctx.db
+    .query("driftEntries")
+    .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", runId).eq("clerkId", clerkId))
+    .take(MAX_ENTRIES_OF_ONE);
+}
+
+/** What a run found, by id: `count` entries from a cursor on. */
+export async function pageOfEntries(
+  ctx: QueryCtx,
+  runId: Id<"reconcileRuns">,
+  cursor: string | null,
+  count: number,
+): Promise<PaginationResult<DriftEntry>> {
+  return await ctx.db
+    .query("driftEntries")
+    .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", runId))
+    .paginate({ cursor, numItems: count });
+}
+
+/** Deletes up to `count` of a run's entries. @returns whether none is left */
+export async function deleteEntries(
+  ctx: MutationCtx,
+  runId: Id<"reconcileRuns">,
+  count: number,
+): Promise<boolean> {
+  const entries = await ctx.db
+    .query("driftEntries")
+    .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", runId))
+    .take(count);
+  for (const { _id } of entries) await ctx.db.delete("driftEntries", _id);
+  return entries.length < count;
+}

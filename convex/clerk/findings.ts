@@ -1,0 +1,159 @@
+/** What a step of a run finds: counted, kept as entries, each id once. */
+import type { MutationCtx } from "../_generated/server";
+import { addEntry, entriesOf } from "./driftEntries";
+import type { Outcome } from "./mirror";
+import type { RunningRun } from "./runs";
+import { addSuspect, suspectOf } from "./suspects";
+import { readSyncState, type SyncState } from "./syncState";
+import type { Counts, DriftEntry, Reading, Version } from "./validators";
+
+/**
+ * So many entries are kept of the users that a run sets aside, of the orphans that it holds, and of
+ * its other findings; beside them every deletion.
+ */
+export const MAX_ENTRIES = 1000;
+
+/** Findings of one step. Their entries are written at once, their counts with the step's checkpoint. */
+export class Findings {
+  /** Those of the run, and what this step adds. */
+  readonly counts: Counts;
+  /** What this step found, to be logged. */
+  readonly entries: DriftEntry[] = [];
+  readonly #setAsideIds = new Set<string>();
+  readonly #ctx: MutationCtx;
+  readonly #run: RunningRun;
+  #state: SyncState | undefined;
+
+  constructor(ctx: MutationCtx, run: RunningRun) {
+    this.#ctx = ctx;
+    this.#run = run;
+    this.counts = structuredClone(run.counts);
+  }
+
+  /** Records a finding, and keeps an entry of it as far as `MAX_ENTRIES` says. */
+  async add(entry: Omit<DriftEntry, "runId">): Promise<void> {
+    const kept = { runId: this.#run._id, ...entry };
+    this.entries.push(kept);
+    const cap = capOf(entry);
+    const isOneTooMany =
+      (cap === "set aside" && this.counts.setAside > MAX_ENTRIES) ||
+      (cap === "other" && this.counts.entries >= MAX_ENTRIES);
+    if (!isOneTooMany) {
+      await addEntry(this.#ctx, kept);
+      if (cap === "other") this.counts.entries += 1;
+    } else if (cap === "set aside" || this.#run.dryRun) {
+      await addSuspect(this.#ctx, this.#run._id, entry.clerkId, "settled");
+    }
+  }
+
+  /**
+   * Counts and lists a difference that was repaired, or would have been.
+   * @param user as Clerk has them
+   * @returns whether it is the first one of this id: drift counts an id once a run
+   */
+  async repaired(
+    clerkId: string,
+    { kind, fields, known }: Outcome,
+    user: Extract<Reading, { kind: "profile" }> | null,
+  ): Promise<boolean> {
+    if (kind !== "created" && kind !== "updated") return false;
+    await this.#noteMissed(kind, known.version, user);
+    const { dryRun } = this.#run;
+    const isFirst = !(await this.#isDriftCounted(clerkId, known.version));
+    if (!dryRun) this.counts.repaired[kind] += 1;
+    else if (!isFirst) return false;
+    const drift = kind === "created" ? "missing" : "stale";
+    if (isFirst) this.counts.drift[drift] += 1;
+    await this.add({ clerkId, kind: drift, fields, action: dryRun ? "none" : kind });
+    return isFirst;
+  }
+
+  /** Remembers a change that no event had told of; what changed here alone, none had to. */
+  async #noteMissed(
+    kind: "created" | "updated",
+    known: Version | null,
+    user: Extract<Reading, { kind: "profile" }> | null,
+  ): Promise<void> {
+    if (user === null || known?.kind === "tombstone") return;
+    const { version, profile } = user;
+    const { missed } = this.counts;
+    if (known !== null) {
+      const isTold = kind === "created" || version <= known.version;
+      if (!isTold) missed.updated = Math.max(missed.updated, version);
+      return;
+    }
+    // The app itself may have made the row as the user signed up, or long before the sync.
+    this.#state ??= await readSyncState(this.#ctx);
+    const { lastFullRunStartedAt = Infinity } = this.#state;
+    if (kind === "created" || profile.clerkCreatedAt > lastFullRunStartedAt) {
+      missed.created = Math.max(missed.created, profile.clerkCreatedAt);
+    } else if (version > lastFullRunStartedAt) {
+      missed.updated = Math.max(missed.updated, version);
+    }
+  }
+
+  /** Lists what could not be mirrored of a user, and counts the user once. */
+  async setAside(entry: Omit<DriftEntry, "runId" | "action">): Promise<void> {
+    const { clerkId } = entry;
+    const isFirst = !this.#setAsideIds.has(clerkId) && !(await this.#isSetAsideCounted(clerkId));
+    this.#setAsideIds.add(clerkId);
+    // In the walk there may be several reasons at once; what follows may find the same one again.
+    if (!isFirst && this.#run.state.phase.kind !== "walk") return;
+    if (isFirst) this.counts.setAside += 1;
+    await this.add({ ...entry, action: "setAside" });
+  }
+
+  /** Lists the fields that Convex can't hold. */
+  async leftOut(user: Reading): Promise<void> {
+    if (user.kind !== "profile" || user.leftOut.length === 0) return;
+    const { clerkId } = user.profile;
+    const fields = user.leftOut.map(({ field }) => field);
+    const reason = user.leftOut.map((each) => `${each.field}: ${each.reason}`).join("; ");
+    await this.setAside({ clerkId, kind: "stale", fields, reason });
+  }
+
+  /** Lists a user of whom there are several rows. */
+  async duplicated(clerkId: string): Promise<void> {
+    const reason = "several rows have this clerkId: the oldest is mirrored";
+    await this.setAside({ clerkId, kind: "duplicate", fields: [], reason });
+  }
+
+  async #isDriftCounted(clerkId: string, version: Version | null): Promise<boolean> {
+    const entries = await entriesOf(this.#ctx, this.#run._id, clerkId);
+    if (entries.some(({ action }) => action !== "setAside" && action !== "postponed")) return true;
+    if (this.counts.entries < MAX_ENTRIES) return false;
+    // The entry may have been one too many to be kept.
+    return this.#run.dryRun
+      ? await this.#isSettled(clerkId)
+      : version?.appliedBy === "run" && version.appliedAt >= this.#run.startedAt;
+  }
+
+  async #isSetAsideCounted(clerkId: string): Promise<boolean> {
+    const entries = await entriesOf(this.#ctx, this.#run._id, clerkId);
+    if (entries.some(({ action }) => action === "setAside")) return true;
+    // The entry may have been one too many to be kept; in the walk, "settled" means other things too.
+    const isKept = this.counts.setAside < MAX_ENTRIES || this.#run.state.phase.kind === "walk";
+    return !isKept && (await this.#isSettled(clerkId));
+  }
+
+  async #isSettled(clerkId: string): Promise<boolean> {
+    return (await suspectOf(this.#ctx, this.#run._id, clerkId))?.state === "settled";
+  }
+}
+
+/** Which of the caps on entries one falls under: deletions, made, held or rehearsed, have none here. */
+function capOf({ kind, action }: Pick<DriftEntry, "kind" | "action">) {
+  switch (action) {
+    case "setAside":
+      return "set aside";
+    case "deleted":
+    case "held":
+      return "deletion";
+    case "none":
+      return kind === "orphaned" ? "deletion" : "other";
+    case "created":
+    case "updated":
+    case "postponed":
+      return "other";
+  }
+}
