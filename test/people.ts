@@ -1,5 +1,6 @@
 /** Users of the stand-in, and what the table should show of them. */
 import { expect } from "vitest";
+import { DAY } from "../convex/clerk/clock";
 import { LONG_AGO, rows, type Setting } from "./setting";
 
 /** Users sign up a second apart, long ago. @returns their ids */
@@ -68,4 +69,13 @@ export async function loseRows({ t }: Setting, ids: string[]): Promise<void> {
       if (row) await ctx.db.delete("users", row._id);
     }
   });
+}
+
+/** Drift of all three kinds: 2 users deleted, 2 renamed, 2 missing. */
+export async function drift(setting: Setting, ids: string[]) {
+  const { clerk } = setting;
+  for (const id of ids.slice(0, 2)) clerk.deleteUser(id, LONG_AGO + DAY);
+  for (const id of ids.slice(2, 4)) clerk.updateUser(id, { first_name: "New" }, LONG_AGO + DAY);
+  await loseRows(setting, ids.slice(4, 6));
+  return { missing: 2, stale: 2, orphaned: 2 };
 }

@@ -204,7 +204,7 @@ const teeth: Tooth[] = [
         by: "const isAlone = true;",
       },
     ],
-    file: "test/endure.test.ts",
+    file: "test/trouble.test.ts",
     property: "a poison user, one whose app-side defaults throw, and a duplicate, among 600",
   },
 ];
