@@ -26,9 +26,16 @@ const authors = makeFunctionReference<"query", Args, string[]>("posts:authors");
 
 /** The one thing that every app has to say itself. */
 function withOwnDefaults(text: string): string {
-  return text
-    .replace(/const COLORS = .+\n\n/, "")
-    .replace(/\(\{ clerkCreatedAt \}\) => \(\{[^}]+\}\)/, `() => ({ plan: "free" })`);
+  return replaceOnce(text, [
+    /\(\{ clerkCreatedAt \}\) => \(\{[^}]+\}\)/,
+    '() => ({ plan: "free" })',
+  ]);
+}
+
+function replaceOnce(text: string, [old, by]: [old: string | RegExp, by: string]): string {
+  if (!(typeof old === "string" ? text.includes(old) : old.test(text)))
+    throw new Error(`clerk/app.ts has no ${String(old)}`);
+  return text.replace(old, by);
 }
 
 type T = TestConvex<SchemaDefinition<GenericSchema, boolean>>;
@@ -193,17 +200,14 @@ test(
 describe("the same app, with removal by mark, one field more and one less", () => {
   beforeAll(() => {
     app = existingApp();
-    app.write("clerk/app.ts", (text) =>
-      withOwnDefaults(text)
-        .replace('removal: "delete" | "mark" = "delete"', 'removal: "delete" | "mark" = "mark"')
-        .replace("  phoneNumber: v.string(),\n", "  lastSignInDay: v.number(),\n")
-        .replace(
-          "    phoneNumber: phone?.phone_number,\n",
-          "    lastSignInDay: user.last_sign_in_at && Math.floor(user.last_sign_in_at / DAY) * DAY,\n",
-        )
-        .replace(/ {2}const phone = .+\n/, "")
-        .replace("type ProfileFields", "const DAY = 24 * 60 * 60 * 1000;\ntype ProfileFields"),
-    );
+    const day = "user.last_sign_in_at && Math.floor(user.last_sign_in_at / DAY) * DAY";
+    const edits: [string, string][] = [
+      ['removal: "delete" | "mark" = "delete"', 'removal: "delete" | "mark" = "mark"'],
+      ["  username: v.string(),\n", "  lastSignInDay: v.number(),\n"],
+      ["    username: user.username,\n", `    lastSignInDay: ${day},\n`],
+      ["type ProfileFields", "const DAY = 24 * 60 * 60 * 1000;\ntype ProfileFields"],
+    ];
+    app.write("clerk/app.ts", (text) => edits.reduce(replaceOnce, withOwnDefaults(text)));
   }, 60_000);
   afterAll(() => {
     rmSync(app.folder, { recursive: true });

@@ -1,6 +1,7 @@
 /** Users of the stand-in, and what the table should show of them. */
 import { expect } from "vitest";
 import { DAY } from "../convex/clerk/clock";
+import { readUser } from "../convex/clerk/profile";
 import { LONG_AGO, rows, type Setting } from "./setting";
 
 /** Users sign up a second apart, long ago. @returns their ids */
@@ -38,21 +39,12 @@ export async function seed({ t, clerk }: Setting, ids: string[]): Promise<void> 
       for (const id of ids.slice(from, from + 2000)) {
         const user = clerk.users.get(id);
         if (user === undefined) continue;
-        const { first_name, created_at, updated_at, image_url } = user;
-        const name = first_name ?? "";
-        await ctx.db.insert("users", {
-          clerkId: id,
-          clerkCreatedAt: created_at,
-          firstName: name,
-          name,
-          imageUrl: image_url,
-          banned: false,
-          locked: false,
-          color: "own",
-        });
-        const applied = { appliedAt: LONG_AGO, appliedBy: "run" as const };
-        const version = { kind: "live" as const, clerkId: id, version: updated_at, ...applied };
-        await ctx.db.insert("clerkVersions", version);
+        const reading = readUser(user);
+        if (reading?.kind !== "profile") throw new Error(`${id} can't be read`);
+        const { profile, version } = reading;
+        await ctx.db.insert("users", { ...profile, color: "own" });
+        const applied = { clerkId: id, appliedAt: LONG_AGO, appliedBy: "run" as const };
+        await ctx.db.insert("clerkVersions", { kind: "live", version, ...applied });
       }
     });
   }
