@@ -1,8 +1,21 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
+import type * as App from "../convex/clerk/app";
 import { readUser } from "../convex/clerk/profile";
 import { clerkUser, emailAddress } from "../scripts/clerk-json";
 import { everything, LONG_AGO, post, run, useSetting } from "./setting";
 import { userEvent } from "../scripts/clerk-json";
+
+/** Fields that this app reads beside its own. */
+const undeclared = vi.hoisted(() => ({ fields: {} }));
+
+vi.mock("../convex/clerk/app", async (importOriginal) => {
+  const app = await importOriginal<typeof App>();
+  const readProfileFields: typeof app.readProfileFields = (user) => ({
+    ...app.readProfileFields(user),
+    ...undeclared.fields,
+  });
+  return { ...app, readProfileFields };
+});
 
 const base = { id: "user_1", created_at: LONG_AGO };
 
@@ -110,16 +123,26 @@ describe("metadata that Convex can't hold is left out alone", () => {
   });
 });
 
+test("a field that profileFields does not declare makes its user unreadable, and says where", () => {
+  undeclared.fields = { pronouns: "4711" };
+  expect(readUser(clerkUser(base))).toMatchObject({
+    kind: "unreadable",
+    reason:
+      "pronouns: readProfileFields of clerk/app.ts returns it, profileFields does not declare it",
+  });
+  undeclared.fields = {};
+});
+
 describe("a user of an unknown shape is unreadable, with a reason that holds no value", () => {
   test.each<[string, object, string]>([
     ["no updated_at", { updated_at: null }, "updated_at: expected a time in ms"],
+    ["a name that is a number", { first_name: 4711 }, "firstName: expected string, got number"],
+    ["banned as text", { banned: "4711" }, "banned: expected boolean, got string"],
     [
-      "a name that is a number",
-      { first_name: 4711 },
-      "firstName: expected string, got another type",
+      "metadata as a list",
+      { public_metadata: ["4711"] },
+      "publicMetadata: expected record, got list",
     ],
-    ["banned as text", { banned: "4711" }, "banned: expected boolean, got another type"],
-    ["metadata as a list", { public_metadata: ["4711"] }, "publicMetadata: expected record"],
     [
       "no addresses",
       { email_addresses: null },

@@ -489,11 +489,20 @@ describe("users that can't be mirrored", () => {
     expect(result.next).toBe(`npx convex run clerk/reconcile:report '{"runId":"${result.runId}"}'`);
     const { entries } = (await t.query(reportQuery, {})) ?? { entries: [] };
     expect(entries.filter(({ action }) => action === "setAside")).toMatchObject([
-      { clerkId: user.id, reason: "banned: expected boolean, got another type" },
-      { clerkId: partly.user.id, fields: ["publicMetadata"] },
+      { clerkId: user.id, kind: "missing", reason: "banned: expected boolean, got string" },
+      { clerkId: partly.user.id, kind: "stale", fields: ["publicMetadata"] },
     ]);
     expect((await rows(t)).map((row) => row.clerkId)).toContain(partly.user.id);
-    expect(await complete(t, {})).toMatchObject({ setAside: 2, drift: { missing: 0, stale: 0 } });
+    await t.run(async (ctx) => {
+      await ctx.db.insert("users", { clerkId: user.id, color: "made by the app" });
+    });
+    const again = await complete(t, {});
+    expect(again).toMatchObject({ setAside: 2, drift: { missing: 0, stale: 0 } });
+    expect(again.summary).toBe(
+      "12 users compared, nothing repaired. 2 users set aside: not mirrored, or not wholly.",
+    );
+    const found = (await t.query(reportQuery, {}))?.entries;
+    expect(found?.find(({ clerkId }) => clerkId === user.id)?.kind).toBe("stale");
   });
 
   test("a second row of an id is set aside and kept", async () => {

@@ -2,6 +2,7 @@
 import type { MutationCtx } from "../_generated/server";
 import { addEntry, entriesOf } from "./driftEntries";
 import type { Outcome } from "./mirror";
+import { firstRowOf, isMirrored } from "./rows";
 import type { RunningRun } from "./runs";
 import { addSuspect, suspectOf } from "./suspects";
 import { readSyncState, type SyncState } from "./syncState";
@@ -101,6 +102,13 @@ export class Findings {
     if (!isFirst && this.#run.state.phase.kind !== "walk") return;
     if (isFirst) this.counts.setAside += 1;
     await this.add({ ...entry, action: "setAside" });
+  }
+
+  /** Lists a user of Clerk who can't be mirrored. */
+  async unreadable(clerkId: string, reason: string): Promise<void> {
+    const row = await firstRowOf(this.#ctx, clerkId);
+    const kind = row && isMirrored(row) ? "stale" : "missing";
+    await this.setAside({ clerkId, kind, fields: [], reason });
   }
 
   /** Lists the fields that Convex can't hold. */

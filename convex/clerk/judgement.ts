@@ -36,19 +36,21 @@ export async function judgeOne(
   askedAt: number,
 ): Promise<void> {
   const { ctx, run, counts } = step;
-  const cannot = isClerkId(clerkId)
-    ? answer?.kind === "unreadable" && answer.reason
-    : "its clerkId is not a Clerk user id, so Clerk can't be asked about it";
-  if (cannot) {
-    await setAsideOne(step, clerkId, answer === null ? "orphaned" : "stale", cannot);
+  if (!isClerkId(clerkId)) {
+    const reason = "its clerkId is not a Clerk user id, so Clerk can't be asked about it";
+    await setAsideOne(step, clerkId, "orphaned", reason);
+    return;
+  }
+  if (answer?.kind === "unreadable") {
+    await dropSuspect(ctx, run._id, clerkId);
+    await step.findings.unreadable(clerkId, answer.reason);
     return;
   }
   if (answer === null && run.mode === "recent") {
     await dropSuspect(ctx, run._id, clerkId);
     return;
   }
-  const user = answer?.kind === "profile" ? answer : null;
-  const outcome = await applyEvidence(ctx, clerkId, user, { askedAt, dryRun: run.dryRun });
+  const outcome = await applyEvidence(ctx, clerkId, answer, { askedAt, dryRun: run.dryRun });
   if (outcome.kind === "orphaned") {
     counts.drift.orphaned += 1;
     if (outcome.known.version === null) counts.unversioned += 1;
@@ -56,12 +58,12 @@ export async function judgeOne(
     return;
   }
   await dropSuspect(ctx, run._id, clerkId);
-  await step.findings.repaired(clerkId, outcome, user);
+  await step.findings.repaired(clerkId, outcome, answer);
   if (outcome.kind === "unclear") {
-    await postpone(step, clerkId, user === null ? "orphaned" : "stale", outcome.reason);
+    await postpone(step, clerkId, answer === null ? "orphaned" : "stale", outcome.reason);
   }
-  if (user !== null) await step.findings.leftOut(user);
-  if (user !== null && outcome.known.isDuplicated) await step.findings.duplicated(clerkId);
+  if (answer !== null) await step.findings.leftOut(answer);
+  if (answer !== null && outcome.known.isDuplicated) await step.findings.duplicated(clerkId);
 }
 
 /** Leaves an id to a repair of its own, once the event that touched it has settled. */

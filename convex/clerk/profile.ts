@@ -80,8 +80,12 @@ function whyNotAProfile(profile: Record<string, unknown>): string | null {
   } catch (error) {
     if (!(error instanceof ValidationError)) throw error;
     // Below the first segment, the path may hold keys that are data; `got` may hold a value.
-    const field = error.path?.split(/[.[]/)[0] ?? "the profile";
-    return `${field}: expected ${error.expected}, got another type`;
+    const [field = "the profile", ...below] = error.path?.split(/[.[]/) ?? [];
+    if (error.expected === "nothing" && below.length === 0) {
+      return `${field}: readProfileFields of clerk/app.ts returns it, profileFields does not declare it`;
+    }
+    const got = below.length === 0 ? nameOfType(profile[field]) : "another type within";
+    return `${field}: expected ${error.expected}, got ${got}`;
   }
 }
 
@@ -90,7 +94,7 @@ function recordThatIsAList(profile: Record<string, unknown>): string | null {
   const field = Object.entries(vProfile.fields).find(
     ([name, { kind }]) => kind === "record" && Array.isArray(profile[name]),
   );
-  return field ? `${field[0]}: expected record, got another type` : null;
+  return field ? `${field[0]}: expected record, got list` : null;
 }
 
 /** Why Convex refuses this value, or null. Its keys are data too, so the reason names none. */
@@ -125,6 +129,10 @@ function whyTooLong(value: unknown): string | null {
   if (typeof value !== "object" && typeof value !== "string") return null;
   const { length } = JSON.stringify(value);
   return length > MAX_FIELD_LENGTH ? `over ${MAX_FIELD_LENGTH} characters of JSON` : null;
+}
+
+function nameOfType(value: unknown): string {
+  return Array.isArray(value) ? "list" : typeof value;
 }
 
 function isAbsent(value: unknown): boolean {

@@ -86,7 +86,7 @@ function summaryOf({ state, counts, dryRun }: Run): string {
         ["deleted", repaired.deleted],
       );
   const open = [
-    counts.setAside > 0 && `${users(counts.setAside)} set aside.`,
+    counts.setAside > 0 && `${users(counts.setAside)} set aside: not mirrored, or not wholly.`,
     counts.postponed > 0 && `${users(counts.postponed)} asked about again in five minutes.`,
   ].filter((sentence) => sentence !== false);
   const sentence = headline(state, `${users(scanned)} compared`, done, open.length === 0);
@@ -104,7 +104,9 @@ function headline(
       return `Under way (${state.phase.kind}): ${compared} so far${done ? `, ${done}` : ""}.`;
     case "completed":
       return done === null
-        ? `${isClean ? "In sync: " : ""}${compared}, no drift to repair.`
+        ? isClean
+          ? `In sync: ${compared}, no drift to repair.`
+          : `${compared}, nothing repaired.`
         : `${compared}: ${done}.`;
     case "held":
       return `Held: ${state.reason}. None was deleted. ${compared}${done ? `: ${done}` : ""}.`;
