@@ -5,8 +5,8 @@ import { startInProcess } from "./in-process-host";
 import { BackendUnavailable, startLive } from "./live-host";
 import { tell } from "./story";
 
-const USAGE = "usage: npm run demo [-- --users 500 --seed 1 --live]";
 const [FEWEST_USERS, MOST_USERS] = [10, 5000];
+const USAGE = `usage: npm run demo [-- --users 500 --seed 1 --live], with ${FEWEST_USERS} to ${MOST_USERS} users`;
 const EXIT = { told: 0, wrong: 1, usage: 2, noBackend: 3, interrupted: 130 };
 
 function wholeNumber(name: string, text: string, min: number, max: number): number {

@@ -7,9 +7,12 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { Webhook } from "svix";
 import { clerkUser, deletedUser, userEvent, type UserEventType } from "./clerk-json";
 import { signedEvent } from "./signed-event";
 
+const USAGE =
+  "usage: CLERK_WEBHOOK_SECRET=whsec_… npx tsx scripts/send-event.ts --url https://….convex.site/clerk-users-webhook --instance ins_… --type user.updated --id user_… [--data user.json]";
 const TYPES: UserEventType[] = ["user.created", "user.updated", "user.deleted"];
 
 function parse() {
@@ -25,15 +28,30 @@ function parse() {
   const { url, id, data, instance } = values;
   const type = TYPES.find((known) => known === values.type);
   const secret = process.env.CLERK_WEBHOOK_SECRET;
-  if (!url || !URL.canParse(url)) throw new Error("--url must be the address of the webhook.");
+  if (!url || !URL.canParse(url)) {
+    throw new Error(`--url must be the address of the webhook, not ${url ?? "nothing"}.`);
+  }
   if (!id) throw new Error("--id must be a Clerk user id, user_….");
   if (!type) throw new Error(`--type must be one of ${TYPES.join(", ")}, not ${values.type}.`);
-  if (!secret) throw new Error("Set CLERK_WEBHOOK_SECRET to the endpoint's signing secret.");
+  if (!secret || !isSigningSecret(secret)) {
+    const found = secret ? "it is no signing secret" : "it is not set";
+    throw new Error(
+      `CLERK_WEBHOOK_SECRET must be the endpoint's signing secret, whsec_… (Clerk dashboard → Webhooks → your endpoint): ${found}.`,
+    );
+  }
   return { url, id, type, data, instance, secret };
 }
 
-async function main(): Promise<void> {
-  const { url, id, type, data, instance, secret } = parse();
+function isSigningSecret(secret: string): boolean {
+  try {
+    return Boolean(new Webhook(secret));
+  } catch {
+    return false;
+  }
+}
+
+/** @returns whether the event was accepted */
+async function send({ url, id, type, data, instance, secret }: ReturnType<typeof parse>) {
   const now = Date.now();
   const user: unknown =
     data === undefined
@@ -42,14 +60,17 @@ async function main(): Promise<void> {
   const payload = type === "user.deleted" ? deletedUser(id) : user;
   const event = userEvent(type, payload, { instanceId: instance, at: now });
   const request = signedEvent(event, { secret, id: `msg_${randomUUID()}`, at: now });
-  const response = await fetch(url, { method: "POST", ...request });
+  const response = await fetch(url, { method: "POST", ...request }).catch((error: unknown) => {
+    const { cause } = error as Error;
+    throw new Error(`No answer from ${url}: ${cause instanceof Error ? cause.message : "unknown"}`);
+  });
   console.log(`${response.status} ${await response.text()}`);
-  process.exitCode = response.ok ? 0 : 1;
+  return response.ok;
 }
 
 try {
-  await main();
+  process.exitCode = (await send(parse())) ? 0 : 1;
 } catch (error) {
-  console.error(error instanceof Error ? error.message : error);
+  console.error(`${error instanceof Error ? error.message : String(error)}\n${USAGE}`);
   process.exitCode = 2;
 }

@@ -108,7 +108,8 @@ class Story {
     );
     if (!isEqual) this.#printDifference(left);
     const isReported = isDrift(drifted, dry.drift) && isDrift(drifted, repair.drift);
-    if (!isReported) print("\nThe reports count other drift than there was.");
+    if (!isReported) print("\nThe reports of steps 4 and 5 count other drift than step 3 shows.");
+    if (second.setAside > 0) await this.#printSetAside(second);
     return isEqual && isReported;
   }
 
@@ -175,6 +176,12 @@ class Story {
 
   async #compare(): Promise<Difference> {
     return compare(this.clerk.users, await this.host.readTable("users"));
+  }
+
+  async #printSetAside({ setAside }: Report): Promise<void> {
+    const entries = await this.host.readTable("driftEntries");
+    const { clerkId, reason } = entries.findLast(({ action }) => action === "setAside") ?? {};
+    this.print(`\n${setAside} users can't be mirrored, or not wholly; of ${clerkId}: ${reason}`);
   }
 
   #printDifference({ missing, stale, orphaned }: Difference): void {

@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Host } from "../scripts/host";
 import { startInProcess } from "../scripts/in-process-host";
 import { startLive } from "../scripts/live-host";
@@ -90,10 +90,23 @@ describe("the demo of the chat room", () => {
     }
   });
 
-  test("exits with 2 and a sentence for a wrong port", () => {
+  test("exits with 2 and a sentence for wrong options", () => {
     const wrong = tsx("demo/chat.ts", "--port", "http");
     expect(wrong.status).toBe(2);
     expect(wrong.stderr).toMatch("--port must be a whole number from 0 to 65535, not http.");
+    const unknown = tsx("demo/chat.ts", "--prot", "5173");
+    expect(unknown.status).toBe(2);
+    expect(unknown.stderr).toMatch(/^Unknown option '--prot'.*\nusage: .+\n$/);
+  });
+
+  test("takes no other port than the one that was asked for", async () => {
+    const taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
+    const { port } = taken.address() as AddressInfo;
+    const refused = tsx("demo/chat.ts", "--port", String(port));
+    taken.close();
+    expect(refused.status).toBe(1);
+    expect(refused.stderr).toMatch(`Port ${port} is already in use`);
   });
 });
 
@@ -138,5 +151,19 @@ describe("send-event", () => {
     );
     expect(wrong.status).toBe(2);
     expect(wrong.stderr).toMatch("--type must be one of user.created, user.updated, user.deleted");
+    expect(wrong.stderr).toMatch("usage: ");
+  });
+
+  test.each([
+    ["whsec_…", "CLERK_WEBHOOK_SECRET must be the endpoint's signing secret, whsec_…"],
+    ["", "it is not set"],
+    ["whsec_c2VjcmV0", "No answer from http://127.0.0.1:9: "],
+  ])("with the secret %j and nobody at the address says so", (secret, sentence) => {
+    vi.stubEnv("CLERK_WEBHOOK_SECRET", secret);
+    const wrong = tsx("send-event.ts", "--url", "http://127.0.0.1:9", "--id", "user_1");
+    vi.unstubAllEnvs();
+    expect(wrong.status).toBe(2);
+    expect(wrong.stderr).toMatch(sentence);
+    expect(wrong.stderr).not.toMatch("at ");
   });
 });

@@ -9,13 +9,17 @@ export type ChatRoomServer = { url: string; stop: () => Promise<void> };
 
 /**
  * @param port 0 for any
+ * @param isPortFixed whether it has to be that one; else the next free one does
  * @param beforeDelivery what each webhook waits for on its way
+ * @throws Error when a fixed port is in use
  */
 export async function serveChatRoom({
   port,
+  isPortFixed = false,
   beforeDelivery,
 }: {
   port: number;
+  isPortFixed?: boolean;
   beforeDelivery: () => Promise<unknown>;
 }): Promise<ChatRoomServer> {
   const backstage = await Backstage.open(beforeDelivery);
@@ -26,7 +30,7 @@ export async function serveChatRoom({
     server: {
       host: "127.0.0.1",
       port,
-      strictPort: false,
+      strictPort: isPortFixed,
       proxy: { "/api": backstage.host.url },
     },
     plugins: [
@@ -46,11 +50,16 @@ export async function serveChatRoom({
       },
     ],
   });
-  await vite.listen();
   const stop = async () => {
     await vite.close();
     await backstage.close();
   };
+  try {
+    await vite.listen();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
   return { url: vite.resolvedUrls?.local[0] ?? "", stop };
 }
 
