@@ -112,7 +112,7 @@ describe.skipIf(CHROMIUM === undefined)("the chat room in a browser", () => {
     for (const page of [zoe, ada]) await status(page, "Logged In");
     await say(zoe, "Hello from Zoe");
     await message(ada, "Zoe", "Hello from Zoe").waitFor();
-    expect(await zoe.getByLabel("Message", { exact: true }).inputValue()).toBe("");
+    await expect.poll(() => zoe.getByLabel("Message", { exact: true }).inputValue()).toBe("");
     await say(ada, "Hello from Ada");
     await message(zoe, "Ada", "Hello from Ada").waitFor();
 
