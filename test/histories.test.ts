@@ -4,7 +4,8 @@ import { clock } from "../convex/clerk/clock";
 import type * as App from "../convex/clerk/app";
 import type * as Server from "../convex/_generated/server";
 import { histories, type History } from "./history-steps";
-import { FEATURES, Violation, World } from "./world";
+import { FEATURES, Violation } from "./oracle";
+import { World } from "./world";
 
 vi.mock("../convex/_generated/server", async (importOriginal) => {
   const { atGate } = await import("./gate");

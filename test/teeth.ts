@@ -12,7 +12,7 @@ type Edit = { file: string; replace: string; by: string };
 type Tooth = {
   breaks: string;
   edits: Edit[];
-  /** The property of `world.ts`, or the name of a test, that must fail. */
+  /** The property of `oracle.ts`, or the name of a test, that must fail. */
   property: string;
   /** Where not in a generated history: the test file. */
   file?: string;

@@ -1,12 +1,8 @@
-/**
- * A world in which a generated history happens, and what must hold in it after every step. What is
- * right is told by the stand-in's own table and by what the world did itself, never by the sync.
- */
+/** A world in which a generated history happens. What must hold in it after every step, `oracle.ts` says. */
 import { convexTest } from "convex-test";
 import type { FunctionArgs } from "convex/server";
 import { vi } from "vitest";
 import { internal } from "../convex/_generated/api";
-import type { Doc } from "../convex/_generated/dataModel";
 import { MINUTE } from "../convex/clerk/clock";
 import schema from "../convex/schema";
 import { ClerkStandIn, type Fault } from "../scripts/clerk-stand-in";
@@ -14,6 +10,7 @@ import { userEvent, deletedUser, type ClerkUserJSON, type UserEvent } from "../s
 import { signedEvent } from "../scripts/signed-event";
 import { newGate, type Actor, type Gate } from "./gate";
 import { appChoice, type History } from "./history-steps";
+import { demand, Oracle, Violation, type Feature, type Run, type Sight } from "./oracle";
 
 type Step = History["steps"][number];
 type StepTo<Do extends Step["do"]> = Extract<Step, { do: Do }>;
@@ -22,27 +19,6 @@ type Change =
   | Pick<StepTo<"toggle">, "do" | "who">
   | Pick<StepTo<"move">, "do" | "who" | "created">
   | Pick<StepTo<"delete">, "do" | "who">;
-type Run = Doc<"reconcileRuns">;
-type User = Doc<"users">;
-/** Who writes: a run or a repair, an event (`forged` with a secret that leaked), or the app. */
-type By = "sync" | "event" | "forged" | "app";
-
-export const FEATURES = [
-  "a crash",
-  "a deletion by a run",
-  "a hold",
-  "two overlapping runs",
-  "a crowd",
-  "a tombstone met by a late event",
-] as const;
-
-/** What a completed run must show happened so long before it began. */
-const LAG_MS = 5 * MINUTE;
-/** So few as these worlds have may lose so many unasked. */
-const MAX_DELETIONS = 10;
-
-/** What is left of a row that is marked as removed. */
-const MARKED_FIELDS = "_creationTime,_id,clerkId,color,deletedAt";
 
 const modules = import.meta.glob("../convex/**/*.ts");
 const START = 1_700_000_000_000;
@@ -59,67 +35,23 @@ const macrotask = async () => {
   await new Promise((resolve) => realSetTimeout(resolve, 0));
 };
 
-/** Something that must hold, and did not. */
-export class Violation extends Error {}
-
-function demand(property: string, holds: boolean, details: unknown = ""): void {
-  if (!holds) throw new Violation(`${property}: ${JSON.stringify(details)}`);
-}
-
-/** What the database holds of the sync. */
-type Sight = {
-  /** Rows, but those marked as removed. */
-  users: User[];
-  marked: User[];
-  versions: Map<string, Doc<"clerkVersions">>;
-  runs: Map<string, Run>;
-  entries: Doc<"driftEntries">[];
-};
-
-/** What the world remembers of a run, for what must hold once it has ended. */
-type Witnessed = {
-  usersAtFirst: number;
-  fewestUsers: number;
-  /** Users created, or moved to another creation time, since it began. */
-  placed: number;
-  /** Whether its answers may have been false, or another hand was in the table. */
-  isDisturbed: boolean;
-  /** The serial numbers of looks given while it looked back, which it need not show. */
-  lookedBackAt: number;
-};
-
 export class World {
   readonly clerk = new ClerkStandIn();
-  readonly features = new Set<(typeof FEATURES)[number]>();
+  readonly #oracle = new Oracle(this.clerk, {
+    see: async () => await this.#see(),
+    mayBeFalse: () => this.#isFalsified || this.#laggingSince !== null,
+  });
   readonly #t = convexTest({ schema, modules, transactionLimits: true });
   readonly #gate: Gate = newGate();
   readonly #other = new ClerkStandIn();
   readonly #skewMs: number;
   readonly #events: { event: UserEvent; isDelivered: boolean }[] = [];
-  readonly #colors = new Map<string, string>();
-  readonly #newestLook = new Map<string, { look: number; at: number }>();
-  /** What Clerk showed in its last answer to each action. */
-  readonly #answers = new Map<Actor, { askedAt: number; looks: Map<string, string | null> }>();
-  readonly #tainted = new Set<string>();
-  readonly #witnessed = new Map<string, Witnessed>();
-  /** Ids whose last change kept their version, so that a look-back can't find it. */
-  readonly #unversioned = new Set<string>();
   /** Clerk's users as they were after each change. */
   readonly #past: { at: number; users: ReadonlyMap<string, ClerkUserJSON> }[] = [];
-  /** The serial number of the last change of each user, and when those who are gone went. */
-  readonly #changes = new Map<string, number>();
-  readonly #deletedAt = new Map<string, number>();
-  /** When the last tombstone of each id was written, also of those that were pruned. */
-  readonly #tombstonedAt = new Map<string, number>();
-  /** The action that took the last step. */
-  #writer: Actor | null = null;
-  /** False in the peace before and after, where nothing interleaves. */
-  #isEventful = false;
   #isLeaked = true;
   #looks = 0;
   #laggingSince: number | null = null;
   #isFalsified = false;
-  #sight: Sight = { users: [], marked: [], versions: new Map(), runs: new Map(), entries: [] };
 
   constructor(history: History) {
     this.#skewMs = history.skewMs;
@@ -130,12 +62,16 @@ export class World {
       const id = `user_other${i}`;
       this.#other.createUser({ id, created_at: START + i, first_name: "other" });
     }
-    this.clerk.onRequest = () => {
-      for (const witnessed of this.#witnessed.values()) {
-        witnessed.fewestUsers = Math.min(witnessed.fewestUsers, this.clerk.shown.size);
-        witnessed.isDisturbed ||= this.#isFalsified || this.#laggingSince !== null;
-      }
-    };
+  }
+
+  /** The dangers that were met. */
+  get features(): ReadonlySet<Feature> {
+    return this.#oracle.features;
+  }
+
+  /** What the database holds. */
+  get #sight(): Sight {
+    return this.#oracle.sight;
   }
 
   /** Lives through a history, and through the peace after it. */
@@ -155,15 +91,15 @@ export class World {
       const instance = key === "Bearer sk_test_other" ? world.#other : world.clerk;
       const answer = await instance.fetch(...args);
       const looks = new Map([...instance.shown].map(([id, user]) => [id, user.first_name]));
-      if (world.#gate.current) world.#answers.set(world.#gate.current, { askedAt, looks });
+      if (world.#gate.current) world.#oracle.answered(world.#gate.current, askedAt, looks);
       // On its way back.
       await world.#gate.request();
       return answer;
     });
     await world.#begin(history);
-    world.#isEventful = true;
+    world.#oracle.isEventful = true;
     for (const step of history.steps) await world.#take(step);
-    world.#isEventful = false;
+    world.#oracle.isEventful = false;
     await world.#end();
     return world;
   }
@@ -185,7 +121,7 @@ export class World {
         await ctx.db.insert("users", { clerkId: `user_gone${i}`, color: "before" });
       }
     });
-    await this.#look("app");
+    await this.#oracle.look("app");
     if (isSynced) await this.#runInPeace({});
   }
 
@@ -267,7 +203,7 @@ export class World {
         return;
       case "cancel":
         await this.#t.mutation(internal.clerk.reconcile.cancel, {});
-        await this.#look("sync");
+        await this.#oracle.look("sync");
         return;
       case "refuse": {
         const id = this.#pick(step.who) ?? "";
@@ -300,10 +236,6 @@ export class World {
     }
   }
 
-  #meet(feature: (typeof FEATURES)[number]): void {
-    if (this.#isEventful) this.features.add(feature);
-  }
-
   get #clerkNow(): number {
     return Date.now() + this.#skewMs;
   }
@@ -323,9 +255,9 @@ export class World {
       updated_at: now,
       first_name: this.#nextLook(),
     });
-    this.#changes.set(user.id, this.#looks);
+    this.#oracle.changed(user.id, this.#looks);
     this.#emit(event);
-    for (const witnessed of this.#witnessed.values()) witnessed.placed += 1;
+    this.#oracle.placed();
   }
 
   #change(step: Change): void {
@@ -335,18 +267,15 @@ export class World {
     const user = this.clerk.users.get(id ?? "");
     if (id === undefined || user === undefined) return;
     if (step.do === "delete") {
-      this.#deletedAt.set(id, Date.now());
+      this.#oracle.died(id);
       this.#emit(this.clerk.deleteUser(id, this.#clerkNow));
       return;
     }
     const change = changeOf(step, user, this.#nextLook());
-    this.#changes.set(id, this.#looks);
+    this.#oracle.changed(id, this.#looks);
     this.#emit(this.clerk.updateUser(id, change, this.#clerkNow));
-    if (step.do === "update" && step.atEqualVersion) this.#unversioned.add(id);
-    else this.#unversioned.delete(id);
-    if (step.do === "move") {
-      for (const witnessed of this.#witnessed.values()) witnessed.placed += 1;
-    }
+    this.#oracle.keptVersion(id, step.do === "update" && step.atEqualVersion);
+    if (step.do === "move") this.#oracle.placed();
   }
 
   /** A change was made in Clerk. */
@@ -369,11 +298,11 @@ export class World {
     const { id } = event.data as { id: string };
     const isLate = this.#sight.versions.get(id)?.kind === "tombstone";
     if (isLate && event.type !== "user.deleted") {
-      this.#meet("a tombstone met by a late event");
+      this.#oracle.meet("a tombstone met by a late event");
     }
     const status = await this.#post(event, this.#isLeaked ? LEAKED_SECRET : NEW_SECRET);
     demand("a genuine event is accepted", status === 200, status);
-    await this.#look("event");
+    await this.#oracle.look("event");
   }
 
   async #forge({ type, who, aheadMs }: StepTo<"forge">): Promise<void> {
@@ -389,10 +318,10 @@ export class World {
         ? deletedUser(id)
         : { ...user, updated_at: at, first_name: `forged${this.#looks}` };
     const { instanceId } = this.clerk;
-    if (this.#isLeaked) this.#tainted.add(id);
+    if (this.#isLeaked) this.#oracle.tainted(id);
     const status = await this.#post(userEvent(type, data, { instanceId, at }), LEAKED_SECRET);
     demand("a retired secret is refused", status === (this.#isLeaked ? 200 : 400), status);
-    await this.#look(this.#isLeaked ? "forged" : "event");
+    await this.#oracle.look(this.#isLeaked ? "forged" : "event");
   }
 
   async #post(event: UserEvent, secret: string): Promise<number> {
@@ -406,26 +335,22 @@ export class World {
     if (row === undefined) return;
     this.#looks += 1;
     const color = `color${this.#looks}`;
-    this.#colors.set(row._id, color);
+    this.#oracle.colored(row._id, color);
     await this.#t.run(async (ctx) => {
       await ctx.db.patch("users", row._id, { color });
     });
-    await this.#look("app");
+    await this.#oracle.look("app");
   }
 
   async #loseRow(who: number): Promise<void> {
     const rows = this.#sight.users.filter(({ clerkId }) => clerkId !== undefined);
     const row = rows[who % rows.length];
     if (row?.clerkId === undefined) return;
-    this.#disturb();
+    this.#oracle.disturbed();
     await this.#t.run(async (ctx) => {
       await ctx.db.delete("users", row._id);
     });
-    await this.#look("app");
-  }
-
-  #disturb(): void {
-    for (const witnessed of this.#witnessed.values()) witnessed.isDisturbed = true;
+    await this.#oracle.look("app");
   }
 
   #pick(who: number): string | undefined {
@@ -479,7 +404,7 @@ export class World {
 
   async #call(args: FunctionArgs<typeof internal.clerk.reconcile.run>): Promise<void> {
     const isUnderWay = this.#gate.actors.some((actor) => !("clerkId" in actor.args));
-    if (isUnderWay) this.#meet("two overlapping runs");
+    if (isUnderWay) this.#oracle.meet("two overlapping runs");
     await this.#arrival(this.#t.action(internal.clerk.reconcile.run, args));
   }
 
@@ -496,7 +421,7 @@ export class World {
     const { actors } = this.#gate;
     const actor = actors[which % actors.length];
     if (actor === undefined) return;
-    if (actor.next !== "start") this.#meet("a crash");
+    if (actor.next !== "start") this.#oracle.meet("a crash");
     this.#gate.actors = actors.filter((other) => other !== actor);
   }
 
@@ -562,8 +487,7 @@ export class World {
   async #step(actor: Actor): Promise<void> {
     const { next } = actor;
     await actor.proceed(this.#gate);
-    this.#writer = actor;
-    if (next === "mutation") await this.#look("sync");
+    if (next === "mutation") await this.#oracle.look("sync", actor);
     if (actor.next === "nothing") await macrotask();
   }
 
@@ -663,8 +587,6 @@ export class World {
     return await this.#t.query(internal.clerk.reconcile.report, { runId });
   }
 
-  // What must hold.
-
   async #see(): Promise<Sight> {
     const { users, versions, runs, entries } = await this.#t.run(async ({ db }) => ({
       users: await db.query("users").take(1000),
@@ -679,218 +601,6 @@ export class World {
       versions: new Map(versions.map((version) => [version.clerkId, version])),
       runs: new Map(runs.map((run) => [run._id, run])),
     };
-  }
-
-  async #look(by: By): Promise<void> {
-    const before = this.#sight;
-    const now = await this.#see();
-    this.#sight = now;
-    const rowOf = (sight: Sight) => new Map(sight.users.map((row) => [row._id, row]));
-    const [rowsBefore, rowsNow] = [rowOf(before), rowOf(now)];
-    const removed = before.users.filter(({ _id }) => !rowsNow.has(_id));
-    const created = now.users.filter(({ _id }) => !rowsBefore.has(_id));
-    const changed = now.users.filter((row) => {
-      const old = rowsBefore.get(row._id);
-      return old !== undefined && JSON.stringify(old) !== JSON.stringify(row);
-    });
-
-    const ids = now.users.flatMap(({ clerkId }) => clerkId ?? []);
-    demand("never two rows for one user", new Set(ids).size === ids.length, ids);
-    const foreign = ids.filter((id) => id.startsWith("user_other"));
-    demand("nothing is mirrored from another instance", foreign.length === 0, foreign);
-    this.#checkMarked(before, now);
-    this.#checkOwnFields(now, created, by);
-    if (by === "app") return;
-    const isMarked = new Set(now.marked.map(({ _id }) => _id));
-    const gone = removed.filter(({ _id }) => isMarked.has(_id) !== (appChoice.removal === "mark"));
-    demand("a row is removed as the app wants it", gone.length === 0, gone);
-    this.#checkDead(before, created);
-    this.#checkLooks([...created, ...changed], by);
-    if (by !== "sync") return;
-    const live = removed.filter(({ clerkId = "" }) => this.clerk.users.has(clerkId));
-    demand("no live user's row is removed by a run", live.length === 0, live);
-    this.#checkAccounts(before, now, { removed, created, changed });
-    this.#checkRuns(before, now);
-  }
-
-  /** A marked row keeps its place until its user comes back to it, and shows nothing of them. */
-  #checkMarked(before: Sight, now: Sight): void {
-    const kept = new Set([...now.users, ...now.marked].map(({ _id }) => _id));
-    const lost = before.marked.filter(({ _id }) => !kept.has(_id));
-    demand("a marked row stays", lost.length === 0, lost);
-    const shown = now.marked.filter((row) => Object.keys(row).sort().join() !== MARKED_FIELDS);
-    demand("a marked row shows nothing of its user", shown.length === 0, shown);
-    const markedIds = new Map(before.marked.map(({ clerkId, _id }) => [clerkId, _id]));
-    const twins = now.users.filter(({ clerkId, _id }) => (markedIds.get(clerkId) ?? _id) !== _id);
-    demand("who comes back gets the marked row back", twins.length === 0, twins);
-  }
-
-  #checkOwnFields({ users, marked }: Sight, created: User[], by: By): void {
-    for (const { _id, color } of created) {
-      if (!this.#colors.has(_id)) this.#colors.set(_id, color);
-    }
-    const rows = [...users, ...marked];
-    const wrong = rows.filter(({ _id, color }) => color !== this.#colors.get(_id));
-    demand("the app's own fields are as it left them", wrong.length === 0, { by, wrong });
-    const guests = users.filter(({ clerkId }) => clerkId === undefined);
-    const isGuest = guests.length === 1 && guests[0]?.name === "Guest";
-    demand("a row without a clerkId is not touched", isGuest, guests);
-  }
-
-  #checkDead({ versions }: Sight, created: User[]): void {
-    for (const { kind, clerkId, appliedAt } of versions.values()) {
-      if (kind === "tombstone") this.#tombstonedAt.set(clerkId, appliedAt);
-    }
-    // A tombstone from before the death was a forgery, and Clerk's answer may be from before it too.
-    const risen = created.filter(({ clerkId = "" }) => {
-      const diedAt = this.#deletedAt.get(clerkId) ?? -Infinity;
-      const wasKnown = diedAt <= (this.#tombstonedAt.get(clerkId) ?? -Infinity);
-      return wasKnown && this.#tombstonedAt.has(clerkId) && !this.clerk.users.has(clerkId);
-    });
-    demand("no dead user rises", risen.length === 0, risen);
-  }
-
-  #checkLooks(rows: User[], by: By): void {
-    for (const { clerkId = "", firstName = "" } of rows) {
-      const look = Number(/^look(\d+)$/.exec(firstName)?.[1] ?? NaN);
-      if (by === "forged" || this.#tainted.has(clerkId) || Number.isNaN(look)) continue;
-      const newest = this.#newestLook.get(clerkId) ?? { look: 0, at: -Infinity };
-      const isEvidence = by === "sync" && this.#isNewerEvidence(clerkId, firstName, newest.at);
-      const isRight = look >= newest.look || isEvidence;
-      demand("no row goes back to an older look", isRight, { clerkId, look, newest, by });
-      this.#newestLook.set(clerkId, { look, at: Date.now() });
-    }
-  }
-
-  /** Whether Clerk shows that look now, or did to the one who writes it, asked since the last write. */
-  #isNewerEvidence(clerkId: string, firstName: string, since: number): boolean {
-    if (this.clerk.shown.get(clerkId)?.first_name === firstName) return true;
-    const answer = this.#writer && this.#answers.get(this.#writer);
-    return answer ? answer.askedAt >= since && answer.looks.get(clerkId) === firstName : false;
-  }
-
-  /** Every write of a run is counted and listed; what no run counts is a repair of one user. */
-  #checkAccounts(
-    before: Sight,
-    now: Sight,
-    { removed, created, changed }: Record<"removed" | "created" | "changed", User[]>,
-  ): void {
-    const sumOf = (sight: Sight, kind: "created" | "updated" | "deleted") =>
-      [...now.runs.keys()].reduce(
-        (sum, id) => sum + (sight.runs.get(id)?.counts.repaired[kind] ?? 0),
-        0,
-      );
-    const counted = {
-      created: sumOf(now, "created") - sumOf(before, "created"),
-      updated: sumOf(now, "updated") - sumOf(before, "updated"),
-      deleted: sumOf(now, "deleted") - sumOf(before, "deleted"),
-    };
-    const [ran] = [...now.runs.values()].filter(
-      (run) => JSON.stringify(run) !== JSON.stringify(before.runs.get(run._id)),
-    );
-    const writes = created.length + changed.length + removed.length;
-    if (ran === undefined) {
-      demand("a repair writes one user", writes <= 1, writes);
-      return;
-    }
-    const done = { created: created.length, updated: changed.length, deleted: removed.length };
-    const isCounted = JSON.stringify(counted) === JSON.stringify(done);
-    demand("the reports account for every repair", isCounted, { counted, done });
-    const known = new Set(before.entries.map(({ _id }) => _id));
-    const listed = now.entries
-      .filter(({ _id, action }) => !known.has(_id) && /^(created|updated|deleted)$/.test(action))
-      .map(({ clerkId, action }) => `${action} ${clerkId}`);
-    const made = [
-      ...created.map(({ clerkId }) => `created ${clerkId}`),
-      ...changed.map(({ clerkId }) => `updated ${clerkId}`),
-      ...removed.map(({ clerkId }) => `deleted ${clerkId}`),
-    ];
-    const isListed = listed.sort().join() === made.sort().join();
-    demand("the reports name every repair", isListed, { listed, made });
-    demand("a dry run writes nothing", !ran.dryRun || writes === 0, made);
-    if (removed.length > 0) this.#checkDeletions(before, ran, removed);
-  }
-
-  #checkDeletions({ versions }: Sight, ran: Run, removed: User[]): void {
-    this.#meet("a deletion by a run");
-    demand("a recent run deletes nobody", ran.mode === "full", ran);
-    const { maxDeletions } = ran;
-    const isAllowed =
-      maxDeletions === undefined
-        ? removed.every(({ clerkId = "" }) => versions.has(clerkId)) &&
-          ran.counts.repaired.deleted <= MAX_DELETIONS &&
-          ran.counts.confirmed > 0
-        : ran.counts.repaired.deleted <= maxDeletions;
-    demand("a run deletes only what its rules allow", isAllowed, { maxDeletions, removed });
-  }
-
-  #checkRuns(before: Sight, now: Sight): void {
-    for (const run of now.runs.values()) {
-      const old = before.runs.get(run._id);
-      if (old === undefined) this.#witness(run);
-      const { state } = run;
-      if (state.kind === "running" && state.phase.kind === "walk" && state.phase.crowd) {
-        this.#meet("a crowd");
-      }
-      const witnessed = this.#witnessed.get(run._id);
-      if (state.kind === "running") {
-        const isLookBack = state.phase.kind === "lookBack";
-        if (isLookBack && old?.state.kind === "running" && old.state.phase.kind !== "lookBack") {
-          if (witnessed) witnessed.lookedBackAt = this.#looks;
-        }
-        continue;
-      }
-      this.#witnessed.delete(run._id);
-      if (state.kind === "held") this.#meet("a hold");
-      if (witnessed && run.mode === "full") this.#checkEnd(run, witnessed);
-    }
-  }
-
-  #witness(run: Run): void {
-    const count = this.clerk.shown.size;
-    this.#witnessed.set(run._id, {
-      usersAtFirst: this.clerk.users.size,
-      fewestUsers: count,
-      placed: 0,
-      isDisturbed: this.#isFalsified || this.#laggingSince !== null,
-      lookedBackAt: 0,
-    });
-  }
-
-  #checkEnd({ _id, startedAt, state, counts, dryRun }: Run, witnessed: Witnessed): void {
-    const { usersAtFirst, fewestUsers, placed, isDisturbed, lookedBackAt } = witnessed;
-    const most = usersAtFirst + placed;
-    const isOnce = counts.scanned <= most;
-    demand("a run counts nobody twice", isDisturbed || isOnce, { counts, most });
-    if (state.kind !== "completed" && state.kind !== "held") return;
-    // Who changed in the run's time, or just before it, may have been met by the look-back alone.
-    const changed = [...this.clerk.users.values()].filter(
-      ({ updated_at }) => updated_at >= startedAt - MINUTE,
-    );
-    const isEnough = counts.scanned + placed + changed.length >= fewestUsers;
-    demand("a list with users missing judges nobody", isEnough, { counts, fewestUsers, placed });
-    if (dryRun || isDisturbed || state.kind === "held") return;
-    const left = new Set(
-      this.#sight.entries
-        .filter(({ runId, action }) => runId === _id && /^(postponed|setAside)$/.test(action))
-        .map(({ clerkId }) => clerkId),
-    );
-    const rowOf = new Map(this.#sight.users.map((row) => [row.clerkId, row]));
-    const missed = [...this.clerk.users.values()].filter((user) => {
-      const { id } = user;
-      const isExempt = left.has(id) || this.#tainted.has(id) || this.#unversioned.has(id);
-      const isMet = (this.#changes.get(id) ?? 0) <= lookedBackAt;
-      const row = rowOf.get(id);
-      const isShown = row?.firstName === user.first_name && row.banned === user.banned;
-      return !isExempt && isMet && !isShown;
-    });
-    demand("a completed run shows what changed while it walked", missed.length === 0, missed);
-    const ghosts = this.#sight.users.filter(({ clerkId = "" }) => {
-      const wentAt = this.#deletedAt.get(clerkId) ?? Infinity;
-      const isExempt = left.has(clerkId) || this.#tainted.has(clerkId);
-      return !isExempt && wentAt < startedAt - LAG_MS;
-    });
-    demand("a completed run leaves nobody who was gone before it", ghosts.length === 0, ghosts);
   }
 }
 

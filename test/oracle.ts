@@ -1,0 +1,375 @@
+/**
+ * What must hold in a world, after every step of it. What is right is told by the stand-in's own table
+ * and by what the world says that it did, never by the sync.
+ */
+import type { Doc } from "../convex/_generated/dataModel";
+import { MINUTE } from "../convex/clerk/clock";
+import type { ClerkStandIn } from "../scripts/clerk-stand-in";
+import type { Actor } from "./gate";
+import { appChoice } from "./history-steps";
+
+export type Run = Doc<"reconcileRuns">;
+type User = Doc<"users">;
+/** Who writes: a run or a repair, an event (`forged` with a secret that leaked), or the app. */
+export type By = "sync" | "event" | "forged" | "app";
+
+export const FEATURES = [
+  "a crash",
+  "a deletion by a run",
+  "a hold",
+  "two overlapping runs",
+  "a crowd",
+  "a tombstone met by a late event",
+] as const;
+export type Feature = (typeof FEATURES)[number];
+
+/** What a completed run must show happened so long before it began. */
+const LAG_MS = 5 * MINUTE;
+/** So few as these worlds have may lose so many unasked. */
+const MAX_DELETIONS = 10;
+
+/** What is left of a row that is marked as removed. */
+const MARKED_FIELDS = "_creationTime,_id,clerkId,color,deletedAt";
+
+/** Something that must hold, and did not. */
+export class Violation extends Error {}
+
+export function demand(property: string, holds: boolean, details: unknown = ""): void {
+  if (!holds) throw new Violation(`${property}: ${JSON.stringify(details)}`);
+}
+
+/** What the database holds of the sync. */
+export type Sight = {
+  /** Rows, but those marked as removed. */
+  users: User[];
+  marked: User[];
+  versions: Map<string, Doc<"clerkVersions">>;
+  runs: Map<string, Run>;
+  entries: Doc<"driftEntries">[];
+};
+
+/** What the world remembers of a run, for what must hold once it has ended. */
+type Witnessed = {
+  usersAtFirst: number;
+  fewestUsers: number;
+  /** Users created, or moved to another creation time, since it began. */
+  placed: number;
+  /** Whether its answers may have been false, or another hand was in the table. */
+  isDisturbed: boolean;
+  /** The serial numbers of looks given while it looked back, which it need not show. */
+  lookedBackAt: number;
+};
+
+/** Looks at the database after every step, remembers, and throws Violation where something does not hold. */
+export class Oracle {
+  readonly features = new Set<Feature>();
+  sight: Sight = { users: [], marked: [], versions: new Map(), runs: new Map(), entries: [] };
+  /** False in the peace before and after, where nothing interleaves. */
+  isEventful = false;
+  readonly #clerk: ClerkStandIn;
+  readonly #see: () => Promise<Sight>;
+  readonly #mayBeFalse: () => boolean;
+  readonly #colors = new Map<string, string>();
+  readonly #newestLook = new Map<string, { look: number; at: number }>();
+  /** What Clerk showed in its last answer to each action. */
+  readonly #answers = new Map<Actor, { askedAt: number; looks: Map<string, string | null> }>();
+  readonly #tainted = new Set<string>();
+  readonly #witnessed = new Map<string, Witnessed>();
+  /** Ids whose last change kept their version, so that a look-back can't find it. */
+  readonly #unversioned = new Set<string>();
+  /** The serial number of the last change of each user, and when those who are gone went. */
+  readonly #changes = new Map<string, number>();
+  readonly #deletedAt = new Map<string, number>();
+  /** When the last tombstone of each id was written, also of those that were pruned. */
+  readonly #tombstonedAt = new Map<string, number>();
+  #lastChange = 0;
+
+  /**
+   * @param see looks at the database
+   * @param mayBeFalse whether Clerk's answers may now be false, or old
+   */
+  constructor(
+    clerk: ClerkStandIn,
+    { see, mayBeFalse }: { see: () => Promise<Sight>; mayBeFalse: () => boolean },
+  ) {
+    this.#clerk = clerk;
+    this.#see = see;
+    this.#mayBeFalse = mayBeFalse;
+    clerk.onRequest = () => {
+      for (const witnessed of this.#witnessed.values()) {
+        witnessed.fewestUsers = Math.min(witnessed.fewestUsers, clerk.shown.size);
+        witnessed.isDisturbed ||= mayBeFalse();
+      }
+    };
+  }
+
+  // What the world says that it did.
+
+  /** One of the dangers was met. */
+  meet(feature: Feature): void {
+    if (this.isEventful) this.features.add(feature);
+  }
+
+  /** A user was created, or changed. @param look the serial number of the change */
+  changed(id: string, look: number): void {
+    this.#changes.set(id, look);
+    this.#lastChange = look;
+  }
+
+  /** The last change kept the user's version, or did not. */
+  keptVersion(id: string, isKept: boolean): void {
+    if (isKept) this.#unversioned.add(id);
+    else this.#unversioned.delete(id);
+  }
+
+  /** A user has come to another place in the list. */
+  placed(): void {
+    for (const witnessed of this.#witnessed.values()) witnessed.placed += 1;
+  }
+
+  /** A user was deleted in Clerk. */
+  died(id: string): void {
+    this.#deletedAt.set(id, Date.now());
+  }
+
+  /** The app wrote its own field. */
+  colored(rowId: string, color: string): void {
+    this.#colors.set(rowId, color);
+  }
+
+  /** An event about this id was forged with a secret that was valid: what is right is unknown. */
+  tainted(id: string): void {
+    this.#tainted.add(id);
+  }
+
+  /** Another hand was in the table. */
+  disturbed(): void {
+    for (const witnessed of this.#witnessed.values()) witnessed.isDisturbed = true;
+  }
+
+  /** Clerk answered an action. */
+  answered(actor: Actor, askedAt: number, looks: Map<string, string | null>): void {
+    this.#answers.set(actor, { askedAt, looks });
+  }
+
+  // What must hold.
+
+  /** @param writer the action that took the last step */
+  async look(by: By, writer: Actor | null = null): Promise<void> {
+    const before = this.sight;
+    const now = await this.#see();
+    this.sight = now;
+    const rowOf = (sight: Sight) => new Map(sight.users.map((row) => [row._id, row]));
+    const [rowsBefore, rowsNow] = [rowOf(before), rowOf(now)];
+    const removed = before.users.filter(({ _id }) => !rowsNow.has(_id));
+    const created = now.users.filter(({ _id }) => !rowsBefore.has(_id));
+    const changed = now.users.filter((row) => {
+      const old = rowsBefore.get(row._id);
+      return old !== undefined && JSON.stringify(old) !== JSON.stringify(row);
+    });
+
+    const ids = now.users.flatMap(({ clerkId }) => clerkId ?? []);
+    demand("never two rows for one user", new Set(ids).size === ids.length, ids);
+    const foreign = ids.filter((id) => id.startsWith("user_other"));
+    demand("nothing is mirrored from another instance", foreign.length === 0, foreign);
+    this.#checkMarked(before, now);
+    this.#checkOwnFields(now, created, by);
+    if (by === "app") return;
+    const isMarked = new Set(now.marked.map(({ _id }) => _id));
+    const gone = removed.filter(({ _id }) => isMarked.has(_id) !== (appChoice.removal === "mark"));
+    demand("a row is removed as the app wants it", gone.length === 0, gone);
+    this.#checkDead(before, created);
+    this.#checkLooks([...created, ...changed], by, writer);
+    if (by !== "sync") return;
+    const live = removed.filter(({ clerkId = "" }) => this.#clerk.users.has(clerkId));
+    demand("no live user's row is removed by a run", live.length === 0, live);
+    this.#checkAccounts(before, now, { removed, created, changed });
+    this.#checkRuns(before, now);
+  }
+
+  /** A marked row keeps its place until its user comes back to it, and shows nothing of them. */
+  #checkMarked(before: Sight, now: Sight): void {
+    const kept = new Set([...now.users, ...now.marked].map(({ _id }) => _id));
+    const lost = before.marked.filter(({ _id }) => !kept.has(_id));
+    demand("a marked row stays", lost.length === 0, lost);
+    const shown = now.marked.filter((row) => Object.keys(row).sort().join() !== MARKED_FIELDS);
+    demand("a marked row shows nothing of its user", shown.length === 0, shown);
+    const markedIds = new Map(before.marked.map(({ clerkId, _id }) => [clerkId, _id]));
+    const twins = now.users.filter(({ clerkId, _id }) => (markedIds.get(clerkId) ?? _id) !== _id);
+    demand("who comes back gets the marked row back", twins.length === 0, twins);
+  }
+
+  #checkOwnFields({ users, marked }: Sight, created: User[], by: By): void {
+    for (const { _id, color } of created) {
+      if (!this.#colors.has(_id)) this.#colors.set(_id, color);
+    }
+    const rows = [...users, ...marked];
+    const wrong = rows.filter(({ _id, color }) => color !== this.#colors.get(_id));
+    demand("the app's own fields are as it left them", wrong.length === 0, { by, wrong });
+    const guests = users.filter(({ clerkId }) => clerkId === undefined);
+    const isGuest = guests.length === 1 && guests[0]?.name === "Guest";
+    demand("a row without a clerkId is not touched", isGuest, guests);
+  }
+
+  #checkDead({ versions }: Sight, created: User[]): void {
+    for (const { kind, clerkId, appliedAt } of versions.values()) {
+      if (kind === "tombstone") this.#tombstonedAt.set(clerkId, appliedAt);
+    }
+    // A tombstone from before the death was a forgery, and Clerk's answer may be from before it too.
+    const risen = created.filter(({ clerkId = "" }) => {
+      const diedAt = this.#deletedAt.get(clerkId) ?? -Infinity;
+      const wasKnown = diedAt <= (this.#tombstonedAt.get(clerkId) ?? -Infinity);
+      return wasKnown && this.#tombstonedAt.has(clerkId) && !this.#clerk.users.has(clerkId);
+    });
+    demand("no dead user rises", risen.length === 0, risen);
+  }
+
+  #checkLooks(rows: User[], by: By, writer: Actor | null): void {
+    for (const { clerkId = "", firstName = "" } of rows) {
+      const look = Number(/^look(\d+)$/.exec(firstName)?.[1] ?? NaN);
+      if (by === "forged" || this.#tainted.has(clerkId) || Number.isNaN(look)) continue;
+      const newest = this.#newestLook.get(clerkId) ?? { look: 0, at: -Infinity };
+      const isEvidence =
+        by === "sync" && this.#isNewerEvidence(clerkId, firstName, newest.at, writer);
+      const isRight = look >= newest.look || isEvidence;
+      demand("no row goes back to an older look", isRight, { clerkId, look, newest, by });
+      this.#newestLook.set(clerkId, { look, at: Date.now() });
+    }
+  }
+
+  /** Whether Clerk shows that look now, or did to the one who writes it, asked since the last write. */
+  #isNewerEvidence(
+    clerkId: string,
+    firstName: string,
+    since: number,
+    writer: Actor | null,
+  ): boolean {
+    if (this.#clerk.shown.get(clerkId)?.first_name === firstName) return true;
+    const answer = writer && this.#answers.get(writer);
+    return answer ? answer.askedAt >= since && answer.looks.get(clerkId) === firstName : false;
+  }
+
+  /** Every write of a run is counted and listed; what no run counts is a repair of one user. */
+  #checkAccounts(
+    before: Sight,
+    now: Sight,
+    { removed, created, changed }: Record<"removed" | "created" | "changed", User[]>,
+  ): void {
+    const sumOf = (sight: Sight, kind: "created" | "updated" | "deleted") =>
+      [...now.runs.keys()].reduce(
+        (sum, id) => sum + (sight.runs.get(id)?.counts.repaired[kind] ?? 0),
+        0,
+      );
+    const counted = {
+      created: sumOf(now, "created") - sumOf(before, "created"),
+      updated: sumOf(now, "updated") - sumOf(before, "updated"),
+      deleted: sumOf(now, "deleted") - sumOf(before, "deleted"),
+    };
+    const [ran] = [...now.runs.values()].filter(
+      (run) => JSON.stringify(run) !== JSON.stringify(before.runs.get(run._id)),
+    );
+    const writes = created.length + changed.length + removed.length;
+    if (ran === undefined) {
+      demand("a repair writes one user", writes <= 1, writes);
+      return;
+    }
+    const done = { created: created.length, updated: changed.length, deleted: removed.length };
+    const isCounted = JSON.stringify(counted) === JSON.stringify(done);
+    demand("the reports account for every repair", isCounted, { counted, done });
+    const known = new Set(before.entries.map(({ _id }) => _id));
+    const listed = now.entries
+      .filter(({ _id, action }) => !known.has(_id) && /^(created|updated|deleted)$/.test(action))
+      .map(({ clerkId, action }) => `${action} ${clerkId}`);
+    const made = [
+      ...created.map(({ clerkId }) => `created ${clerkId}`),
+      ...changed.map(({ clerkId }) => `updated ${clerkId}`),
+      ...removed.map(({ clerkId }) => `deleted ${clerkId}`),
+    ];
+    const isListed = listed.sort().join() === made.sort().join();
+    demand("the reports name every repair", isListed, { listed, made });
+    demand("a dry run writes nothing", !ran.dryRun || writes === 0, made);
+    if (removed.length > 0) this.#checkDeletions(before, ran, removed);
+  }
+
+  #checkDeletions({ versions }: Sight, ran: Run, removed: User[]): void {
+    this.meet("a deletion by a run");
+    demand("a recent run deletes nobody", ran.mode === "full", ran);
+    const { maxDeletions } = ran;
+    const isAllowed =
+      maxDeletions === undefined
+        ? removed.every(({ clerkId = "" }) => versions.has(clerkId)) &&
+          ran.counts.repaired.deleted <= MAX_DELETIONS &&
+          ran.counts.confirmed > 0
+        : ran.counts.repaired.deleted <= maxDeletions;
+    demand("a run deletes only what its rules allow", isAllowed, { maxDeletions, removed });
+  }
+
+  #checkRuns(before: Sight, now: Sight): void {
+    for (const run of now.runs.values()) {
+      const old = before.runs.get(run._id);
+      if (old === undefined) this.#witness(run);
+      const { state } = run;
+      if (state.kind === "running" && state.phase.kind === "walk" && state.phase.crowd) {
+        this.meet("a crowd");
+      }
+      const witnessed = this.#witnessed.get(run._id);
+      if (state.kind === "running") {
+        const isLookBack = state.phase.kind === "lookBack";
+        if (isLookBack && old?.state.kind === "running" && old.state.phase.kind !== "lookBack") {
+          if (witnessed) witnessed.lookedBackAt = this.#lastChange;
+        }
+        continue;
+      }
+      this.#witnessed.delete(run._id);
+      if (state.kind === "held") this.meet("a hold");
+      if (witnessed && run.mode === "full") this.#checkEnd(run, witnessed);
+    }
+  }
+
+  #witness(run: Run): void {
+    const count = this.#clerk.shown.size;
+    this.#witnessed.set(run._id, {
+      usersAtFirst: this.#clerk.users.size,
+      fewestUsers: count,
+      placed: 0,
+      isDisturbed: this.#mayBeFalse(),
+      lookedBackAt: 0,
+    });
+  }
+
+  #checkEnd({ _id, startedAt, state, counts, dryRun }: Run, witnessed: Witnessed): void {
+    const { usersAtFirst, fewestUsers, placed, isDisturbed, lookedBackAt } = witnessed;
+    const most = usersAtFirst + placed;
+    const isOnce = counts.scanned <= most;
+    demand("a run counts nobody twice", isDisturbed || isOnce, { counts, most });
+    if (state.kind !== "completed" && state.kind !== "held") return;
+    // Who changed in the run's time, or just before it, may have been met by the look-back alone.
+    const changed = [...this.#clerk.users.values()].filter(
+      ({ updated_at }) => updated_at >= startedAt - MINUTE,
+    );
+    const isEnough = counts.scanned + placed + changed.length >= fewestUsers;
+    demand("a list with users missing judges nobody", isEnough, { counts, fewestUsers, placed });
+    if (dryRun || isDisturbed || state.kind === "held") return;
+    const left = new Set(
+      this.sight.entries
+        .filter(({ runId, action }) => runId === _id && /^(postponed|setAside)$/.test(action))
+        .map(({ clerkId }) => clerkId),
+    );
+    const rowOf = new Map(this.sight.users.map((row) => [row.clerkId, row]));
+    const missed = [...this.#clerk.users.values()].filter((user) => {
+      const { id } = user;
+      const isExempt = left.has(id) || this.#tainted.has(id) || this.#unversioned.has(id);
+      const isMet = (this.#changes.get(id) ?? 0) <= lookedBackAt;
+      const row = rowOf.get(id);
+      const isShown = row?.firstName === user.first_name && row.banned === user.banned;
+      return !isExempt && isMet && !isShown;
+    });
+    demand("a completed run shows what changed while it walked", missed.length === 0, missed);
+    const ghosts = this.sight.users.filter(({ clerkId = "" }) => {
+      const wentAt = this.#deletedAt.get(clerkId) ?? Infinity;
+      const isExempt = left.has(clerkId) || this.#tainted.has(clerkId);
+      return !isExempt && wentAt < startedAt - LAG_MS;
+    });
+    demand("a completed run leaves nobody who was gone before it", ghosts.length === 0, ghosts);
+  }
+}
