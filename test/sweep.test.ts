@@ -6,6 +6,7 @@ import {
   CROWD,
   crowdOf,
   lookBackOf,
+  pageStart,
   positionOf,
   readPage,
   START,
@@ -132,6 +133,14 @@ describe("a window", () => {
     const users = [1, 2, 3].map((time) => user(`user_${time}`, time, 2_000_000));
     expect(ids(batchOf({ users, until: null }, START).users)).toEqual(["user_1", "user_2"]);
   });
+});
+
+test("a walk asks for its first page unfiltered, then from the creation time that it stands at", () => {
+  expect(pageStart(START)).toBeNull();
+  expect(pageStart({ clerkCreatedAt: 7, clerkId: "" })).toBe(7);
+  expect(pageStart({ clerkCreatedAt: START.clerkCreatedAt, clerkId: "user_1" })).toBe(
+    START.clerkCreatedAt,
+  );
 });
 
 describe("a walk through a crowd", () => {
