@@ -96,7 +96,7 @@ describe("a full run after a backfill", () => {
   test("of 2,000 users repairs every kind of drift", { timeout: 120_000 }, async () => {
     const { t } = setting;
     const ids = signUp(setting, 2000);
-    await complete(t, {});
+    await seed(setting, ids);
     const found = await drift(ids, 25);
     expect(await complete(t, {})).toMatchObject({ status: "completed", drift: found });
     await expectMirror(setting);
