@@ -119,6 +119,23 @@ describe("users who share one creation time, more than a page", () => {
     expect(report).toMatchObject({ status: "completed", setAside: 1 });
   });
 
+  test.each([10, 500])(
+    "a second row of one of them is reported, by pages of %i",
+    async (pageSize) => {
+      const { t } = setting;
+      const [id = ""] = crowd(30);
+      await complete(t, { pageSize });
+      await t.run(async (ctx) => {
+        await ctx.db.insert("users", { clerkId: id, clerkCreatedAt: T, color: "twin" });
+      });
+      const report = await complete(t, { pageSize });
+      expect(report).toMatchObject({ status: "completed", setAside: 1 });
+      expect(report.entries).toMatchObject([
+        { clerkId: id, kind: "duplicate", action: "setAside" },
+      ]);
+    },
+  );
+
   test("a crowd of exactly a page, and one more, are settled", async () => {
     const { t } = setting;
     crowd(21);

@@ -83,6 +83,21 @@ describe("user", () => {
     expect(await rows(t)).toMatchObject([{ firstName: "N0" }]);
   });
 
+  test("says of somebody who can't be mirrored whether there is a row", async () => {
+    const { t, clerk, log } = setting;
+    signUp(setting, 3);
+    await complete(t);
+    const { id } = clerk.createUser({ created_at: LONG_AGO, banned: "yes" as never }).user;
+    for (const kind of ["missing", "stale"]) {
+      log.length = 0;
+      await expect(t.action(user, { clerkId: id })).rejects.toThrow("It can't be mirrored: banned");
+      expect(log).toMatchObject([{ event: "reconcile.drift", kind, action: "setAside" }]);
+      await t.run(async (ctx) => {
+        await ctx.db.insert("users", { clerkId: id, color: "made by the app" });
+      });
+    }
+  });
+
   test("refuses what is no user id, without asking", async () => {
     await expect(setting.t.action(user, { clerkId: "../instance" })).rejects.toThrow(
       "must be a Clerk user id",

@@ -326,6 +326,9 @@ describe("deletions", () => {
     await post(t, userEvent("user.updated", data, { instanceId: clerk.instanceId, at: 0 }));
     clerk.deleteUser(user.id, Date.now());
     vi.setSystemTime(Date.now() + 4 * 60_000);
+    expect((await t.action(run, { dryRun: true })).summary).toMatch(
+      "1 user would be asked about again in five minutes.",
+    );
     expect(await t.action(run, {})).toMatchObject({ postponed: 1, repaired: { deleted: 0 } });
     expect(await t.action(run, {})).toMatchObject({ postponed: 1, repaired: { deleted: 0 } });
     const asked = clerk.requests.length;
@@ -499,7 +502,7 @@ describe("users that can't be mirrored", () => {
     const again = await complete(t, {});
     expect(again).toMatchObject({ setAside: 2, drift: { missing: 0, stale: 0 } });
     expect(again.summary).toBe(
-      "12 users compared, nothing repaired. 2 users set aside: not mirrored, or not wholly.",
+      "12 users compared, nothing else to repair. 2 users set aside: not mirrored, or not wholly.",
     );
     const found = (await t.query(reportQuery, {}))?.entries;
     expect(found?.find(({ clerkId }) => clerkId === user.id)?.kind).toBe("stale");

@@ -15,7 +15,8 @@ import type { Profile } from "./validators";
  * To mirror one more, add it here and in `readProfileFields`; `npm run typecheck` finds one that is in
  * one place only. To drop one, take it out of both; once a run has filled it in, first let
  * `readProfileFields` say `null` for it until a full run has cleared it everywhere, since Convex
- * refuses a schema that rows don't fit.
+ * refuses a schema that rows don't fit. Rows that runs leave alone keep it (held, set aside, a second
+ * one of an id): clear it there yourself.
  */
 export const profileFields = {
   username: v.string(),

@@ -48,7 +48,7 @@ export async function compareUser(
   if (isFirstLook) counts.scanned += 1;
   if (user.kind === "unreadable") {
     if (row && isFirstLook) counts.confirmed += 1;
-    await step.findings.unreadable(clerkId, user.reason);
+    await step.findings.notMirrored(clerkId, user.reason);
     return false;
   }
   const outcome = await applyListed(ctx, user, { row, seenAt, dryRun: run.dryRun });

@@ -1,6 +1,6 @@
 /**
  * Conducts a run: step after step, within a slice of time, with patience for what may pass. README.md
- * of this folder has the states that it goes through; each is a file of `phases/`.
+ * of this folder has the states that it goes through; `takeStep` has the file of `phases/` for each.
  */
 import { internal } from "../_generated/api";
 import type { ActionCtx } from "../_generated/server";
@@ -23,8 +23,8 @@ import { isIn, isRunning, type Run, type RunningRun } from "./runs";
 import type { StepResult } from "./step";
 
 /**
- * One call goes on for so long, then another one is scheduled. With one more step, whose request may
- * take 20 s, it ends within about a minute, as `reconcile:run` promises.
+ * One call goes on for so long, then another one is scheduled. With one more step, which seldom takes
+ * more than 20 s, it ends within about a minute, as `reconcile:run` promises.
  */
 const SLICE_MS = 40 * SECOND;
 /** Longer waits are scheduled, too: waiting in an action is paid for. */

@@ -24,7 +24,11 @@ const TYPES = vEventType.members.map(({ value }) => value);
  * An event of the mirrored instance came. That is written down in a transaction of its own, so that
  * the event's reads and writes no more than it must; but at once where it ends an alarm.
  */
-export async function noteEvent(ctx: MutationCtx, state: SyncState, type: EventType) {
+export async function noteEvent(
+  ctx: MutationCtx,
+  state: SyncState,
+  type: EventType,
+): Promise<void> {
   const delivery = deliveryOf(state, type);
   const at = clock.now();
   if (isMissing(delivery)) await writeLastEvent(ctx, state, type, at);
@@ -37,7 +41,7 @@ export async function noteEvent(ctx: MutationCtx, state: SyncState, type: EventT
  * A user whom the last full run can't have met was made known by `user.updated`: unless it comes
  * yet, `user.created` was missed.
  */
-export async function noteUntold(ctx: MutationCtx, createdAt: number) {
+export async function noteUntold(ctx: MutationCtx, createdAt: number): Promise<void> {
   // Read anew: the event itself may have just been written down.
   const state = await readSyncState(ctx);
   const { lastFullRunStartedAt = Infinity } = state;

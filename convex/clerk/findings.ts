@@ -1,8 +1,8 @@
-/** What a step of a run finds: counted, kept as entries, each id once. */
+/** What a step of a run finds: counted, drift once for each id, and kept as entries. */
 import type { MutationCtx } from "../_generated/server";
 import { addEntry, entriesOf } from "./driftEntries";
 import type { Outcome } from "./mirror";
-import { firstRowOf, isMirrored } from "./rows";
+import { hasRow } from "./rows";
 import type { RunningRun } from "./runs";
 import { addSuspect, suspectOf } from "./suspects";
 import { readSyncState, type SyncState } from "./syncState";
@@ -104,10 +104,9 @@ export class Findings {
     await this.add({ ...entry, action: "setAside" });
   }
 
-  /** Lists a user of Clerk who can't be mirrored. */
-  async unreadable(clerkId: string, reason: string): Promise<void> {
-    const row = await firstRowOf(this.#ctx, clerkId);
-    const kind = row && isMirrored(row) ? "stale" : "missing";
+  /** Lists a user of Clerk who could not be mirrored: missing, or, where there is a row, stale. */
+  async notMirrored(clerkId: string, reason: string): Promise<void> {
+    const kind = (await hasRow(this.#ctx, clerkId)) ? "stale" : "missing";
     await this.setAside({ clerkId, kind, fields: [], reason });
   }
 

@@ -13,15 +13,16 @@ import { dropSuspect, markSuspect, suspectIds } from "./suspects";
 import { readSyncState } from "./syncState";
 import type { Phase, Reading } from "./validators";
 
-/** Clears an id of suspicion, and sets it aside instead. */
+/** Clears an id of suspicion, and sets it aside instead. @param answer what Clerk said of it */
 export async function setAsideOne(
   step: Step<"evidence" | "delete">,
   clerkId: string,
-  kind: "orphaned" | "stale",
+  answer: Reading | null,
   reason: string,
 ): Promise<void> {
   await dropSuspect(step.ctx, step.run._id, clerkId);
-  await step.findings.setAside({ clerkId, kind, fields: [], reason });
+  if (answer !== null) await step.findings.notMirrored(clerkId, reason);
+  else await step.findings.setAside({ clerkId, kind: "orphaned", fields: [], reason });
 }
 
 /**
@@ -38,12 +39,11 @@ export async function judgeOne(
   const { ctx, run, counts } = step;
   if (!isClerkId(clerkId)) {
     const reason = "its clerkId is not a Clerk user id, so Clerk can't be asked about it";
-    await setAsideOne(step, clerkId, "orphaned", reason);
+    await setAsideOne(step, clerkId, null, reason);
     return;
   }
   if (answer?.kind === "unreadable") {
-    await dropSuspect(ctx, run._id, clerkId);
-    await step.findings.unreadable(clerkId, answer.reason);
+    await setAsideOne(step, clerkId, answer, answer.reason);
     return;
   }
   if (answer === null && run.mode === "recent") {
@@ -60,7 +60,8 @@ export async function judgeOne(
   await dropSuspect(ctx, run._id, clerkId);
   await step.findings.repaired(clerkId, outcome, answer);
   if (outcome.kind === "unclear") {
-    await postpone(step, clerkId, answer === null ? "orphaned" : "stale", outcome.reason);
+    const ours = outcome.known.row === null ? "missing" : "stale";
+    await postpone(step, clerkId, answer === null ? "orphaned" : ours, outcome.reason);
   }
   if (answer !== null) await step.findings.leftOut(answer);
   if (answer !== null && outcome.known.isDuplicated) await step.findings.duplicated(clerkId);
@@ -70,7 +71,7 @@ export async function judgeOne(
 export async function postpone(
   step: Step<"evidence" | "delete">,
   clerkId: string,
-  kind: "orphaned" | "stale",
+  kind: "orphaned" | "missing" | "stale",
   reason: string | undefined,
 ): Promise<void> {
   step.counts.postponed += 1;

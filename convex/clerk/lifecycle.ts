@@ -26,7 +26,7 @@ import { vCheckpoint, vMode, vRunOptions } from "./validators";
 /** Resumptions without a step in between: what has killed so many calls will kill the next one. */
 const MAX_RESUMPTIONS = 3;
 
-/** A run, and the right to take it further. */
+/** A run, and the right to take it further: a new one, or one that another call has left. */
 export type Leased = {
   kind: "begun" | "resumed";
   run: RunningRun;
@@ -108,7 +108,7 @@ export const suspects = internalQuery({
     state: v.union(v.literal("open"), v.literal("orphaned")),
     count: v.number(),
   },
-  handler: async (ctx: QueryCtx, { runId, state, count }): Promise<string[]> =>
+  handler: async (ctx, { runId, state, count }): Promise<string[]> =>
     await suspectIds(ctx, runId, state, count),
 });
 

@@ -17,9 +17,9 @@ import {
 } from "./plan";
 import {
   createRow,
-  firstRowOf,
   isMirrored,
   readKnown,
+  readRows,
   readVersion,
   removeRows,
   updateRow,
@@ -51,7 +51,7 @@ export type Outcome = {
   /** Names of the profile fields that were or would be written. */
   fields: string[];
   reason?: string;
-  /** What was known before. */
+  /** What was known before; where a listed user is unchanged, without the version. */
   known: KnownRows;
 };
 
@@ -81,10 +81,12 @@ export async function applyListed(
   { row, seenAt, dryRun }: { row: User | undefined; seenAt: number; dryRun: boolean },
 ): Promise<Outcome> {
   // The common case, decided without a further read.
-  const mine = row ?? (await firstRowOf(ctx, user.profile.clerkId));
-  if (mine && isMirrored(mine) && differingFields(mine, user.profile).length === 0) {
-    const known = { row: mine, marked: null, version: null, isDuplicated: false };
-    return { kind: "unchanged", fields: [], known };
+  const rows =
+    row && isMirrored(row)
+      ? { row, marked: null, isDuplicated: false }
+      : await readRows(ctx, user.profile.clerkId);
+  if (rows.row && differingFields(rows.row, user.profile).length === 0) {
+    return { kind: "unchanged", fields: [], known: { ...rows, version: null } };
   }
   const known = await readKnown(ctx, user.profile.clerkId);
   return await carryOut(ctx, planListed(known, user, seenAt), known, user, { by: "run", dryRun });

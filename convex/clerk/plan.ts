@@ -19,7 +19,10 @@ export type Plan =
   /** The profile is right, what is known about it is not: write the version only. */
   | { write: "version" }
   | { write: "nothing"; because: "equal" }
-  /** Doubtful: nothing is changed, and Clerk is asked about this very id. */
+  /**
+   * Nothing is changed. Where it is unclear, or a listed user is late, Clerk is asked about this very
+   * id; a late event is dropped.
+   */
   | { write: "nothing"; because: "late" | "unclear"; reason: string };
 
 /** Names of the mirrored fields in which a row differs from a profile. Absent equals undefined. */

@@ -37,6 +37,7 @@ const MAX_ENTRIES_SHOWN = 8000;
  * @param pageSize users a request, 2 to 500; default 500
  * @returns the Report, within about a minute: a longer run goes on by itself. The Report of the run
  *   under way, if there is one
+ * @throws ConvexError for a pageSize or maxDeletions out of range
  * @throws ReconcileError when a run of the schedule (`due`) failed or is held, after it was recorded, so that
  *   exception reporting sees it
  */
@@ -118,7 +119,8 @@ export const user = internalAction({
 });
 
 /**
- * Repairs one user about whom an event or a run left a doubt. Scheduled by `requestRepair`.
+ * Repairs one user about whom an event or a run left a doubt. Scheduled by
+ * `requestRepair`, and by an app that misses a row of its own user.
  * @param instanceId the instance that was mirrored then: the doubt is about no other
  * @param runId the run that left the doubt: where it deletes nobody, nor does this
  */
@@ -161,6 +163,7 @@ export const cancel = internalMutation({
 /**
  * Moves the mirror to another Clerk instance: from now on only that one is believed. Whoever it does
  * not know is an orphan of the next full run, which that run holds until it is told otherwise.
+ * @throws ConvexError for what is no instance id
  */
 export const pinInstance = internalMutation({
   args: { instanceId: v.string() },
@@ -186,6 +189,7 @@ export const status = internalQuery({
  * A run's Report and what it found; those of the newest run without `runId`.
  * @param cursor where to go on: `continueCursor` of the call before, which is null at the end; needs
  *   `runId`, since a newer run may have begun
+ * @throws ConvexError for a cursor without runId
  */
 export const report = internalQuery({
   args: { runId: v.optional(v.id("reconcileRuns")), cursor: v.optional(v.string()) },

@@ -6,7 +6,7 @@ import { ConvexError } from "convex/values";
 
 /**
  * @param who refuses where it throws, as it reads before "threw"
- * @throws ConvexError with the `reason` that `refusalOf` reads
+ * @throws ConvexError with the `refusal` that `refusalOf` reads
  */
 export async function orRefuse<Result>(
   who: string,

@@ -11,6 +11,7 @@ import { noteMove } from "./moves";
 import { forgetRepair, requestRepair } from "./pendingRepairs";
 import { SETTLING_MS } from "./plan";
 import { log } from "./log";
+import { hasRow } from "./rows";
 import { readSyncState } from "./syncState";
 import { vReading } from "./validators";
 
@@ -27,6 +28,8 @@ const vResult = v.object({
   outcome: v.union(vOutcome, v.literal("postponed"), v.literal("setAside")),
   fields: v.array(v.string()),
   reason: v.optional(v.string()),
+  /** Whether the user had a row before. */
+  hadRow: v.boolean(),
 });
 type Result = typeof vResult.type;
 
@@ -50,9 +53,9 @@ export async function repairUser(
   const answer = await clerk.getUser(clerkId);
   const args = { clerkId, instanceId, answer, askedAt, dryRun, settlingMs, runId };
   const result: Result = await ctx.runMutation(internal.clerk.repair.settle, args);
-  const { outcome, fields, reason } = result;
+  const { outcome, fields, reason, hadRow } = result;
   if (outcome !== "unchanged" && outcome !== "absent") {
-    const kind = outcome === "created" ? "missing" : answer === null ? "orphaned" : "stale";
+    const kind = answer === null ? "orphaned" : hadRow ? "stale" : "missing";
     const action = dryRun ? "none" : outcome;
     log("info", "reconcile.drift", { clerkId, kind, fields, action, reason });
   }
@@ -88,41 +91,48 @@ export const settle = internalMutation({
       throw new ConvexError("The mirror was moved to another Clerk instance meanwhile.");
     }
     if (answer?.kind === "unreadable") {
-      return { outcome: "setAside", fields: [], reason: answer.reason };
+      const hadRow = await hasRow(ctx, clerkId);
+      return { outcome: "setAside", fields: [], reason: answer.reason, hadRow };
     }
     const outcome = await applyEvidence(ctx, clerkId, answer, how);
     if (answer !== null && !how.dryRun) await noteMove(ctx, answer.profile, outcome);
-    switch (outcome.kind) {
+    const { kind, fields, reason, known } = outcome;
+    const hadRow = known.row !== null;
+    switch (kind) {
       case "created":
       case "updated":
-        return { outcome: outcome.kind, fields: outcome.fields };
       case "unchanged":
-        return { outcome: "unchanged", fields: [] };
+        return { outcome: kind, fields, hadRow };
       case "gone":
-        return { outcome: "absent", fields: [] };
+        return { outcome: "absent", fields: [], hadRow };
       case "late":
       case "unclear":
         if (!how.dryRun) await requestRepair(ctx, clerkId, SETTLING_MS, runId);
-        return { outcome: "postponed", fields: [], reason: outcome.reason };
-      case "orphaned":
+        return { outcome: "postponed", fields: [], reason, hadRow };
+      case "orphaned": {
         if (pinned === undefined) {
           throw new ConvexError(
             "No Clerk instance is pinned yet, so nobody is deleted: run clerk/reconcile:run first.",
           );
         }
-        if (runId !== undefined && !(await mayRemove(ctx, clerkId, runId))) {
-          const reason = "the run that left it to this repair deletes nobody";
-          return { outcome: "postponed", fields: [], reason };
-        }
+        const whyNot = runId === undefined ? null : await whyNotRemoved(ctx, clerkId, runId);
+        if (whyNot !== null) return { outcome: "postponed", fields: [], reason: whyNot, hadRow };
         if (!how.dryRun) await removeUser(ctx, clerkId, "run");
-        return { outcome: "deleted", fields: [] };
+        return { outcome: "deleted", fields: [], hadRow };
+      }
     }
   },
 });
 
 /** A run that holds its deletions holds those, too, that it left to repairs; one under way decides later. */
-async function mayRemove(ctx: MutationCtx, clerkId: string, runId: Id<"reconcileRuns">) {
+async function whyNotRemoved(
+  ctx: MutationCtx,
+  clerkId: string,
+  runId: Id<"reconcileRuns">,
+): Promise<string | null> {
   const status = (await ctx.db.get("reconcileRuns", runId))?.state.kind;
-  if (status === "running") await requestRepair(ctx, clerkId, SETTLING_MS, runId);
-  return status === "completed";
+  if (status === "completed") return null;
+  if (status !== "running") return "the run that left it to this repair deletes nobody";
+  await requestRepair(ctx, clerkId, SETTLING_MS, runId);
+  return "the run that left it to this repair is still under way";
 }

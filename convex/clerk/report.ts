@@ -87,7 +87,8 @@ function summaryOf({ state, counts, dryRun }: Run): string {
       );
   const open = [
     counts.setAside > 0 && `${users(counts.setAside)} set aside: not mirrored, or not wholly.`,
-    counts.postponed > 0 && `${users(counts.postponed)} asked about again in five minutes.`,
+    counts.postponed > 0 &&
+      `${users(counts.postponed)} ${dryRun ? "would be " : ""}asked about again in five minutes.`,
   ].filter((sentence) => sentence !== false);
   const sentence = headline(state, `${users(scanned)} compared`, done, open.length === 0);
   return [dryRun && "Dry run.", sentence, ...open].filter(Boolean).join(" ");
@@ -106,7 +107,7 @@ function headline(
       return done === null
         ? isClean
           ? `In sync: ${compared}, no drift to repair.`
-          : `${compared}, nothing repaired.`
+          : `${compared}, nothing else to repair.`
         : `${compared}: ${done}.`;
     case "held":
       return `Held: ${state.reason}. None was deleted. ${compared}${done ? `: ${done}` : ""}.`;

@@ -1,7 +1,7 @@
 /**
  * The rows of `users` and `clerkVersions`: nothing else in this folder writes them (old tombstones
- * are deleted by `tombstones.ts`). What is to be written is
- * decided in `mirror.ts`; what the app adds to it, in `app.ts`.
+ * are deleted by `tombstones.ts`). What is to be written is decided in `mirror.ts`; what the app adds
+ * to it, in `app.ts`.
  */
 import type { WithoutSystemFields } from "convex/server";
 import type { Doc, Id } from "../_generated/dataModel";
@@ -53,16 +53,24 @@ export function isMirrored({ clerkId, deletedAt }: User): boolean {
 
 /** The row of an id that is mirrored, one that is marked as removed, and the version: four documents at most. */
 export async function readKnown(ctx: QueryCtx, clerkId: string): Promise<KnownRows> {
+  const rows = await readRows(ctx, clerkId);
+  return { ...rows, version: await readVersion(ctx, clerkId) };
+}
+
+/** The same without the version: two documents at most. */
+export async function readRows(
+  ctx: QueryCtx,
+  clerkId: string,
+): Promise<Omit<KnownRows, "version">> {
   const rows = await rowsOf(ctx, clerkId, 2);
   const [row = null, second] = rows.filter(isMirrored);
   const marked = rows.find((other) => !isMirrored(other)) ?? null;
-  const version = await readVersion(ctx, clerkId);
-  return { row, marked, version, isDuplicated: second !== undefined };
+  return { row, marked, isDuplicated: second !== undefined };
 }
 
-/** The oldest row of an id, whatever it is. */
-export async function firstRowOf(ctx: QueryCtx, clerkId: string): Promise<User | null> {
-  return (await rowsOf(ctx, clerkId, 1))[0] ?? null;
+/** Whether an id has a row in the mirror. */
+export async function hasRow(ctx: QueryCtx, clerkId: string): Promise<boolean> {
+  return (await readRows(ctx, clerkId)).row !== null;
 }
 
 /** Rows of an id, the oldest first. */

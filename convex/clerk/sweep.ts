@@ -74,7 +74,7 @@ export function windowOf(page: Reading[], settled: Position, limit: number): Win
  * The part of a window, from `settled` on, whose users fit the arguments of one mutation.
  * @param limit users at most
  */
-export function batchOf(window: Window, settled: Position, limit = Infinity): Window {
+export function partOf(window: Window, settled: Position, limit = Infinity): Window {
   const rest = window.users.filter((user) => comparePositions(positionOf(user), settled) > 0);
   const users: Reading[] = [];
   let length = 0;

@@ -98,15 +98,15 @@ export const clerkTables = {
     clerkId: v.string(),
     scheduledId: v.id("_scheduled_functions"),
   }).index("by_clerkId", ["clerkId"]),
-  /** One small row. Written by `syncState.ts`. Every event reads it, so it changes once a minute at most. */
+  /** One small row. Written by `syncState.ts`. Every event reads it, so events write it once a minute each type at most. */
   clerkSyncState: defineTable({
-    /** The Clerk instance that is mirrored, set by the first full run. */
+    /** The Clerk instance that is mirrored, set by the first full run, or by `pinInstance`. */
     instanceId: v.optional(v.string()),
     /** Whether `instanceId` was changed on purpose and no full run has completed since. */
     isMoved: v.optional(v.boolean()),
     /** When the newest real full run began, whatever becomes of it, ms. */
     fullRunStartedAt: v.optional(v.number()),
-    /** When the schedule last ran, ms. */
+    /** When a run was last asked for as due, as the schedule does, ms. */
     lastTickAt: v.optional(v.number()),
     /** When the last real run of each mode that completed or was held began, ms. */
     lastFullRunStartedAt: v.optional(v.number()),

@@ -10,7 +10,7 @@ const TOMBSTONE_MS = 30 * DAY;
 const PRUNE_BATCH = 500;
 
 /**
- * Deletes old tombstones. An event that comes later still must find a completed full run that began
+ * Deletes old tombstones. An event that comes later still must find a full run that went through and began
  * after the change it tells of: only then is Clerk asked about it.
  */
 export const prune = internalMutation({

@@ -171,7 +171,7 @@ export const vDriftEntry = v.object({
   ),
   /** Names of the profile fields that differed. */
   fields: v.array(v.string()),
-  /** What was done about it; `none` in a dry run, `postponed` to a later run. */
+  /** What was done about it; `none` in a dry run, `postponed` to a repair of its own, five minutes later. */
   action: v.union(
     v.literal("created"),
     v.literal("updated"),
@@ -191,7 +191,10 @@ export const vSuspectState = v.union(
   v.literal("open"),
   /** Clerk does not know it. */
   v.literal("orphaned"),
-  /** No suspect: the run has listed or counted it where its row is not. */
+  /**
+   * No suspect, but to be remembered: listed or counted where its row is not, a member of a crowd who
+   * was compared, or one whose entry is past the cap.
+   */
   v.literal("settled"),
   /** No suspect: an event moved its row to another creation time while the run walked. */
   v.literal("moved"),

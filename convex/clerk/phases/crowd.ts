@@ -27,10 +27,10 @@ export async function ask(
   const seenAt = listed?.seenAt ?? clock.now();
   const page =
     listed?.page ?? (await clerk.listByCreation(pageStart(settled), pageSize, crowd.offset));
-  const step = crowdOf(page, settled, crowd, pageSize, batch.limit);
-  if (step === null) throw shifting();
-  const users = batch.takeUsers(step.users);
-  const args = { at: checkpoint(call, run), users, seenAt, crowd: step.crowd };
+  const taken = crowdOf(page, settled, crowd, pageSize, batch.limit);
+  if (taken === null) throw shifting();
+  const users = batch.takeUsers(taken.users);
+  const args = { at: checkpoint(call, run), users, seenAt, crowd: taken.crowd };
   return await ctx.runMutation(internal.clerk.phases.crowd.settle, args);
 }
 

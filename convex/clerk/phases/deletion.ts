@@ -54,11 +54,11 @@ export const settle = internalMutation({
     for (const user of alive) {
       step.counts.drift.orphaned -= 1;
       if (setAside === undefined) await judgeOne(step, idOf(user), user, askedAt);
-      else await setAsideOne(step, idOf(user), "stale", setAside);
+      else await setAsideOne(step, idOf(user), user, setAside);
     }
     for (const clerkId of gone) {
       if (setAside === undefined) await removeOne(step, clerkId, askedAt);
-      else await setAsideOne(step, clerkId, "orphaned", setAside);
+      else await setAsideOne(step, clerkId, null, setAside);
     }
     const [next] = await suspectIds(ctx, step.run._id, "orphaned", 1);
     return next === undefined

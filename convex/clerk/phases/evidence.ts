@@ -45,7 +45,7 @@ export const settle = internalMutation({
     for (const clerkId of asked) {
       const answer = answers.get(clerkId) ?? null;
       if (setAside === undefined) await judgeOne(step, clerkId, answer, askedAt);
-      else await setAsideOne(step, clerkId, answer === null ? "orphaned" : "stale", setAside);
+      else await setAsideOne(step, clerkId, answer, setAside);
       if (await step.isNearBudget()) break;
     }
     return await decide(step);

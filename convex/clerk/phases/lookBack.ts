@@ -21,12 +21,12 @@ export async function ask(call: Call, run: RunIn<"lookBack">): Taken {
   const { pageSize, state } = run;
   const seenAt = clock.now();
   const page = await clerk.listByChange(state.phase.offset, pageSize);
-  const step = lookBackOf(page, state.phase, pageSize);
-  if (step === null) throw shifting();
-  const users = batch.takeUsers(step.users.slice(0, batch.limit));
-  const isLast = step.next === null && users.length === step.users.length;
+  const taken = lookBackOf(page, state.phase, pageSize);
+  if (taken === null) throw shifting();
+  const users = batch.takeUsers(taken.users.slice(0, batch.limit));
+  const isLast = taken.next === null && users.length === taken.users.length;
   const clerkUsers = isLast && run.mode === "full" ? await clerk.countUsers() : undefined;
-  const next = users.length < step.users.length ? following(run, users) : step.next;
+  const next = users.length < taken.users.length ? following(run, users) : taken.next;
   const args = { at: checkpoint(call, run), users, seenAt, next, clerkUsers };
   return await ctx.runMutation(internal.clerk.phases.lookBack.settle, args);
 }

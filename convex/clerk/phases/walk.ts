@@ -11,7 +11,7 @@ import { isIn, type RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
 import { addSuspect, knownIdsBetween } from "../suspects";
 import {
-  batchOf,
+  partOf,
   comparePositions,
   CROWD,
   idOf,
@@ -52,7 +52,7 @@ async function settleBatch(
   run: RunIn<"walk">,
   window: Window & { seenAt: number },
 ): Taken {
-  const { users, until } = batchOf(window, run.state.phase.settled, call.batch.limit);
+  const { users, until } = partOf(window, run.state.phase.settled, call.batch.limit);
   const args = {
     at: checkpoint(call, run),
     users: call.batch.takeUsers(users),
