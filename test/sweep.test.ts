@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  batchOf,
+  partOf,
   comparePositions,
   CROWD,
   crowdOf,
@@ -77,7 +77,7 @@ describe("batches of a window", () => {
         const batched: Reading[] = [];
         let settled: Position | null = START;
         while (settled !== null) {
-          const batch = batchOf(window, settled);
+          const batch = partOf(window, settled);
           expect(batch.users.length > 0 || window.users.length === 0).toBe(true);
           expect(batch.users.length === 1 || JSON.stringify(batch.users).length < 4_300_000).toBe(
             true,
@@ -123,15 +123,15 @@ describe("a window", () => {
 
   test("is sent in batches of so many users, which end where the next begins", () => {
     const window = { users: page.slice(1), until: at(9) };
-    const first = batchOf(window, START, 2);
+    const first = partOf(window, START, 2);
     expect([ids(first.users), first.until]).toEqual([["user_a", "user_c"], at(6, "user_c")]);
-    expect(batchOf(window, at(6, "user_c"), 2)).toEqual({ users: page.slice(3), until: at(9) });
-    expect(batchOf(window, START, 3)).toEqual(window);
+    expect(partOf(window, at(6, "user_c"), 2)).toEqual({ users: page.slice(3), until: at(9) });
+    expect(partOf(window, START, 3)).toEqual(window);
   });
 
   test("is sent in batches of a few megabytes", () => {
     const users = [1, 2, 3].map((time) => user(`user_${time}`, time, 2_000_000));
-    expect(ids(batchOf({ users, until: null }, START).users)).toEqual(["user_1", "user_2"]);
+    expect(ids(partOf({ users, until: null }, START).users)).toEqual(["user_1", "user_2"]);
   });
 });
 
