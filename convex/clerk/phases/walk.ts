@@ -87,7 +87,7 @@ export const settle = internalMutation({
     const step = await Step.at(ctx, at);
     if (!step?.isIn("walk")) return null;
     const { phase } = step.run.state;
-    const slice = await readRows(ctx, phase.settled, until);
+    const slice = await readSpan(ctx, phase.settled, until);
     const inSlice = users.filter((user) => isUpTo(slice.until, positionOf(user)));
     const compared = await compareUsers(step, inSlice, slice.rows, seenAt);
     await suspectUnlisted(step, slice.rows, users);
@@ -123,7 +123,7 @@ async function knownAmong(
 }
 
 /** Reads rows of a span by index, and where it stopped if the span holds more than it should read. */
-async function readRows(
+async function readSpan(
   ctx: MutationCtx,
   after: Position,
   until: Position | null,
