@@ -2,6 +2,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { clock, HOUR, MINUTE, SECOND } from "../convex/clerk/clock";
 import type { Profile } from "../convex/clerk/validators";
+import { Step } from "../convex/clerk/step";
 import { drift, expectMirror, seed, signUp } from "./people";
 import { complete, LONG_AGO, pass, rows, run, useSetting } from "./setting";
 
@@ -105,6 +106,28 @@ describe("trouble with Clerk", () => {
       expect(report.summary).toMatch(`Clerk refused CLERK_SECRET_KEY (${status}`);
       expect(Date.now() - before).toBeLessThan(SECOND);
     }
+  });
+
+  test("is waited out where a transaction about nobody throws, and fails the run", async () => {
+    const { t, clerk } = setting;
+    const ids = signUp(setting, 3);
+    await complete(t);
+    await t.run(async (ctx) => {
+      await ctx.db.insert("users", { clerkId: "user_of_old", color: "from before" });
+    });
+    // The look-back takes these users; what throws after it is about none of them.
+    for (const id of ids) clerk.updateUser(id, { first_name: "New" }, Date.now());
+    let thrown = 0;
+    vi.spyOn(Step.prototype, "isNearBudget").mockImplementation(async function (this: unknown) {
+      if (!(this as Step<"begin">).isIn("undated")) return await Promise.resolve(false);
+      thrown += 1;
+      if (thrown > 100) pass(HOUR);
+      throw new Error("it conflicts");
+    });
+    const report = await complete(t);
+    expect(report.status).toBe("failed");
+    expect(report.summary).toMatch("It was tried again for 15 minutes.");
+    expect(thrown).toBeLessThan(100);
   });
 
   test("waits longer the longer it lasts, with jitter", async () => {
