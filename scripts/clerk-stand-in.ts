@@ -12,6 +12,7 @@ import {
   type ClerkUserJSON,
   type UserEvent,
 } from "./clerk-json";
+import { Random } from "./random";
 
 /** Who signs the session tokens of this instance. */
 export const ISSUER = "https://clerk.stand-in.example";
@@ -20,6 +21,7 @@ const MAX_LIMIT = 500;
 const DEFAULT_LIMIT = 10;
 const MAX_IDS = 100;
 const SORTABLE = ["created_at", "updated_at"] as const;
+const FILTERS = ["user_id", "created_at_after", "created_at_before"];
 
 /** An answer other than the right one. */
 export type Fault =
@@ -36,6 +38,9 @@ export type Fault =
 type Ordered = { path: RegExp; fault: Fault; times: number };
 type Answer = { status: number; json: unknown };
 
+/** What a count has to know of a user. */
+export type CountedUser = Pick<ClerkUserJSON, "id" | "created_at">;
+
 export type StandInRequest = { method: string; path: string; query: URLSearchParams };
 
 /** Clerk's users API over real HTTP, as its OpenAPI document has it, with a table of users that can be changed. */
@@ -46,9 +51,26 @@ export class ClerkStandIn {
   instanceId = "ins_stand_in";
   /** Whether `created_at_after` includes its own millisecond: Clerk's documents do not say. */
   createdAtAfterIsInclusive = false;
+  /** The same of `created_at_before`. */
+  createdAtBeforeIsInclusive = false;
+  /** Whether the list takes `starting_after`, which Clerk has since August 2026. */
+  knowsStartingAfter = true;
+  /**
+   * Whether users who share the value sorted by come in another order with each request: nothing
+   * says that Clerk sorts them. With `starting_after` it has to, and does.
+   */
+  shufflesTies = false;
+  /** Users that a page of the list holds at most, whatever was asked for. */
+  limitFallsBackTo: number | null = null;
+  /** What is left of a page of the list, where it holds fewer than it should. */
+  dropsFromPage: ((users: ClerkUserJSON[]) => ClerkUserJSON[]) | null = null;
+  /** Users by whom every count is too high; too low where it is negative. */
+  countsTooMany = 0;
   /** Called before each answer. */
   onRequest: (request: StandInRequest) => void = () => undefined;
   #shown: ReadonlyMap<string, ClerkUserJSON> | null = null;
+  #counted: ReadonlyMap<string, CountedUser> | null = null;
+  #random = new Random(1);
   #server: Server | null = null;
   #faults: Ordered[] = [];
   #created = 0;
@@ -86,6 +108,16 @@ export class ClerkStandIn {
   /** Shows the users as they are again. */
   catchUp(): void {
     this.#shown = null;
+  }
+
+  /** From now on counts other users than it lists, as its count may lag; null: the same again. */
+  countFrom(users: ReadonlyMap<string, CountedUser> | null): void {
+    this.#counted = users;
+  }
+
+  /** Begins the orders anew in which ties come: see `shufflesTies`. */
+  set seed(seed: number) {
+    this.#random = new Random(seed);
   }
 
   /** The users as the answers show them. */
@@ -195,13 +227,12 @@ export class ClerkStandIn {
     }
     if (method !== "GET") return error(405, "method_not_allowed", "Only GET is implemented");
     if (path === "/v1/instance") return { status: 200, json: this.#instance() };
-    if (path === "/v1/users/count") {
-      const total_count = this.shown.size;
-      return { status: 200, json: { object: "total_count", total_count } };
-    }
+    if (path === "/v1/users/count") return this.#count(query);
     if (path === "/v1/users") return this.#list(query);
     const id = /^\/v1\/users\/([^/]+)$/.exec(path)?.[1];
-    const user = id === undefined ? undefined : this.shown.get(id);
+    // Not the code of a missing user: a misspelt path must never be taken for a deletion.
+    if (id === undefined) return error(404, "route_not_found", `there is no ${path}`);
+    const user = this.shown.get(id);
     return user === undefined
       ? error(404, "resource_not_found", "not found")
       : { status: 200, json: user };
@@ -217,29 +248,100 @@ export class ClerkStandIn {
     };
   }
 
+  #count(query: URLSearchParams): Answer {
+    const refused = whyRefused(query, FILTERS);
+    if (refused !== null) return refused;
+    const users = this.#filter<CountedUser>(this.#counted ?? this.shown, query);
+    const total_count = users.length + this.countsTooMany;
+    return { status: 200, json: { object: "total_count", total_count } };
+  }
+
   #list(query: URLSearchParams): Answer {
-    const known = ["limit", "offset", "order_by", "user_id", "created_at_after"];
-    const unknown = [...query.keys()].find((name) => !known.includes(name));
-    if (unknown !== undefined) return error(422, "form_param_unknown", `${unknown} is not known`);
-    const ids = query.getAll("user_id");
-    if (ids.length > MAX_IDS) return error(422, "form_param_value_invalid", "too many user_id");
+    const known = [...FILTERS, "limit", "offset", "order_by"];
+    const refused = whyRefused(
+      query,
+      this.knowsStartingAfter ? [...known, "starting_after"] : known,
+    );
+    if (refused !== null) return refused;
     const [, sign, field] = /^([+-]?)(\w+)$/.exec(query.get("order_by") ?? "-created_at") ?? [];
     const sortable = SORTABLE.find((name) => name === field);
     if (sortable === undefined) return error(422, "form_param_value_invalid", "order_by");
-
-    const after = Number(query.get("created_at_after") ?? -Infinity);
-    const isAfter = (time: number) =>
-      this.createdAtAfterIsInclusive ? time >= after : time > after;
     const direction = sign === "-" ? -1 : 1;
-    const users = [...this.shown.values()]
-      .filter(({ id, created_at }) => isAfter(created_at) && (ids.length === 0 || ids.includes(id)))
-      .sort((a, b) => direction * (a[sortable] - b[sortable]));
+    const byValue = (a: ClerkUserJSON, b: ClerkUserJSON) =>
+      direction * compare(sortKey(a[sortable]), sortKey(b[sortable]));
+    const offset = Number(query.get("offset") ?? 0);
+    const startingAfter = query.get("starting_after");
+
+    let users = this.#filter(this.shown, query);
+    if (startingAfter !== null) {
+      const last = this.shown.get(startingAfter);
+      if (last === undefined || sortable !== "created_at" || offset !== 0) {
+        return error(422, "form_param_value_invalid", "starting_after");
+      }
+      // Ids go up in either direction, as users do who signed up within one millisecond.
+      const byPlace = (a: ClerkUserJSON, b: ClerkUserJSON) => byValue(a, b) || compare(a.id, b.id);
+      users = users.filter((user) => byPlace(last, user) < 0).sort(byPlace);
+    } else {
+      if (this.shufflesTies) users = this.#shuffle(users);
+      users.sort(byValue);
+    }
+    const page = users.slice(offset, offset + this.#limit(query));
+    return { status: 200, json: this.dropsFromPage === null ? page : this.dropsFromPage(page) };
+  }
+
+  #limit(query: URLSearchParams): number {
     const asked = Number(query.get("limit") ?? DEFAULT_LIMIT);
     // A limit over the maximum was seen to be taken for none at all.
     const limit = asked >= 1 && asked <= MAX_LIMIT ? asked : DEFAULT_LIMIT;
-    const offset = Number(query.get("offset") ?? 0);
-    return { status: 200, json: users.slice(offset, offset + limit) };
+    return Math.min(limit, this.limitFallsBackTo ?? limit);
   }
+
+  /**
+   * The users who pass the filters of a query. An entry without a usable `created_at` passes those
+   * by time, so that the list does show it: what must be tested is that it is read.
+   */
+  #filter<User extends CountedUser>(
+    users: ReadonlyMap<string, User>,
+    query: URLSearchParams,
+  ): User[] {
+    const after = Number(query.get("created_at_after") ?? -Infinity);
+    const before = Number(query.get("created_at_before") ?? Infinity);
+    const ids = new Set(query.getAll("user_id"));
+    return [...users.values()].filter(({ id, created_at }) => {
+      if (ids.size > 0 && !ids.has(id)) return false;
+      const time = timeOf(created_at);
+      if (time === null) return true;
+      const isAfter = this.createdAtAfterIsInclusive ? time >= after : time > after;
+      return isAfter && (this.createdAtBeforeIsInclusive ? time <= before : time < before);
+    });
+  }
+
+  #shuffle<User>(users: User[]): User[] {
+    const drawn = users.map((user) => ({ user, place: this.#random.next() }));
+    return drawn.sort((a, b) => a.place - b.place).map(({ user }) => user);
+  }
+}
+
+/** The answer to a query that Clerk does not take, or null. */
+function whyRefused(query: URLSearchParams, known: string[]): Answer | null {
+  const unknown = [...query.keys()].find((name) => !known.includes(name));
+  if (unknown !== undefined) return error(422, "form_param_unknown", `${unknown} is not known`);
+  const isTooMany = query.getAll("user_id").length > MAX_IDS;
+  return isTooMany ? error(422, "form_param_value_invalid", "too many user_id") : null;
+}
+
+/** A time in ms, whole or not; null for what is none, as only a test's odd entries have. */
+function timeOf(value: unknown): number | null {
+  return typeof value === "number" && Number.isFinite(value) ? value : null;
+}
+
+/** What is no time comes last where times go up, as SQL's null does. */
+function sortKey(value: unknown): number {
+  return timeOf(value) ?? Infinity;
+}
+
+function compare<Value extends number | string>(a: Value, b: Value): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 function error(status: number, code: string, message: string): Answer {

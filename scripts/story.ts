@@ -179,7 +179,7 @@ class Story {
   }
 
   async #printSetAside({ setAside }: Report): Promise<void> {
-    const entries = await this.host.readTable("driftEntries");
+    const entries = await this.host.readTable("clerkDriftEntries");
     const { clerkId, reason } = entries.findLast(({ action }) => action === "setAside") ?? {};
     this.print(`\n${setAside} users can't be mirrored, or not wholly; of ${clerkId}: ${reason}`);
   }

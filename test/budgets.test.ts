@@ -96,7 +96,7 @@ describe("no transaction reads 4,000 documents or 8 MiB, where a window holds", 
         }
       });
     }
-    const { begin, walk, lookBack, undated } = internal.clerk.phases;
+    const { begin, walk, lookBack, count } = internal.clerk.phases;
     const { run } = await t.mutation(internal.clerk.lifecycle.begin, {
       mode: "full",
       dryRun: false,
@@ -105,11 +105,12 @@ describe("no transaction reads 4,000 documents or 8 MiB, where a window holds", 
     let step = 0;
     const at = () => ({ runId: run._id, step: step++, requests: 0 });
     const seenAt = clock.now();
-    await t.mutation(begin.settle, { at: at(), instanceId: "ins_1", expected: 0 });
+    await t.mutation(begin.settle, { at: at(), instanceId: "ins_1", clerkUsers: 0 });
     await t.mutation(walk.settle, { at: at(), users: [], until: null, seenAt });
-    const looked = { users: [], seenAt, next: null, clerkUsers: 0 };
+    const end = { key: 0, clerkId: "" };
+    const looked = { users: [], until: end, end, seenAt, next: null };
     await t.mutation(lookBack.settle, { at: at(), ...looked });
-    const result = await t.mutation(undated.settle, { at: at() });
+    const result = await t.mutation(count.settle, { at: at(), clerkUsers: 0 });
     expect(result?.run.state).toMatchObject({ phase: { kind: "undated" } });
     expectSmall(meter.transactions);
   });

@@ -109,7 +109,7 @@ describe("ensureSynced", () => {
     await setting.t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer());
   };
   const asked = (id: string) =>
-    setting.clerk.requests.filter(({ path }) => path === `/v1/users/${id}`).length;
+    setting.clerk.requests.filter(({ query }) => query.getAll("user_id").includes(id)).length;
 
   test("makes the row that a lost webhook did not, of the caller alone", async () => {
     for (const id of ["user_ada", "user_bob"]) {
@@ -117,7 +117,10 @@ describe("ensureSynced", () => {
     }
     await ask("user_ada");
     expect(await rows(setting.t)).toMatchObject([{ clerkId: "user_ada" }]);
-    expect(setting.log.map(({ event }) => event)).toEqual(["reconcile.drift"]);
+    expect(setting.log.map(({ event }) => event)).toEqual([
+      "reconcile.drift",
+      "reconcile.finished",
+    ]);
   });
 
   test("asks Clerk at most once in 30 s about one id, and about each", async () => {

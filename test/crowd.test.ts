@@ -74,7 +74,7 @@ describe("users who share one creation time, more than a page", () => {
     },
   );
 
-  test("whose list shifts again and again: the run waits, and fails in the end", async () => {
+  test("whose order is another one with each page: all are met", async () => {
     const { t, clerk } = setting;
     const ids = crowd(60);
     let removed = 0;
@@ -86,9 +86,9 @@ describe("users who share one creation time, more than a page", () => {
       clerk.users.delete(id);
       if (user) clerk.users.set(id, user);
     };
-    const report = await complete(t, { pageSize: 10 });
-    expect(report.status).toBe("failed");
-    expect(report.summary).toMatch("changes faster than it can be read");
+    expect(await complete(t, { pageSize: 10 })).toMatchObject({ status: "completed", unlisted: 0 });
+    clerk.onRequest = () => undefined;
+    await expectMirror(setting);
   });
 
   test.each([0, 1, 7, 19])(

@@ -226,6 +226,7 @@ describe("webhooks look dead", () => {
         await ctx.db.insert("users", { clerkId, color: "old" });
       }
     });
+    pass(HOUR);
     expect((await complete(t)).status).toBe("held");
     pass(HOUR);
     expect(await complete(t, { maxDeletions: 1 })).toMatchObject({ repaired: { deleted: 1 } });

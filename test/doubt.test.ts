@@ -63,6 +63,11 @@ describe("user", () => {
       "ins_stand_in, but this table mirrors ins_mine",
     );
     clerk.instanceId = "ins_mine";
+    expect(await t.action(user, { clerkId: "user_x" })).toMatchObject({
+      outcome: "unchanged",
+      reason: "its row is younger than five minutes",
+    });
+    pass(6 * MINUTE);
     expect(await t.action(user, { clerkId: "user_x" })).toMatchObject({ outcome: "deleted" });
   });
 
@@ -133,12 +138,10 @@ describe("an event that leaves a doubt", () => {
     await settleDoubts();
     expect(clerk.requests.map(({ path }) => path)).toEqual([
       "/v1/instance",
-      `/v1/users/${user.id}`,
+      "/v1/users",
     ]);
     expect(await rows(t)).toMatchObject([{ firstName: "Augusta" }]);
-    expect(await t.run(async (ctx) => await ctx.db.query("clerkPendingRepairs").take(1))).toEqual(
-      [],
-    );
+    expect(await t.run(async (ctx) => await ctx.db.query("clerkDoubts").take(1))).toEqual([]);
   });
 
   test.each<[string, (user: object) => object]>([
@@ -172,7 +175,7 @@ describe("an event that leaves a doubt", () => {
     expect((await rows(t)).length).toBe(1);
   });
 
-  test("whose repair fails leaves it to the next run, and the next event asks again", async () => {
+  test("that Clerk does not answer waits for the next tick, which asks again", async () => {
     const { t, clerk } = setting;
     const user = await known();
     clerk.updateUser(user.id, { first_name: "Right" }, user.updated_at);
@@ -182,11 +185,13 @@ describe("an event that leaves a doubt", () => {
     expect(setting.log.at(-1)).toMatchObject({
       level: "error",
       event: "reconcile.failed",
-      clerkId: user.id,
+      mode: "doubts",
     });
     clerk.heal();
     await send({ ...user, first_name: "X" });
     await settleDoubts();
+    expect(await rows(t)).toMatchObject([{ firstName: "Ada" }]);
+    await complete(t, { mode: "due" });
     expect(await rows(t)).toMatchObject([{ firstName: "Right" }]);
   });
 

@@ -32,8 +32,8 @@ const setting = useSetting({ http: false });
 
 const realSetTimeout = globalThis.setTimeout;
 
-async function runs(): Promise<Doc<"reconcileRuns">[]> {
-  return await setting.t.run(async (ctx) => await ctx.db.query("reconcileRuns").take(1000));
+async function runs(): Promise<Doc<"clerkRuns">[]> {
+  return await setting.t.run(async (ctx) => await ctx.db.query("clerkRuns").take(1000));
 }
 
 /** Whatever waits for its time comes to it, until nothing does; what hangs is left hanging. */
@@ -161,7 +161,7 @@ describe("an action killed at any place", () => {
     return killer.places;
   }
 
-  const PLACES = 25;
+  const PLACES = 26;
   const places = Array.from({ length: PLACES }, (_, i) => i + 1);
 
   test("has as many places as are tried here", async () => {
@@ -187,7 +187,7 @@ describe("an action killed at any place", () => {
     await expectMirror(setting);
 
     const all = await runs();
-    const sum = (pick: (run: Doc<"reconcileRuns">) => number) =>
+    const sum = (pick: (run: Doc<"clerkRuns">) => number) =>
       all.slice(1).reduce((total, each) => total + pick(each), 0);
     expect(sum(({ counts }) => counts.repaired.created)).toBe(found.missing);
     expect(sum(({ counts }) => counts.repaired.updated)).toBe(found.stale);
@@ -317,7 +317,7 @@ describe("what is kept", () => {
     expect(kept.filter(({ hasFindings }) => hasFindings).length).toBe(101);
     expect(kept.filter(({ hasFindings }) => !hasFindings).length).toBe(1);
     expect(kept.filter(({ mode }) => mode === "full").length).toBe(1);
-    const entries = await t.run(async (ctx) => await ctx.db.query("driftEntries").take(1000));
+    const entries = await t.run(async (ctx) => await ctx.db.query("clerkDriftEntries").take(1000));
     expect(new Set(entries.map(({ runId }) => runId)).size).toBe(101);
   });
 });

@@ -1,9 +1,8 @@
 /** The one way by which users are written, call by call. */
 import { describe, expect, test, vi } from "vitest";
 import { applyEvidence, applyListed } from "../convex/clerk/mirror";
-import { insertRun } from "../convex/clerk/runs";
 import { updateSyncState } from "../convex/clerk/syncState";
-import type { Phase, Profile } from "../convex/clerk/validators";
+import type { Profile } from "../convex/clerk/validators";
 import { internal, LONG_AGO, rows, useSetting } from "./setting";
 
 const setting = useSetting({ http: false });
@@ -22,91 +21,10 @@ async function hear(profile: Profile, type: "user.created" | "user.updated" = "u
 
 async function repairsWaiting(): Promise<string[]> {
   const waiting = await setting.t.run(
-    async (ctx) => await ctx.db.query("clerkPendingRepairs").take(10),
+    async (ctx) => await ctx.db.query("clerkDoubts").take(10),
   );
   return waiting.map(({ clerkId }) => clerkId);
 }
-
-describe("an event that makes a row while a full run is under way", () => {
-  const at = (clerkCreatedAt: number, clerkId = "") => ({ clerkCreatedAt, clerkId });
-  const walk = (settled: ReturnType<typeof at>, more: object = {}): Phase => ({
-    kind: "walk",
-    settled,
-    expected: 0,
-    ...more,
-  });
-  const listed = { crowd: { kind: "listed" as const, until: null } };
-  const listing = { crowd: { kind: "listing" as const, offset: 0, seam: null, restarts: 0 } };
-
-  async function begin(phase: Phase): Promise<void> {
-    await setting.t.run(async (ctx) => {
-      const options = { mode: "full" as const, dryRun: false, pageSize: 500, isScheduled: false };
-      const { _id, state } = await insertRun(ctx, options);
-      await ctx.db.patch("reconcileRuns", _id, { state: { ...state, phase } });
-    });
-  }
-  async function suspected() {
-    const suspects = await setting.t.run(
-      async (ctx) => await ctx.db.query("reconcileSuspects").take(10),
-    );
-    return suspects.map(({ clerkId, state }) => [clerkId, state]);
-  }
-  const moved = [["user_ada", "moved"]];
-
-  test.each<[string, Phase, number, unknown[]]>([
-    ["has not begun to walk", { kind: "begin" }, 5, []],
-    ["has walked past it", walk(at(10)), 9, moved],
-    ["stands at its creation time", walk(at(10)), 10, []],
-    ["has not come to it", walk(at(10)), 11, []],
-    ["has listed the crowd it belongs to", walk(at(10), listed), 10, moved],
-    ["has listed a crowd before it", walk(at(10), listed), 11, []],
-    ["is listing the crowd it belongs to", walk(at(10), listing), 10, []],
-  ])(
-    "is counted apart only where the run will not meet it: it %s",
-    async (_, phase, time, found) => {
-      await begin(phase);
-      expect(await hear(person(time))).toEqual({ outcome: "created" });
-      expect(await suspected()).toEqual(found);
-    },
-  );
-
-  test.each([
-    [-1, moved],
-    [0, []],
-  ])(
-    "is counted apart after the walk if it is from before the run (%i ms)",
-    async (since, found) => {
-      await begin({ kind: "undated", settledId: "" });
-      await hear(person(Date.now() + since));
-      expect(await suspected()).toEqual(found);
-    },
-  );
-
-  test("is not counted apart where it only renames, or changes nothing", async () => {
-    await hear(person());
-    await begin(walk(at(LONG_AGO + 1)));
-    vi.setSystemTime(Date.now() + 1);
-    expect(await hear(person())).toEqual({ outcome: "unchanged" });
-    vi.setSystemTime(Date.now() + 1);
-    expect(await hear(person(LONG_AGO, "Augusta"), "user.updated")).toEqual({ outcome: "updated" });
-    expect(await suspected()).toEqual([]);
-  });
-
-  test.each([
-    ["open", "moved"],
-    ["orphaned", "orphaned"],
-  ] as const)("whose suspicion is %s leaves it %s", async (before, after) => {
-    await begin(walk(at(LONG_AGO + 1)));
-    await setting.t.run(async (ctx) => {
-      const run = await ctx.db.query("reconcileRuns").first();
-      if (run === null) throw new Error("no run");
-      const suspect = { runId: run._id, clerkId: "user_ada", state: before };
-      await ctx.db.insert("reconcileSuspects", suspect);
-    });
-    await hear(person());
-    expect(await suspected()).toEqual([["user_ada", after]]);
-  });
-});
 
 describe("an event", () => {
   test("of another instance than the pinned one says which", async () => {
@@ -228,7 +146,7 @@ describe("what a run applies", () => {
     for (const isRead of [true, false]) {
       const [outcome, documents] = await setting.t.run(async (ctx) => {
         const row = isRead ? await ctx.db.query("users").first() : null;
-        const seen = { row: row ?? undefined, seenAt: Date.now(), dryRun: false };
+        const seen = { row: row ?? undefined, seenAt: Date.now(), dryRun: false, confirms: false };
         const { kind } = await applyListed(ctx, answer(person()), seen);
         return [kind, (await ctx.meta.getTransactionMetrics()).documentsRead.used] as const;
       });

@@ -64,10 +64,10 @@ async function lookAfter(typed: string[]): Promise<void> {
 async function sizes(): Promise<Record<string, string>> {
   const tables = [
     "clerkVersions",
-    "reconcileRuns",
-    "driftEntries",
-    "reconcileSuspects",
-    "clerkPendingRepairs",
+    "clerkRuns",
+    "clerkDriftEntries",
+    "clerkDoubts",
+    "clerkDoubts",
   ] as const;
   const found: Record<string, string> = {};
   for (const table of tables) {
@@ -117,7 +117,7 @@ test("nobody has to look, but for what status says", { timeout: 600_000 }, async
   const texts = log.map(({ level: _, ...line }) => JSON.stringify(line));
   const longest = Math.max(...texts.map((text) => text.length));
   expect(longest).toBeLessThan(4096);
-  const runs = await t.run(async (ctx) => await ctx.db.query("reconcileRuns").take(1000));
+  const runs = await t.run(async (ctx) => await ctx.db.query("clerkRuns").take(1000));
   expect(runs.length).toBeLessThanOrEqual(106);
   const lines: Record<string, number> = {};
   for (const { event } of log) lines[event] = (lines[event] ?? 0) + 1;

@@ -8,7 +8,7 @@ import type { ClerkStandIn } from "../scripts/clerk-stand-in";
 import type { Actor } from "./gate";
 import { appChoice } from "./history-steps";
 
-export type Run = Doc<"reconcileRuns">;
+export type Run = Doc<"clerkRuns">;
 type User = Doc<"users">;
 /** Who writes: a run or a repair, an event (`forged` with a secret that leaked), or the app. */
 export type By = "sync" | "event" | "forged" | "app";
@@ -45,7 +45,7 @@ export type Sight = {
   marked: User[];
   versions: Map<string, Doc<"clerkVersions">>;
   runs: Map<string, Run>;
-  entries: Doc<"driftEntries">[];
+  entries: Doc<"clerkDriftEntries">[];
 };
 
 /** What the world remembers of a run, for what must hold once it has ended. */

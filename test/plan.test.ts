@@ -274,12 +274,11 @@ describe("deletions are held", () => {
     orphaned,
     mirrored,
     confirmed: mirrored - orphaned,
-    unversioned: 0,
     isMoved: false,
+    metNobody: false,
   });
 
   test.each([
-    [0, 0, false],
     [10, 20, false],
     [11, 20, true],
     [50, 1000, false],
@@ -291,17 +290,17 @@ describe("deletions are held", () => {
     expect(whyHold(orphans(orphaned, mirrored)) !== null).toBe(isHeld);
   });
 
-  test("when one of them stems from before the sync", () => {
-    expect(whyHold({ ...orphans(1, 100), unversioned: 1 })).toMatch("stem from before the sync");
+  test("where none is confirmed, unless the last completed full run met nobody either", () => {
+    expect(whyHold(orphans(1, 1))).toMatch("not one of the 1");
+    expect(whyHold({ ...orphans(1, 1), metNobody: true })).toBeNull();
   });
 
   test("while the mirror is new to the instance that it was moved to", () => {
     expect(whyHold({ ...orphans(1, 100), isMoved: true })).toMatch("was pinned since");
-    expect(whyHold({ ...orphans(0, 100), isMoved: true })).toBeNull();
   });
 
   test("just beyond maxDeletions, whatever else is true", () => {
-    const all = { orphaned: 7, mirrored: 7, confirmed: 0, unversioned: 7, isMoved: true };
+    const all = { orphaned: 7, mirrored: 7, confirmed: 0, isMoved: true, metNobody: false };
     expect(whyHold({ ...all, maxDeletions: 7 })).toBeNull();
     expect(whyHold({ ...all, maxDeletions: 6 })).toMatch("maxDeletions is 6");
   });

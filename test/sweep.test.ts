@@ -1,75 +1,73 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  partOf,
+  before,
   comparePositions,
-  CROWD,
+  crowdAfter,
+  crowdIn,
   crowdOf,
+  idOf,
+  keyOf,
   lookBackOf,
+  lookBackTo,
   pageStart,
-  positionOf,
+  partOf,
   readPage,
+  seamOf,
   START,
+  usersBetween,
   windowOf,
-  type Window,
+  youngIn,
+  type Looked,
 } from "../convex/clerk/sweep";
-import type { Position, Reading } from "../convex/clerk/validators";
+import type { Crowd, Position, Reading } from "../convex/clerk/validators";
+
+const CREATED = "+created_at";
+const CHANGED = "-updated_at";
 
 function user(clerkId: string, clerkCreatedAt: number, size = 0): Reading {
-  return { kind: "unreadable", clerkId, clerkCreatedAt, reason: "x".repeat(size) };
+  return { kind: "unreadable", clerkId, clerkCreatedAt, version: 0, reason: "x".repeat(size) };
 }
-
-const distinctTimes = fc
-  .uniqueArray(fc.integer({ min: 0, max: 60 }), { maxLength: 40 })
-  .map((times) => times.map((time) => user(`user_${time}`, time)));
-
-describe("a walk over pages", () => {
-  // Clerk's list as the walk asks for it, its filter inclusive or exclusive.
-  const pageOf = (all: Reading[], settled: Position, limit: number, inclusive: boolean) =>
-    all
-      .filter((each) => {
-        const time = positionOf(each).clerkCreatedAt;
-        const from = settled.clerkCreatedAt - 1;
-        return comparePositions(settled, START) === 0 || (inclusive ? time >= from : time > from);
-      })
-      .sort((a, b) => positionOf(a).clerkCreatedAt - positionOf(b).clerkCreatedAt)
-      .slice(0, limit);
-
-  test("settles every user exactly once, in consecutive windows", () => {
-    fc.assert(
-      fc.property(
-        distinctTimes,
-        fc.integer({ min: 3, max: 9 }),
-        fc.boolean(),
-        (all, limit, inclusive) => {
-          const seen: string[] = [];
-          let settled: Position | null = START;
-          while (settled !== null) {
-            const window: Window | null = windowOf(
-              pageOf(all, settled, limit, inclusive),
-              settled,
-              limit,
-            );
-            if (window === null) throw new Error("no progress");
-            seen.push(...window.users.map((each) => positionOf(each).clerkId));
-            settled = window.until;
-          }
-          expect(seen.length).toBe(all.length);
-          expect(new Set(seen).size).toBe(all.length);
-        },
-      ),
-    );
-  });
-
-  test("says so when a page holds nothing but users of one settled time", () => {
-    const page = [user("user_a", 5), user("user_b", 5)];
-    expect(windowOf(page, { clerkCreatedAt: 5, clerkId: "" }, 2)).toBeNull();
-    expect(windowOf(page, { clerkCreatedAt: 5, clerkId: "" }, 3)).toMatchObject({ until: null });
-  });
+const changed = (clerkId: string, version: number): Reading => ({
+  kind: "profile",
+  profile: { clerkId, clerkCreatedAt: 1 },
+  version,
+  leftOut: [],
 });
+const at = (key: number, clerkId = ""): Position => ({ key, clerkId });
+const ids = (users: Reading[] | undefined) => users?.map(idOf);
 
-describe("batches of a window", () => {
-  test("hold each user once, each within the limit where one user alone is", () => {
+describe("a window", () => {
+  const page = [user("user_b", 5), user("user_a", 5), user("user_c", 6), user("user_d", 7)];
+
+  test("ends before the last creation time of its page, however short that is, in order", () => {
+    const window = windowOf(page, before(5), CREATED);
+    expect(ids(window?.users)).toEqual(["user_a", "user_b", "user_c"]);
+    expect(window?.until).toEqual(at(7));
+  });
+
+  test("leaves out whom an earlier one settled", () => {
+    expect(ids(windowOf(page, at(5, "user_a"), CREATED)?.users)).toEqual(["user_b", "user_c"]);
+  });
+
+  test("is none where nobody is beyond what is settled", () => {
+    expect(windowOf(page, before(7), CREATED)).toBeNull();
+    expect(windowOf([], START, CREATED)).toBeNull();
+    expect(ids(usersBetween(page, before(7), null, CREATED))).toEqual(["user_d"]);
+  });
+
+  test("is sent in batches of so many users, which end where the next begins", () => {
+    const window = { users: page.slice(1), until: at(9) };
+    const first = partOf(window, START, 2, CREATED);
+    expect([ids(first.users), first.until]).toEqual([["user_a", "user_c"], at(6, "user_c")]);
+    expect(partOf(window, at(6, "user_c"), 2, CREATED)).toEqual({
+      users: page.slice(3),
+      until: at(9),
+    });
+    expect(partOf(window, START, 3, CREATED)).toEqual(window);
+  });
+
+  test("is sent in batches of a few megabytes, each user once", () => {
     const sizes = fc.array(fc.integer({ min: 1, max: 3_000_000 }), { maxLength: 8 });
     fc.assert(
       fc.property(sizes, (lengths) => {
@@ -77,13 +75,11 @@ describe("batches of a window", () => {
         const batched: Reading[] = [];
         let settled: Position | null = START;
         while (settled !== null) {
-          const batch = partOf(window, settled);
-          expect(batch.users.length > 0 || window.users.length === 0).toBe(true);
-          expect(batch.users.length === 1 || JSON.stringify(batch.users).length < 4_300_000).toBe(
-            true,
-          );
-          batched.push(...batch.users);
-          settled = batch.until;
+          const { users, until } = partOf(window, settled, Infinity, CREATED);
+          expect(users.length > 0 || window.users.length === 0).toBe(true);
+          expect(users.length === 1 || JSON.stringify(users).length < 4_300_000).toBe(true);
+          batched.push(...users);
+          settled = until;
         }
         expect(batched).toEqual(window.users);
       }),
@@ -92,146 +88,158 @@ describe("batches of a window", () => {
   });
 });
 
-const at = (clerkCreatedAt: number, clerkId = "") => ({ clerkCreatedAt, clerkId });
-const changed = (clerkId: string, version: number): Reading => ({
-  kind: "profile",
-  profile: { clerkId, clerkCreatedAt: 1 },
-  version,
-  leftOut: [],
-});
-const ids = (users: Reading[] | undefined) => users?.map((each) => positionOf(each).clerkId);
+describe("a walk asks for", () => {
+  const young = youngIn(100, 200);
 
-describe("a window", () => {
-  const page = [user("user_b", 5), user("user_a", 5), user("user_c", 6), user("user_d", 7)];
-
-  test("of a full page ends before its last creation time, in the order of positions", () => {
-    const window = windowOf(page, at(5), 4);
-    expect(ids(window?.users)).toEqual(["user_a", "user_b", "user_c"]);
-    expect(window?.until).toEqual(at(7));
+  test("its first page unfiltered, then from the creation time that it stands at", () => {
+    expect(pageStart(START, young)).toBeNull();
+    expect(pageStart(before(7), young)).toBe(7);
+    expect(pageStart(before(100), young)).toBe(100);
   });
 
-  test("leaves out whom an earlier one settled, and ends with a short page", () => {
-    const window = windowOf(page, at(5, "user_a"), 5);
-    expect(ids(window?.users)).toEqual(["user_b", "user_c", "user_d"]);
-    expect(window?.until).toBeNull();
-    expect(ids(windowOf(page, at(7), 5)?.users)).toEqual(["user_d"]);
-  });
-
-  test("of no users at all ends the walk", () => {
-    expect(windowOf([], START, 2)).toEqual({ users: [], until: null });
-  });
-
-  test("is sent in batches of so many users, which end where the next begins", () => {
-    const window = { users: page.slice(1), until: at(9) };
-    const first = partOf(window, START, 2);
-    expect([ids(first.users), first.until]).toEqual([["user_a", "user_c"], at(6, "user_c")]);
-    expect(partOf(window, at(6, "user_c"), 2)).toEqual({ users: page.slice(3), until: at(9) });
-    expect(partOf(window, START, 3)).toEqual(window);
-  });
-
-  test("is sent in batches of a few megabytes", () => {
-    const users = [1, 2, 3].map((time) => user(`user_${time}`, time, 2_000_000));
-    expect(ids(partOf({ users, until: null }, START).users)).toEqual(["user_1", "user_2"]);
+  test("nobody who came since the run began, but for whom the future has", () => {
+    expect(pageStart(before(101), young)).toBe(young.until + 1);
+    expect(pageStart(before(young.until), young)).toBe(young.until + 1);
+    expect(pageStart(before(young.until + 1), young)).toBe(young.until + 1);
   });
 });
 
-test("a walk asks for its first page unfiltered, then from the creation time that it stands at", () => {
-  expect(pageStart(START)).toBeNull();
-  expect(pageStart({ clerkCreatedAt: 7, clerkId: "" })).toBe(7);
-  expect(pageStart({ clerkCreatedAt: START.clerkCreatedAt, clerkId: "user_1" })).toBe(
-    START.clerkCreatedAt,
-  );
+test("a seam tells who ends a list only where the next page shows more than this one", () => {
+  const page = [user("user_a", 4), user("user_b", 5), user("user_c", 5)];
+  expect(seamOf(page, 5, 5, CREATED)).toEqual(new Set(["user_b", "user_c"]));
+  expect(seamOf(page, 5, 4, CREATED)).toBeNull();
+  expect(seamOf([], 5, 5, CREATED)).toBeNull();
 });
 
-describe("a walk through a crowd", () => {
-  const crowd = ["user_a", "user_b", "user_c"].map((id) => user(id, 5));
-  const settled = at(5);
+describe("a crowd", () => {
+  /** Lists a crowd to its end. @returns how many were met, and in how many pages */
+  function list(
+    page: (offset: number) => Reading[],
+    crowd: Crowd,
+    most = Infinity,
+  ): { met: Set<string>; pages: number; end: number | null } {
+    const met = new Set<string>();
+    let at = crowd;
+    for (let pages = 1; pages < 10_000; pages += 1) {
+      const { users, page: shown } = crowdIn(page(at.offset), at, most, CREATED);
+      const known = met.size;
+      for (const each of users) met.add(idOf(each));
+      const after = crowdAfter(at, shown, met.size - known);
+      if (after.isListed) return { met, pages, end: after.end };
+      at = after.crowd;
+    }
+    throw new Error("it does not end");
+  }
+  const members = Array.from({ length: 36 }, (_, i) => user(`user_${i}`, 5));
+  const others = [user("user_x", 4), ...members, user("user_y", 6), user("user_z", 7)];
 
-  test("goes on at the last user of a full page", () => {
-    const step = crowdOf(crowd, settled, CROWD, 3, 10);
-    expect(ids(step?.users)).toEqual(["user_a", "user_b", "user_c"]);
-    expect(step?.crowd).toEqual({ ...CROWD, offset: 2, seam: "user_c" });
+  test("in one order takes each page once, and says where the others begin", () => {
+    const page = (offset: number) => others.slice(offset, offset + 10);
+    expect(list(page, crowdOf(5))).toMatchObject({ pages: 4, end: 37 });
+    expect(list(page, crowdOf(5)).met.size).toBe(36);
+    expect(list(page, crowdOf(5), 3).met.size).toBe(36);
   });
 
-  test("takes the seam once, and nobody of another time or settled before", () => {
-    const listing = { ...CROWD, offset: 2, seam: "user_c" };
-    const page = [user("user_c", 5), user("user_d", 5), user("user_0", 4), user("user_e", 5)];
-    const step = crowdOf(page, settled, listing, 4, 10);
-    expect(ids(step?.users)).toEqual(["user_d", "user_e"]);
-    expect(step?.crowd).toEqual({ ...listing, offset: 5, seam: "user_e" });
-    expect(ids(crowdOf(page, at(5, "user_d"), listing, 4, 10)?.users)).toEqual(["user_e"]);
+  test("that ends the list is listed with a page that is empty", () => {
+    const page = (offset: number) => others.slice(0, -2).slice(offset, offset + 10);
+    expect(list(page, crowdOf(5))).toMatchObject({ pages: 5, end: null });
   });
 
-  test("takes so many of a page, and goes on at the last one taken", () => {
-    const step = crowdOf(crowd, settled, { ...CROWD, offset: 7 }, 3, 2);
-    expect(ids(step?.users)).toEqual(["user_a", "user_b"]);
-    expect(step?.crowd).toEqual({ ...CROWD, offset: 8, seam: "user_b" });
-    expect(crowdOf(crowd, settled, CROWD, 3, 3)?.crowd).toMatchObject({ seam: "user_c" });
+  test("whose order is another one with each page is met whole", () => {
+    const seeds = fc.integer();
+    fc.assert(
+      fc.property(seeds, fc.integer({ min: 3, max: 12 }), (seed, size) => {
+        let state = seed;
+        const random = () => (state = (state * 1_103_515_245 + 12_345) & 0x7fffffff) / 0x7fffffff;
+        const page = (offset: number) => {
+          const shuffled = members.map((each) => [random(), each] as const);
+          shuffled.sort(([a], [b]) => a - b);
+          const all = [others[0] ?? user("", 0), ...shuffled.map(([, each]) => each)];
+          return [...all, ...others.slice(-2)].slice(offset, offset + size);
+        };
+        expect(list(page, crowdOf(5)).met.size).toBe(36);
+      }),
+      { numRuns: 200 },
+    );
   });
 
-  test("ends with a short page, or where a later creation time begins", () => {
-    expect(crowdOf(crowd, settled, CROWD, 4, 10)?.crowd).toEqual({ kind: "listed", until: null });
-    const later = [...crowd, user("user_d", 8), user("user_e", 9)];
-    const step = crowdOf(later, settled, CROWD, 5, 10);
-    expect(ids(step?.users)).toEqual(["user_a", "user_b", "user_c"]);
-    expect(step?.crowd).toEqual({ kind: "listed", until: at(8) });
+  test("of which a page always lacks one ends all the same", () => {
+    const page = (offset: number) =>
+      others.slice(offset, offset + 10).filter((each) => idOf(each) !== "user_7");
+    expect(list(page, crowdOf(5)).met.size).toBe(35);
   });
 
-  test("begins again where the seam does not match, five times", () => {
-    const listing = { ...CROWD, offset: 2, seam: "user_x" };
-    expect(crowdOf(crowd, settled, listing, 3, 10)).toEqual({
-      users: [],
-      crowd: { ...CROWD, restarts: 1 },
-    });
-    expect(crowdOf(crowd, settled, { ...listing, restarts: 4 }, 3, 10)?.crowd).toMatchObject({
-      restarts: 5,
-    });
-    expect(crowdOf(crowd, settled, { ...listing, restarts: 5 }, 3, 10)).toBeNull();
+  test("whose page is the same wherever it is asked for ends all the same", () => {
+    expect(list(() => members.slice(0, 4), crowdOf(5)).met.size).toBe(4);
+  });
+
+  test("that begins further in front than it seemed is begun anew from there", () => {
+    const page = (offset: number) => others.slice(offset, offset + 10);
+    expect(list(page, crowdOf(5, 20)).met.size).toBe(36);
   });
 });
 
 describe("a look back", () => {
-  const begun = { since: 10, offset: 0, seam: null, restarts: 0 };
-  const page = [changed("user_c", 13), changed("user_b", 12), changed("user_a", 10)];
+  /** Looks back to the end over a list that may change before each page. */
+  function look(pages: (offset: number) => Reading[], since: number) {
+    let at = lookBackTo(since);
+    let seam: Set<string> | null = null;
+    const met: string[] = [];
+    for (let count = 1; count < 1000; count += 1) {
+      const looked: Looked = lookBackOf(pages(at.offset), at, seam);
+      seam = seamOf(pages(at.offset), looked.until.key, looked.until.key, CHANGED);
+      met.push(...looked.users.map(idOf));
+      if (looked.next === null || looked.next.crowd) return { met, looked, count };
+      at = { ...at, settled: looked.until, offset: looked.next.offset };
+    }
+    throw new Error("it does not end");
+  }
+  const listed = Array.from({ length: 30 }, (_, i) => changed(`user_${i}`, 100 - i));
 
-  test("goes on at the last user of a full page", () => {
-    const step = lookBackOf(page, begun, 3);
-    expect(ids(step?.users)).toEqual(["user_c", "user_b", "user_a"]);
-    expect(step?.next).toEqual({ offset: 2, seam: "user_a", restarts: 0 });
+  test("meets each user changed since once, and nobody else", () => {
+    const page = (offset: number) => listed.slice(offset, offset + 7);
+    expect(look(page, 81).met).toEqual(ids(listed.slice(0, 20)));
   });
 
-  test("goes on behind the seam, wherever newer changes have pushed it", () => {
-    const step = lookBackOf(page, { ...begun, offset: 2, seam: "user_c", restarts: 3 }, 3);
-    expect(ids(step?.users)).toEqual(["user_b", "user_a"]);
-    expect(step?.next).toEqual({ offset: 4, seam: "user_a", restarts: 3 });
+  test("of everyone ends with a page that brings nobody new, not with a short one", () => {
+    const page = (offset: number) => listed.slice(offset, offset + (offset === 5 ? 3 : 7));
+    expect(look(page, 0).met).toEqual(ids(listed));
   });
 
-  test("ends with a short page, or where older changes begin", () => {
-    expect(lookBackOf(page, begun, 4)).toEqual({ users: page, next: null });
-    const step = lookBackOf(page, { ...begun, since: 11 }, 3);
-    expect(ids(step?.users)).toEqual(["user_c", "user_b"]);
-    expect(step?.next).toBeNull();
+  test("leaves nobody out where others in front of them are deleted", () => {
+    let left = listed;
+    let asked = 0;
+    const page = (offset: number) => {
+      asked += 1;
+      if (asked === 3) left = left.filter((_, i) => i < 2 || i > 5);
+      return left.slice(offset, offset + 7);
+    };
+    const { met } = look(page, 81);
+    expect(new Set(met)).toEqual(new Set(ids(listed.slice(0, 20))));
+    expect(met.length).toBe(20);
   });
 
-  test("takes who can't be read with every page", () => {
-    const unread = [changed("user_c", 13), user("user_b", 1), changed("user_a", 10)];
-    const step = lookBackOf(unread, begun, 3);
-    expect(ids(step?.users)).toEqual(["user_c", "user_b", "user_a"]);
-    expect(step?.next).not.toBeNull();
+  test("goes past those who change meanwhile", () => {
+    let all = listed;
+    let asked = 0;
+    const page = (offset: number) => {
+      asked += 1;
+      const more = [1, 2, 3, 4].map((i) => changed(`user_new${asked}_${i}`, 1000 * asked + i));
+      if (asked % 3 === 0) all = [...more.reverse(), ...all];
+      return all.slice(offset, offset + 7);
+    };
+    expect(look(page, 81).met).toEqual(ids(listed.slice(0, 20)));
   });
 
-  test("begins again where the seam is not among the page, five times", () => {
-    const lost = { ...begun, offset: 2, seam: "user_x" };
-    expect(lookBackOf(page, lost, 3)).toEqual({
-      users: [],
-      next: { offset: 0, seam: null, restarts: 1 },
-    });
-    expect(lookBackOf(page, { ...lost, restarts: 4 }, 3)?.next).toMatchObject({ restarts: 5 });
-    expect(lookBackOf(page, { ...lost, restarts: 5 }, 3)).toBeNull();
+  test("takes those who share a time of change, and are more than a page, for a crowd", () => {
+    const ties = [changed("user_a", 9), ...[1, 2, 3, 4].map((i) => changed(`user_t${i}`, 8))];
+    const { met, looked } = look((offset) => ties.slice(offset, offset + 3), 0);
+    expect(met).toEqual(["user_a"]);
+    expect(looked.next).toMatchObject({ crowd: { key: -8, start: 0, offset: 0 } });
   });
 });
 
-test("positions are ordered by creation time, then by id", () => {
+test("positions are ordered by key, then by id", () => {
   const ordered = [at(1, "user_b"), at(2, "user_a"), at(2, "user_b")];
   for (const [i, one] of ordered.entries()) {
     for (const [j, other] of ordered.entries()) {
@@ -242,42 +250,57 @@ test("positions are ordered by creation time, then by id", () => {
 });
 
 describe("a page", () => {
-  const asked = { limit: 2, orderBy: "+created_at" as const };
-  const json = (id: string, created_at: number) => ({ id, created_at, updated_at: created_at });
+  const asked = { limit: 3, order: CREATED } as const;
+  const json = (id: unknown, created_at: unknown, updated_at: unknown = 1) => ({
+    id,
+    created_at,
+    updated_at,
+    email_addresses: [],
+    phone_numbers: [],
+  });
 
   test("in the order asked for is read, equal times included", () => {
     expect(readPage([json("user_b", 1), json("user_a", 1)], asked).length).toBe(2);
   });
 
   test("by newest change is read in that order, whoever can't be read aside", () => {
-    const by = { limit: 3, orderBy: "-updated_at" as const };
-    const banned = { image_url: 5, email_addresses: [], phone_numbers: [] };
-    const person = (id: string, updated_at: number, more: object = {}) => ({
-      id,
-      created_at: 1,
-      updated_at,
-      email_addresses: [],
-      phone_numbers: [],
-      ...more,
-    });
-    const listed = [person("user_a", 9), person("user_b", 1, banned), person("user_c", 8)];
-    expect(readPage(listed, by).map(({ kind }) => kind)).toEqual([
-      "profile",
-      "unreadable",
-      "profile",
+    const by = { limit: 3, order: CHANGED } as const;
+    const odd = { ...json("user_b", 1, 1), image_url: 5 };
+    const listed = [json("user_a", 1, 9), odd, json("user_c", 1, 8)];
+    expect(readPage(listed, by).map((each) => [each.kind, keyOf(each, CHANGED)])).toEqual([
+      ["profile", -9],
+      ["unreadable", -9],
+      ["profile", -8],
     ]);
-    expect(() => readPage([...listed].reverse(), by)).toThrow("not in the order asked for");
-    expect(readPage([...listed].reverse(), { limit: 3, orderBy: null })).toHaveLength(3);
+    expect(() => readPage(listed.toReversed(), by)).toThrow("not in the order asked for");
+    expect(readPage(listed.toReversed(), { limit: 3, order: null })).toHaveLength(3);
+  });
+
+  test.each<[string, unknown[], [string, number][]]>([
+    ["without a time", [json("user_a", 5), json("user_b", null), json("user_c", 7)], [["user_b", 5]]],
+    ["with a text for it", [json("user_a", 5), json("user_b", "6"), json("user_c", 7)], [["user_b", 5]]],
+    ["with a fraction", [json("user_a", 5), json("user_b", 6.5), json("user_c", 7)], [["user_b", 5]]],
+    ["first of all", [json("user_b", null), json("user_c", 7)], [["user_b", 7]]],
+    ["with another id", [json("user_a", 5), json("user_import-7", 6)], [["user_a +1", 6]]],
+    ["that is none", [json("user_a", 5), null, 7], [["user_a +1", 5], ["user_a +2", 5]]],
+  ])("with an entry %s has the entry by its place", (_, listed, places) => {
+    const odd = readPage(listed, asked).filter(({ kind }) => kind === "unreadable");
+    expect(odd.map((each) => [idOf(each), keyOf(each, CREATED)])).toEqual(places);
   });
 
   test.each<[string, unknown, string]>([
     ["out of order", [json("user_a", 2), json("user_b", 1)], "not in the order asked for"],
-    ["too long", [json("user_a", 1), json("user_b", 2), json("user_c", 3)], "at most 2 were asked"],
+    ["too long", [1, 2, 3, 4].map((i) => json(`user_${i}`, i)), "at most 3 were asked"],
     ["that is an object", { data: [] }, "not a list but an object"],
     ["that is null", null, "not a list but null"],
     ["that is text", "<html>", "not a list but a string"],
-    ["with an entry that is no user", [null], "without a user id"],
   ])("%s is refused", (_, page, sentence) => {
     expect(() => readPage(page, asked)).toThrow(sentence);
+  });
+
+  test("from before the time asked for is refused, as an answer to another question", () => {
+    const page = [json("user_a", 4), json("user_b", 9)];
+    expect(readPage(page, { ...asked, from: 5 }).length).toBe(2);
+    expect(() => readPage(page, { ...asked, from: 6 })).toThrow("before the time asked for");
   });
 });

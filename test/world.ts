@@ -591,8 +591,8 @@ export class World {
     const { users, versions, runs, entries } = await this.#t.run(async ({ db }) => ({
       users: await db.query("users").take(1000),
       versions: await db.query("clerkVersions").take(1000),
-      runs: await db.query("reconcileRuns").take(1000),
-      entries: await db.query("driftEntries").take(5000),
+      runs: await db.query("clerkRuns").take(1000),
+      entries: await db.query("clerkDriftEntries").take(5000),
     }));
     return {
       users: users.filter(({ deletedAt }) => deletedAt === undefined),

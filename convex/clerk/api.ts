@@ -1,7 +1,7 @@
 /** What the sync asks of Clerk's Backend API, and what it takes for an answer. */
-import { isClerkId, readUser } from "./profile";
+import { isClerkId } from "./profile";
 import { fieldOf, firstError, Requests, unexpected, type Query } from "./request";
-import { idOf, readPage, UnexpectedAnswer } from "./sweep";
+import { idOf, readPage, UnexpectedAnswer, type Order } from "./sweep";
 import type { Reading } from "./validators";
 
 /** `user_id` accepts up to 100 ids (GetUserList). */
@@ -27,9 +27,10 @@ export class Clerk {
     return { id, environment: String(fieldOf(json, "environment_type")) };
   }
 
-  /** How many users the instance has. */
-  async countUsers(): Promise<number> {
-    const { json } = await this.requests.get("/users/count");
+  /** How many users the instance has. @param before count those created before, ms */
+  async countUsers(before?: number): Promise<number> {
+    const query: Query = before === undefined ? [] : [["created_at_before", before]];
+    const { json } = await this.requests.get("/users/count", query);
     const count = fieldOf(json, "total_count");
     if (typeof count !== "number") throw unexpected("/users/count", "no total_count");
     return count;
@@ -44,7 +45,7 @@ export class Clerk {
     const query: Query = [["order_by", "+created_at"]];
     if (from !== null) query.push(["created_at_after", from - 1]);
     if (offset > 0) query.push(["offset", offset]);
-    return await this.#list(query, limit, "+created_at");
+    return await this.#list(query, { limit, order: "+created_at", from });
   }
 
   /** Up to `limit` users, latest change first, after the first `offset`. */
@@ -53,7 +54,7 @@ export class Clerk {
       ["order_by", "-updated_at"],
       ["offset", offset],
     ];
-    return await this.#list(query, limit, "-updated_at");
+    return await this.#list(query, { limit, order: "-updated_at" });
   }
 
   /** Those of up to 100 ids that Clerk knows. */
@@ -63,33 +64,38 @@ export class Clerk {
     if (ids.length > MAX_IDS || !ids.every(isClerkId))
       throw new Error("expected 1 to 100 user ids");
     const query: Query = ids.map((id) => ["user_id", id]);
-    const users = await this.#list(query, MAX_IDS, null);
+    const users = await this.#list(query, { limit: MAX_IDS, order: null }, true);
     const asked = new Set(ids);
-    if (!users.every((user) => asked.has(idOf(user)))) {
+    // Of an entry without an id nothing is known, not even that it was asked for.
+    const named = users.filter((user) => isClerkId(idOf(user)));
+    if (!named.every((user) => asked.has(idOf(user)))) {
       throw unexpected("/users?user_id", "users who were not asked for");
     }
-    return users;
+    return named;
   }
 
   /** One user, or null only when Clerk says 404 `resource_not_found` for this very id. */
   async getUser(id: string): Promise<Reading | null> {
     if (!isClerkId(id)) throw new Error("expected a user id");
-    const { status, json } = await this.requests.get(`/users/${id}`, [], isNotFound);
+    const path = `/users/${id}`;
+    const { status, json } = await this.requests.get(path, [], { isNamed: true, accept: isNotFound });
     if (status === 404) return null;
-    const user = readUser(json);
-    if (user === null || idOf(user) !== id)
+    const [user] = readPage([json], { limit: 1, order: null });
+    if (user === undefined || idOf(user) !== id)
       throw unexpected("/users/{id}", "not the user asked for");
     return user;
   }
 
+  /** @param isNamed see `Requests.get` */
   async #list(
     query: Query,
-    limit: number,
-    orderBy: "+created_at" | "-updated_at" | null,
+    asked: { limit: number; order: Order | null; from?: number | null },
+    isNamed = false,
   ): Promise<Reading[]> {
-    const { json } = await this.requests.get("/users", [...query, ["limit", limit]]);
+    const all: Query = [...query, ["limit", asked.limit]];
+    const { json } = await this.requests.get("/users", all, { isNamed });
     try {
-      return readPage(json, { limit, orderBy });
+      return readPage(json, asked);
     } catch (error) {
       if (error instanceof UnexpectedAnswer) throw unexpected("/users", error.message);
       throw error;

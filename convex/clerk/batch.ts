@@ -1,6 +1,6 @@
 /** Pure: how many users the next transaction takes, and what follows when it throws. */
 import { SECOND } from "./clock";
-import { idOf, positionOf } from "./sweep";
+import { idOf } from "./sweep";
 import type { Reading } from "./validators";
 
 /** Tries of a transaction about several users before it is halved: once more, in case it was a conflict. */
@@ -40,7 +40,10 @@ export class Batch {
   takeUsers(users: Reading[]): Reading[] {
     const reason = this.take(users.map(idOf));
     if (reason === undefined) return users;
-    return users.map((user) => ({ kind: "unreadable", ...positionOf(user), reason }));
+    return users.map((user) => {
+      const { clerkId, clerkCreatedAt } = user.kind === "profile" ? user.profile : user;
+      return { kind: "unreadable", clerkId, clerkCreatedAt, version: user.version, reason };
+    });
   }
 
   /** The transaction was made: the next one may take twice as many. */
@@ -51,18 +54,19 @@ export class Batch {
   }
 
   /**
-   * The transaction threw.
+   * The transaction threw, or Clerk refused whom it is about.
+   * @param isFinal whether the same again can't help
    * @returns how long to wait before the next one, ms; null when it is not about users that could be
    *   fewer, or set aside
    */
-  shrink(reason: string): number | null {
+  shrink(reason: string, isFinal = false): number | null {
     const [first] = this.#ids;
     if (first === undefined || first === this.#setAside?.clerkId) return null;
     this.#throws += 1;
     const isAlone = this.#ids.length === 1;
     // It may be a conflict, which passes.
-    if (isAlone && this.#throws < TRIES_OF_ONE) return SECOND * 2 ** (this.#throws - 1);
-    if (!isAlone && this.#throws < TRIES) return 0;
+    if (!isFinal && isAlone && this.#throws < TRIES_OF_ONE) return SECOND * 2 ** (this.#throws - 1);
+    if (!isFinal && !isAlone && this.#throws < TRIES) return 0;
     if (isAlone) this.#setAside = { clerkId: first, reason };
     else this.limit = Math.floor(this.#ids.length / 2);
     this.#throws = 0;

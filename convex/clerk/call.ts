@@ -3,10 +3,10 @@ import { internal } from "../_generated/api";
 import type { ActionCtx } from "../_generated/server";
 import type { Clerk } from "./api";
 import type { Batch } from "./batch";
-import { ClerkError } from "./request";
-import type { RunningRun } from "./runs";
+import { isIn, ownerOf, type RunningRun } from "./runs";
 import type { StepResult } from "./step";
-import type { Window } from "./sweep";
+import { comparePositions, type Looked, type Window } from "./sweep";
+import type { Reading } from "./validators";
 
 export type Call = {
   ctx: ActionCtx;
@@ -15,8 +15,12 @@ export type Call = {
   /** While no instance is pinned: some ids of the mirror. */
   sample: string[];
   batch: Batch;
-  /** The last page's window, while part of it is left to settle. */
-  window?: Window & { seenAt: number };
+  /** The last page's window, while part of it is left to settle; `next`: of a look-back. */
+  window?: Window & Partial<Pick<Looked, "next">> & { seenAt: number };
+  /** Who stood at the end of the last page: see `seamOf`. */
+  seam?: Set<string> | null;
+  /** How many pages of a look-back have brought nobody new. */
+  still?: number;
 };
 
 /** What taking a step gives: null when another call has taken the run further, or ended it. */
@@ -27,21 +31,30 @@ export function checkpoint({ clerk }: Call, { _id: runId, state: { step } }: Run
   return { runId, step, requests: clerk.requests.uncounted };
 }
 
-/** Ids of the next suspects in a state, at most `most`, and no more than the transaction may take. */
-export async function suspectsOf(
+/** Ids of the next doubts in a state, at most `most`, and no more than the transaction may take. */
+export async function doubtsOf(
   { ctx, batch }: Call,
-  { _id: runId }: RunningRun,
+  run: RunningRun,
   state: "open" | "orphaned",
   most: number,
 ): Promise<string[]> {
-  const args = { runId, state, count: Math.min(batch.limit, most) };
-  return await ctx.runQuery(internal.clerk.lifecycle.suspects, args);
+  const args = { runId: ownerOf(run), state, count: Math.min(batch.limit, most) };
+  return await ctx.runQuery(internal.clerk.lifecycle.doubts, args);
 }
 
-/** What to throw when a walk by offset has begun anew too often. */
-export function shifting(): ClerkError {
-  return new ClerkError(
-    "Clerk's list of users changes faster than it can be read: pages that should overlap do not.",
-    "give up",
-  );
+/** Whether part of a window is left to settle after a step. */
+export function isLeftOf({ until }: Window, result: StepResult | null): boolean {
+  if (result === null) return false;
+  const { run } = result;
+  if (isIn(run, "walk")) {
+    return until === null || comparePositions(run.state.phase.settled, until) < 0;
+  }
+  if (!isIn(run, "lookBack") || until === null) return false;
+  return comparePositions(run.state.phase.settled, until) < 0;
+}
+
+/** A page; one that is empty is asked for once more, as it ends a list. */
+export async function listTwice(list: () => Promise<Reading[]>): Promise<Reading[]> {
+  const page = await list();
+  return page.length === 0 ? await list() : page;
 }

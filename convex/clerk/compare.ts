@@ -1,22 +1,24 @@
 /** Compares users whom Clerk lists with the mirror, within a step of a run. */
-import { applyListed } from "./mirror";
+import { applyListed, type Outcome } from "./mirror";
 import type { User } from "./rows";
 import type { Step } from "./step";
-import { markSuspect } from "./suspects";
-import { idOf, positionOf } from "./sweep";
+import type { SyncState } from "./syncState";
+import { raise } from "./doubts";
+import { isFirstLook, type Run, type RunIn } from "./runs";
+import { idOf, positionOf, type Order } from "./sweep";
 import type { Position, Reading } from "./validators";
 
 /**
  * Compares users one by one until the transaction has read enough.
  * @param rows rows that the caller has read; others are looked up by id
- * @returns how many were compared, and the position of the last one if some are left
+ * @returns the position of the last one compared if some are left, else null
  */
 export async function compareUsers(
   step: Step<"walk" | "lookBack">,
   users: Reading[],
   rows: User[],
   seenAt: number,
-): Promise<{ count: number; stoppedAt?: Position }> {
+): Promise<Position | null> {
   const rowsOf = groupById(rows);
   for (const [index, user] of users.entries()) {
     const clerkId = idOf(user);
@@ -25,46 +27,74 @@ export async function compareUsers(
     if (duplicates.length > 0) await step.findings.duplicated(clerkId);
     const isLast = index === users.length - 1;
     if (!isLast && (await step.isNearBudget())) {
-      return { count: index + 1, stoppedAt: positionOf(user) };
+      return positionOf(user, orderOf(step.run));
     }
   }
-  return { count: users.length };
+  return null;
 }
 
-/**
- * Compares one user, and counts, lists and repairs what differs.
- * @returns whether the user is left to evidence
- */
+/** In which order a run goes through Clerk's users. */
+export function orderOf({ state }: RunIn<"walk" | "lookBack">): Order {
+  return state.phase.kind === "walk" ? "+created_at" : "-updated_at";
+}
+
+/** Compares one user, and counts, lists and repairs what differs. */
 export async function compareUser(
   step: Step<"walk" | "lookBack">,
   user: Reading,
   row: User | undefined,
   seenAt: number,
-): Promise<boolean> {
+): Promise<void> {
   const clerkId = idOf(user);
   const { counts, run, ctx } = step;
-  // A full run's look-back looks at users whom the walk has met.
-  const isFirstLook = run.mode === "recent" || run.state.phase.kind === "walk";
-  if (isFirstLook) counts.scanned += 1;
+  const isFirst = isFirstLook(run);
+  if (isFirst) counts.scanned += 1;
+  if (run.state.phase.kind === "walk" && createdAtOf(user) <= run.startedAt) counts.listed += 1;
   if (user.kind === "unreadable") {
-    if (row && isFirstLook) counts.confirmed += 1;
+    if (row && isFirst) counts.confirmed += 1;
     await step.findings.notMirrored(clerkId, user.reason);
-    return false;
+    return;
   }
-  const outcome = await applyListed(ctx, user, { row, seenAt, dryRun: run.dryRun });
-  const { kind, fields, known } = outcome;
-  if (isFirstLook && kind === "unchanged") counts.unchanged += 1;
-  if (isFirstLook && known.row !== null) counts.confirmed += 1;
-  if (kind === "late") await markSuspect(ctx, run._id, clerkId, "open");
+  const confirms = run.mode === "full" && !run.dryRun && hasForeignRows(await step.state());
+  const outcome = await applyListed(ctx, user, { row, seenAt, dryRun: run.dryRun, confirms });
+  const { kind, known } = outcome;
+  if (isFirst && kind === "unchanged") counts.unchanged += 1;
+  if (isFirst && isFromBefore(known.row, run)) counts.confirmed += 1;
+  if (kind === "late") await raise(ctx, run._id, clerkId);
   const isNew = await step.findings.repaired(clerkId, outcome, user);
-  const isPlaced = kind === "created" || fields.includes("clerkCreatedAt");
-  if (!isFirstLook && isNew && isPlaced) counts.placed += 1;
-  // In a dry run its row stays where it is, and must not count again there.
-  const isElsewhere = kind === "updated" && row === undefined;
-  if (run.dryRun && isElsewhere) await markSuspect(ctx, run._id, clerkId, "settled");
+  if (isNew || kind === "unchanged") countPlaced(step, user, outcome);
   await step.findings.leftOut(user);
   if (known.isDuplicated) await step.findings.duplicated(clerkId);
-  return kind === "late";
+}
+
+/** Whether rows may stem from events of another instance, which no full run has confirmed yet. */
+function hasForeignRows({ instanceId, eventInstanceIds = [], completedFullRun }: SyncState) {
+  return completedFullRun === undefined && eventInstanceIds.some((id) => id !== instanceId);
+}
+
+function createdAtOf(user: Reading): number {
+  return positionOf(user, "+created_at").key;
+}
+
+/** Whether a row was there before a run began. */
+function isFromBefore(row: User | null, run: Run): boolean {
+  return row !== null && row._creationTime < run._creationTime;
+}
+
+/**
+ * Whom a full run's look-back finds at a place that its walk had passed: a user whose row is new there, by
+ * this run or by an event since it began, or another one's doing. Clerk counts them, too.
+ */
+function countPlaced(
+  { counts, run }: Step<"walk" | "lookBack">,
+  user: Reading,
+  { kind, fields, known }: Outcome,
+): void {
+  const { phase } = run.state;
+  if (phase.kind !== "lookBack" || run.mode !== "full") return;
+  const isMade = kind === "created" || fields.includes("clerkCreatedAt");
+  const isHeard = kind === "unchanged" && !phase.isAgain && !isFromBefore(known.row, run);
+  if ((isMade || isHeard) && createdAtOf(user) <= run.startedAt) counts.listed += 1;
 }
 
 /** The oldest row of an id first: that one is the mirror's. */

@@ -12,6 +12,7 @@ import type { Leased } from "./lifecycle";
 import type { DriftLog } from "./driftLog";
 import { checkInstance } from "./instance";
 import * as begin from "./phases/begin";
+import * as count from "./phases/count";
 import * as deletion from "./phases/deletion";
 import * as evidence from "./phases/evidence";
 import * as lookBack from "./phases/lookBack";
@@ -32,6 +33,8 @@ const MAX_SLEEP_MS = 5 * SECOND;
 /** A run of which every step has failed for so long is given up. */
 const GIVE_UP_MS = 15 * MINUTE;
 const MAX_BACKOFF_MS = MINUTE;
+/** Where Clerk fails to answer about some ids for so long, it is they whom it fails about. */
+const DOUBT_IDS_MS = 10 * MINUTE;
 
 /**
  * Takes a run as far as one call should. Whatever can't be mended by waiting ends it as failed, with
@@ -43,8 +46,9 @@ export async function conduct(
   ctx: ActionCtx,
   begun: Leased,
   drift: DriftLog,
+  checked?: string,
 ): Promise<{ run: Run; isOvertaken: boolean }> {
-  const conductor = new Conductor(ctx, begun, drift);
+  const conductor = new Conductor(ctx, begun, drift, checked);
   let run: Run = begun.run;
   while (isRunning(run) && !conductor.isHandedOn) {
     const result: StepResult | null = await conductor.goOn(run);
@@ -65,9 +69,12 @@ class Conductor {
   #call: Call | null = null;
   #clerk: Clerk | null = null;
   #failingSince: number | undefined;
+  /** What the instance is known of to be right: see `Requests.fingerprint`. */
+  #checked: string | undefined;
 
-  constructor(ctx: ActionCtx, begun: Leased, drift: DriftLog) {
+  constructor(ctx: ActionCtx, begun: Leased, drift: DriftLog, checked: string | undefined) {
     this.#ctx = ctx;
+    this.#checked = checked;
     this.#begun = begun;
     this.#drift = drift;
     this.#failingSince = begun.run.state.failingSince;
@@ -78,8 +85,12 @@ class Conductor {
    * @returns null when another call has taken the run further, or ended it
    */
   async goOn(run: RunningRun): Promise<StepResult | null> {
-    const isEnough = clock.now() >= this.#endsAt || this.#drift.isFull;
-    if (isEnough) return await this.#continueLater(run, 0);
+    const { notBefore = 0, waitsFor } = run.state;
+    const now = clock.now();
+    const restMs = Math.max(0, notBefore - now);
+    const isEnough = now >= this.#endsAt || this.#drift.isFull || restMs > MAX_SLEEP_MS;
+    if (isEnough) return await this.#continueLater(run, restMs, { waitsFor });
+    if (restMs > 0) await clock.sleep(restMs);
     try {
       this.#call ??= await this.#beginCall();
       const result = await takeStep(this.#call, run);
@@ -89,8 +100,19 @@ class Conductor {
       return result;
     } catch (error) {
       if (!(error instanceof ClerkError)) return await this.#tryAgain(run, error);
-      if (error.whatNext === "give up") return await this.#fail(run, error.message);
-      return await this.#waitAfter(run, error);
+      const failingMs = clock.now() - (this.#failingSince ?? clock.now());
+      switch (error.whatNext) {
+        case "give up":
+          return await this.#fail(run, error.message);
+        case "slow down":
+          return await this.#slowDown(run, error);
+        case "set aside":
+          return await this.#tryAgain(run, error, true);
+        case "retry later":
+          return error.isNamed && failingMs >= DOUBT_IDS_MS
+            ? await this.#tryAgain(run, error, true)
+            : await this.#waitAfter(run, error);
+      }
     }
   }
 
@@ -100,43 +122,66 @@ class Conductor {
     return (await this.#ctx.runQuery(internal.clerk.lifecycle.read, { runId })) ?? run;
   }
 
-  /** Every call first makes sure that it asks the right instance. */
+  /**
+   * Every call first makes sure that it asks the right instance; but where the call before it had to wait as
+   * Clerk wished, and had the same key: a question more would again be the one that gets through.
+   */
   async #beginCall(): Promise<Call> {
     this.#clerk ??= new Clerk();
-    const { pinnedInstanceId, sample } = this.#begun;
-    const instanceId = await checkInstance(this.#clerk, pinnedInstanceId);
+    const { pinnedInstanceId, sample, run } = this.#begun;
+    const fingerprint = await this.#clerk.requests.fingerprint(run._id);
+    const isChecked = pinnedInstanceId !== null && this.#checked === fingerprint;
+    const instanceId = isChecked
+      ? pinnedInstanceId
+      : await checkInstance(this.#clerk, pinnedInstanceId);
+    this.#checked = fingerprint;
     return { ctx: this.#ctx, clerk: this.#clerk, instanceId, sample, batch: new Batch() };
   }
 
-  /** A transaction threw: the same again, or a smaller one, unless that can't help. */
-  async #tryAgain(run: RunningRun, error: unknown): Promise<StepResult | null> {
-    const waitMs = this.#call?.batch.shrink(reasonOf(error)) ?? null;
+  /**
+   * A transaction threw, or Clerk did not answer about some ids: the same again, or about fewer, unless that
+   * can't help.
+   * @param isFinal whether the same again can't help
+   */
+  async #tryAgain(run: RunningRun, error: unknown, isFinal = false): Promise<StepResult | null> {
+    const waitMs = this.#call?.batch.shrink(reasonOf(error), isFinal) ?? null;
     if (waitMs === null) return await this.#waitAfter(run, error);
     if (waitMs > 0) await clock.sleep(waitMs);
     return { run, entries: [] };
   }
 
-  /** Waits the longer the longer it fails, or as long as Clerk wants us to. */
+  /** Waits the longer the longer it fails, and gives up in the end, but for 429. */
   async #waitAfter(run: RunningRun, error: unknown): Promise<StepResult | null> {
     const now = clock.now();
     this.#failingSince ??= now;
     const failingMs = now - this.#failingSince;
-    if (failingMs >= GIVE_UP_MS) {
-      return await this.#fail(run, `${reasonOf(error)} It was tried again for 15 minutes.`);
+    const waitsFor = reasonOf(error);
+    const mayGiveUp = !(error instanceof ClerkError) || error.whatNext !== "slow down";
+    if (mayGiveUp && failingMs >= GIVE_UP_MS) {
+      return await this.#fail(run, `${waitsFor} It was tried again for 15 minutes.`);
     }
     const backoffMs = Math.min(MAX_BACKOFF_MS, Math.max(SECOND, failingMs));
-    const asked = error instanceof ClerkError ? (error.retryAfterMs ?? 0) : 0;
-    // Longer than that it would not be waited for anyway.
-    const askedMs = Math.min(asked, GIVE_UP_MS);
     // With jitter, so that what failed together is not tried again together.
-    const waitMs = Math.ceil(Math.max(askedMs, backoffMs * (0.5 + Math.random() / 2)));
-    if (waitMs > MAX_SLEEP_MS) return await this.#continueLater(run, waitMs);
+    const waitMs = Math.ceil(backoffMs * (0.5 + Math.random() / 2));
+    if (waitMs > MAX_SLEEP_MS) return await this.#continueLater(run, waitMs, { waitsFor });
     await clock.sleep(waitMs);
     return { run, entries: [] };
   }
 
-  async #continueLater(run: RunningRun, delayMs: number): Promise<StepResult | null> {
-    const args = { at: this.#at(run), delayMs, failingSince: this.#failingSince };
+  /** Waits as long as Clerk wants us to, but for what is absurd; for that alone no run is given up. */
+  async #slowDown(run: RunningRun, error: ClerkError): Promise<StepResult | null> {
+    if (error.retryAfterMs === 0) return await this.#waitAfter(run, error);
+    const delayMs = Math.min(error.retryAfterMs, GIVE_UP_MS);
+    const change = { waitsFor: error.message, checked: this.#checked };
+    return await this.#continueLater(run, delayMs, change);
+  }
+
+  async #continueLater(
+    run: RunningRun,
+    delayMs: number,
+    change: { waitsFor?: string; checked?: string },
+  ): Promise<StepResult | null> {
+    const args = { at: this.#at(run), delayMs, failingSince: this.#failingSince, ...change };
     this.isHandedOn = true;
     return await this.#ctx.runMutation(internal.clerk.lifecycle.continueLater, args);
   }
@@ -159,6 +204,7 @@ async function takeStep(call: Call, run: RunningRun): Taken {
   if (isIn(run, "begin")) return await begin.ask(call, run);
   if (isIn(run, "walk")) return await walk.ask(call, run);
   if (isIn(run, "lookBack")) return await lookBack.ask(call, run);
+  if (isIn(run, "count")) return await count.ask(call, run);
   if (isIn(run, "undated")) return await undated.ask(call, run);
   if (isIn(run, "evidence")) return await evidence.ask(call, run);
   return isIn(run, "delete") ? await deletion.ask(call, run) : null;

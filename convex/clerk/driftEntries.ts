@@ -9,17 +9,17 @@ const MAX_ENTRIES_OF_ONE = 10;
 
 /** Keeps an entry. */
 export async function addEntry(ctx: MutationCtx, entry: DriftEntry): Promise<void> {
-  await ctx.db.insert("driftEntries", entry);
+  await ctx.db.insert("clerkDriftEntries", entry);
 }
 
 /** What a run found about one id. */
 export async function entriesOf(
   ctx: QueryCtx,
-  runId: Id<"reconcileRuns">,
+  runId: Id<"clerkRuns">,
   clerkId: string,
 ): Promise<DriftEntry[]> {
   return await ctx.db
-    .query("driftEntries")
+    .query("clerkDriftEntries")
     .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", runId).eq("clerkId", clerkId))
     .take(MAX_ENTRIES_OF_ONE);
 }
@@ -27,12 +27,12 @@ export async function entriesOf(
 /** What a run found, by id: `count` entries from a cursor on. */
 export async function pageOfEntries(
   ctx: QueryCtx,
-  runId: Id<"reconcileRuns">,
+  runId: Id<"clerkRuns">,
   cursor: string | null,
   count: number,
 ): Promise<PaginationResult<DriftEntry>> {
   return await ctx.db
-    .query("driftEntries")
+    .query("clerkDriftEntries")
     .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", runId))
     .paginate({ cursor, numItems: count });
 }
@@ -40,13 +40,13 @@ export async function pageOfEntries(
 /** Deletes up to `count` of a run's entries. @returns whether none is left */
 export async function deleteEntries(
   ctx: MutationCtx,
-  runId: Id<"reconcileRuns">,
+  runId: Id<"clerkRuns">,
   count: number,
 ): Promise<boolean> {
   const entries = await ctx.db
-    .query("driftEntries")
+    .query("clerkDriftEntries")
     .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", runId))
     .take(count);
-  for (const { _id } of entries) await ctx.db.delete("driftEntries", _id);
+  for (const { _id } of entries) await ctx.db.delete("clerkDriftEntries", _id);
   return entries.length < count;
 }

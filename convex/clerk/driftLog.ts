@@ -42,6 +42,11 @@ export class DriftLog {
     this.#deletionLines += 1;
   }
 
+  /** Whether anything was logged. */
+  get isUsed(): boolean {
+    return this.#driftLines > 0;
+  }
+
   /** Whether another call should go on, so that each deletion has its place. */
   get isFull(): boolean {
     return this.#deletionLines >= MAX_DELETION_LINES;

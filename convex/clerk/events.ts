@@ -3,14 +3,17 @@
  * doubt, Clerk is asked.
  */
 import { v, type Infer } from "convex/values";
-import { internalMutation } from "../_generated/server";
+import { internalMutation, type MutationCtx } from "../_generated/server";
 import { noteEvent, noteUntold } from "./deliveries";
-import { applyEvent, removeUser, vOutcomeKind } from "./mirror";
-import { noteMove } from "./moves";
-import { requestRepair } from "./pendingRepairs";
+import { applyEvent, noteNamed, removeByEvent, vOutcomeKind } from "./mirror";
 import { SETTLING_MS } from "./plan";
-import { readSyncState } from "./syncState";
+import { readVersion } from "./rows";
+import { readSyncState, updateSyncState, type SyncState } from "./syncState";
 import { vEventType, vProfile } from "./validators";
+import { leaveDoubt } from "./worker";
+
+/** Instances that are remembered: more than these no endpoint hears of by accident. */
+const MAX_INSTANCES = 10;
 
 const vApplied = v.object({
   outcome: v.union(
@@ -47,21 +50,32 @@ export const apply = internalMutation({
       return { outcome: "foreign", reason: `${instanceId} is not ${state.instanceId}` };
     }
     await noteEvent(ctx, state, type);
-    if (change.kind === "deleted") return await removeUser(ctx, change.clerkId, "event");
+    if (instanceId !== undefined) await noteInstance(ctx, state, instanceId);
+    if (change.kind === "deleted") return await removeByEvent(ctx, change.clerkId, instanceId);
     if (change.kind === "unreadable") {
-      await requestRepair(ctx, change.clerkId, 0);
+      await noteNamed(ctx, change.clerkId, await readVersion(ctx, change.clerkId));
+      await leaveDoubt(ctx, change.clerkId, 0);
       return { outcome: "unclear", reason: change.reason };
     }
-    const { clerkId } = change.profile;
-    const outcome = await applyEvent(ctx, change, state.fullRunStartedAt ?? -Infinity);
-    if (outcome.kind === "unclear") await requestRepair(ctx, clerkId, 0);
-    await noteMove(ctx, change.profile, outcome);
+    const { fullRunStartedAt = -Infinity } = state;
+    const outcome = await applyEvent(ctx, change, { instanceId, fullRunStartedAt });
+    if (outcome.kind === "unclear") await leaveDoubt(ctx, change.profile.clerkId, 0);
     const isUntold =
-      outcome.kind === "created" && outcome.known.version === null && type !== "user.created";
+      outcome.kind === "created" &&
+      outcome.known.version?.version === undefined &&
+      outcome.known.version?.kind !== "tombstone" &&
+      type !== "user.created";
     if (isUntold) await noteUntold(ctx, change.profile.clerkCreatedAt);
     return { outcome: outcome.kind, reason: outcome.reason };
   },
 });
+
+/** Written down once an instance: before one is pinned, it tells whose rows are to be confirmed. */
+async function noteInstance(ctx: MutationCtx, state: SyncState, instanceId: string) {
+  const { eventInstanceIds = [] } = state;
+  if (eventInstanceIds.includes(instanceId) || eventInstanceIds.length >= MAX_INSTANCES) return;
+  await updateSyncState(ctx, { eventInstanceIds: [...eventInstanceIds, instanceId] });
+}
 
 /**
  * The app refused an event: it came all the same, and is tried once more when its change has settled.
@@ -72,7 +86,8 @@ export const noteRefused = internalMutation({
   returns: v.null(),
   handler: async (ctx, { type, clerkId }): Promise<null> => {
     await noteEvent(ctx, await readSyncState(ctx), type);
-    await requestRepair(ctx, clerkId, SETTLING_MS);
+    await noteNamed(ctx, clerkId, await readVersion(ctx, clerkId));
+    await leaveDoubt(ctx, clerkId, SETTLING_MS);
     return null;
   },
 });

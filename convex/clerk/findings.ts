@@ -3,8 +3,7 @@ import type { MutationCtx } from "../_generated/server";
 import { addEntry, entriesOf } from "./driftEntries";
 import type { Outcome } from "./mirror";
 import { hasRow } from "./rows";
-import type { RunningRun } from "./runs";
-import { addSuspect, suspectOf } from "./suspects";
+import { isFirstLook, type Run } from "./runs";
 import { readSyncState, type SyncState } from "./syncState";
 import type { Counts, DriftEntry, Reading, Version } from "./validators";
 
@@ -22,10 +21,15 @@ export class Findings {
   readonly entries: DriftEntry[] = [];
   readonly #setAsideIds = new Set<string>();
   readonly #ctx: MutationCtx;
-  readonly #run: RunningRun;
+  readonly #run: Run;
   #state: SyncState | undefined;
 
-  constructor(ctx: MutationCtx, run: RunningRun) {
+  /** @param repeats whether what is set aside is listed however often it is found */
+  constructor(
+    ctx: MutationCtx,
+    run: Run,
+    readonly repeats = false,
+  ) {
     this.#ctx = ctx;
     this.#run = run;
     this.counts = structuredClone(run.counts);
@@ -39,12 +43,9 @@ export class Findings {
     const isOneTooMany =
       (cap === "set aside" && this.counts.setAside > MAX_ENTRIES) ||
       (cap === "other" && this.counts.entries >= MAX_ENTRIES);
-    if (!isOneTooMany) {
-      await addEntry(this.#ctx, kept);
-      if (cap === "other") this.counts.entries += 1;
-    } else if (cap === "set aside" || this.#run.dryRun) {
-      await addSuspect(this.#ctx, this.#run._id, entry.clerkId, "settled");
-    }
+    if (isOneTooMany) return;
+    await addEntry(this.#ctx, kept);
+    if (cap === "other") this.counts.entries += 1;
   }
 
   /**
@@ -58,9 +59,10 @@ export class Findings {
     user: Extract<Reading, { kind: "profile" }> | null,
   ): Promise<boolean> {
     if (kind !== "created" && kind !== "updated") return false;
-    await this.#noteMissed(kind, known.version, user);
-    const { dryRun } = this.#run;
-    const isFirst = !(await this.#isDriftCounted(clerkId, known.version));
+    const { dryRun, mode } = this.#run;
+    // What a doubt is about, an event has told of.
+    if (mode !== "doubts") await this.#noteMissed(kind, known.version, user);
+    const isFirst = !(await this.#isDriftCounted(clerkId));
     if (!dryRun) this.counts.repaired[kind] += 1;
     else if (!isFirst) return false;
     const drift = kind === "created" ? "missing" : "stale";
@@ -78,7 +80,7 @@ export class Findings {
     if (user === null || known?.kind === "tombstone") return;
     const { version, profile } = user;
     const { missed } = this.counts;
-    if (known !== null) {
+    if (known?.version !== undefined) {
       const isTold = kind === "created" || version <= known.version;
       if (!isTold) missed.updated = Math.max(missed.updated, version);
       return;
@@ -96,10 +98,12 @@ export class Findings {
   /** Lists what could not be mirrored of a user, and counts the user once. */
   async setAside(entry: Omit<DriftEntry, "runId" | "action">): Promise<void> {
     const { clerkId } = entry;
-    const isFirst = !this.#setAsideIds.has(clerkId) && !(await this.#isSetAsideCounted(clerkId));
+    const isFirst = !this.#setAsideIds.has(clerkId) && !(await this.isListed(clerkId, "setAside"));
     this.#setAsideIds.add(clerkId);
-    // In the walk there may be several reasons at once; what follows may find the same one again.
-    if (!isFirst && this.#run.state.phase.kind !== "walk") return;
+    // In a first look there may be several reasons at once; what follows may find the same one again,
+    // or, past those that are listed, one that was counted.
+    const isKnown = !isFirst || this.counts.setAside >= MAX_ENTRIES;
+    if (isKnown && !this.#isFirstLook && !this.repeats) return;
     if (isFirst) this.counts.setAside += 1;
     await this.add({ ...entry, action: "setAside" });
   }
@@ -125,28 +129,27 @@ export class Findings {
     await this.setAside({ clerkId, kind: "duplicate", fields: [], reason });
   }
 
-  async #isDriftCounted(clerkId: string, version: Version | null): Promise<boolean> {
+  /** Whether the run has an entry of an id with this action. */
+  async isListed(clerkId: string, action: DriftEntry["action"]): Promise<boolean> {
     const entries = await entriesOf(this.#ctx, this.#run._id, clerkId);
-    if (entries.some(({ action }) => action !== "setAside" && action !== "postponed")) return true;
-    if (this.counts.entries < MAX_ENTRIES) return false;
-    // The entry may have been one too many to be kept.
-    return this.#run.dryRun
-      ? await this.#isSettled(clerkId)
-      : version?.appliedBy === "run" && version.appliedAt >= this.#run.startedAt;
+    return entries.some((entry) => entry.action === action);
   }
 
-  async #isSetAsideCounted(clerkId: string): Promise<boolean> {
+  /** Past the entries that are kept, only a first look knows that it counts an id for the first time. */
+  async #isDriftCounted(clerkId: string): Promise<boolean> {
     const entries = await entriesOf(this.#ctx, this.#run._id, clerkId);
-    if (entries.some(({ action }) => action === "setAside")) return true;
-    // The entry may have been one too many to be kept; in the walk, "settled" means other things too.
-    const isKept = this.counts.setAside < MAX_ENTRIES || this.#run.state.phase.kind === "walk";
-    return !isKept && (await this.#isSettled(clerkId));
+    if (entries.some(({ action }) => !NO_DRIFT.includes(action))) return true;
+    return this.counts.entries >= MAX_ENTRIES && !this.#isFirstLook;
   }
 
-  async #isSettled(clerkId: string): Promise<boolean> {
-    return (await suspectOf(this.#ctx, this.#run._id, clerkId))?.state === "settled";
+  /** Whether users are compared whom the run has not met before. */
+  get #isFirstLook(): boolean {
+    return isFirstLook(this.#run);
   }
 }
+
+/** Actions of entries beside which a repair of the same id is still to be counted as drift. */
+const NO_DRIFT: DriftEntry["action"][] = ["setAside", "postponed", "held"];
 
 /** Which of the caps on entries one falls under: deletions, made, held or rehearsed, have none here. */
 function capOf({ kind, action }: Pick<DriftEntry, "kind" | "action">) {

@@ -20,6 +20,8 @@ export const vVerdict = v.union(v.literal("healthy"), v.literal("attention"));
 /** What `reconcile:status` returns. */
 export const vStatus = v.object({
   verdict: vVerdict,
+  /** Whether the health route answers 200: users whom Clerk counts and does not list are no outage. */
+  isUp: v.boolean(),
   /** What needs attention, and what to do about it: a sentence or two each. */
   reasons: v.array(v.string()),
   /** The Clerk instance that is mirrored. */
@@ -49,8 +51,8 @@ export async function statusOf(ctx: QueryCtx): Promise<Status> {
   const flag = await deploymentFlag(ctx);
   const state = await readSyncState(ctx);
   const { instanceId = null, lastTickAt = null, lastFullRunStartedAt = null } = state;
-  const readReport = async (id: Id<"reconcileRuns"> | undefined) => {
-    const run = id && (await ctx.db.get("reconcileRuns", id));
+  const readReport = async (id: Id<"clerkRuns"> | undefined) => {
+    const run = id && (await ctx.db.get("clerkRuns", id));
     return run ? reportOf(run, flag) : null;
   };
   const running = await runningRun(ctx);
@@ -58,7 +60,7 @@ export async function statusOf(ctx: QueryCtx): Promise<Status> {
   const lastFullRun = await readReport(state.lastFullRunId);
   const webhooks = judgeDeliveries(state, now);
   const isBackfilling = running !== null && isAlive(running, now);
-  const reasons = [
+  const outages = [
     lastFullRunStartedAt === null
       ? whyNotBackfilled(state, lastRun, isBackfilling, now, flag)
       : whyOverdue(lastFullRunStartedAt, now, flag),
@@ -68,8 +70,11 @@ export async function statusOf(ctx: QueryCtx): Promise<Status> {
     whySetAside(await readReport(state.setAsideRunId), flag),
     whyDead(webhooks),
   ].filter((reason) => typeof reason === "string");
+  const unlisted = whyUnlisted(lastFullRun, flag);
+  const reasons = unlisted === false ? outages : [...outages, unlisted];
   return {
     verdict: reasons.length === 0 ? "healthy" : "attention",
+    isUp: outages.length === 0,
     reasons,
     instanceId,
     lastTickAt,
@@ -131,6 +136,14 @@ function whySetAside(run: Report | null, flag: string): string | false {
   const people = run.setAside === 1 ? "1 user was" : `${run.setAside} users were`;
   const read = runCommand(flag, "reconcile:report", { runId: run.runId });
   return `${people} set aside by the ${run.mode} run of ${timeOf(run.startedAt)}. When the cause is mended, a full run ends this. What shows whom, and why: ${read}`;
+}
+
+function whyUnlisted(run: Report | null, flag: string): string | false {
+  if (run === null || run.unlisted === 0) return false;
+  const { clerkUsers, unlisted, startedAt, runId } = run;
+  const read = runCommand(flag, "reconcile:report", { runId });
+  const again = runCommand(flag, "reconcile:run");
+  return `Clerk counts ${clerkUsers} users and lists ${clerkUsers - unlisted}, as the full run of ${timeOf(startedAt)} found. Whoever is in the list is mirrored. What shows what it did: ${read} — and what compares them once more: ${again}. Should it last, ask Clerk's support.`;
 }
 
 function whyDead(webhooks: Status["webhooks"]): string | false {

@@ -6,6 +6,7 @@ import { ClerkError } from "./request";
 import { isMirrored } from "./rows";
 import { cancelRun, type Run } from "./runs";
 import { readSyncState, updateSyncState } from "./syncState";
+import { wakeForDoubts } from "./worker";
 
 /** Rows whose ids are asked of an instance before it is pinned: one request, and no chance result. */
 const SAMPLE_SIZE = 40;
@@ -92,7 +93,10 @@ export async function moveTo(
     lastRunId: undefined,
     lastFullRunId: undefined,
     setAsideRunId: undefined,
+    completedFullRun: undefined,
     deliveries: undefined,
   });
+  // What the worker has asked the other instance is void.
+  await wakeForDoubts(ctx, "void");
   return { before, cancelled };
 }

@@ -1,113 +1,239 @@
 /**
- * How a run settles its suspects: absence from a listing is a suspicion, only Clerk's answer about the
- * very id is evidence.
+ * How doubts are settled, those of a run and those of events and people: absence from a listing is a
+ * doubt, only Clerk's answer about the very id is evidence.
  */
-import { clock } from "./clock";
-import { MAX_ENTRIES } from "./findings";
-import { applyEvidence } from "./mirror";
-import { orphansOf, SETTLING_MS, whyHold } from "./plan";
+import type { MutationCtx } from "../_generated/server";
+import { clock, SECOND } from "./clock";
+import { doubtOf, nextDoubts, put, settle } from "./doubts";
+import { MAX_ENTRIES, type Findings } from "./findings";
+import { NEVER_CONFIRMED, whyKept, type Kept, type Remover } from "./gate";
+import { applyEvidence, removeByEvidence, type Outcome } from "./mirror";
+import { isStranger, SETTLING_MS, whyHold, type Known } from "./plan";
 import { isClerkId } from "./profile";
-import { requestRepair } from "./pendingRepairs";
+import { ownerOf, type Run } from "./runs";
 import type { Step, StepResult } from "./step";
-import { dropSuspect, markSuspect, suspectIds } from "./suspects";
 import { readSyncState } from "./syncState";
-import type { Phase, Reading } from "./validators";
+import type { Counts, Phase, Reading } from "./validators";
+import { leaveDoubt } from "./worker";
 
-/** Clears an id of suspicion, and sets it aside instead. @param answer what Clerk said of it */
+/** Between two requests of the worker. */
+const PACE_MS = SECOND;
+
+/** Who judges: a step of a run, or a person's repair; what is found is counted and listed there. */
+export type Judge = { ctx: MutationCtx; run: Run; findings: Findings; counts: Counts };
+
+/** Sets an id aside: nothing is changed about it. @param answer what Clerk said of it */
 export async function setAsideOne(
-  step: Step<"evidence" | "delete">,
+  judge: Judge,
   clerkId: string,
   answer: Reading | null,
   reason: string,
 ): Promise<void> {
-  await dropSuspect(step.ctx, step.run._id, clerkId);
-  if (answer !== null) await step.findings.notMirrored(clerkId, reason);
-  else await step.findings.setAside({ clerkId, kind: "orphaned", fields: [], reason });
+  await drop(judge, clerkId);
+  if (answer !== null) await judge.findings.notMirrored(clerkId, reason);
+  else await judge.findings.setAside({ clerkId, kind: "orphaned", fields: [], reason });
 }
 
 /**
  * Settles one id by Clerk's answer about it: repairs the row, calls it an orphan, or leaves it to later.
  * @param answer null when Clerk does not know the id
  * @param askedAt ms, taken before Clerk was asked
+ * @returns what became of it; null where it is set aside
  */
 export async function judgeOne(
-  step: Step<"evidence" | "delete">,
+  judge: Judge,
   clerkId: string,
   answer: Reading | null,
   askedAt: number,
-): Promise<void> {
-  const { ctx, run, counts } = step;
+): Promise<Outcome | null> {
+  const { ctx, run, findings, counts } = judge;
   if (!isClerkId(clerkId)) {
     const reason = "its clerkId is not a Clerk user id, so Clerk can't be asked about it";
-    await setAsideOne(step, clerkId, null, reason);
-    return;
+    await setAsideOne(judge, clerkId, null, reason);
+    return null;
   }
   if (answer?.kind === "unreadable") {
-    await setAsideOne(step, clerkId, answer, answer.reason);
-    return;
-  }
-  if (answer === null && run.mode === "recent") {
-    await dropSuspect(ctx, run._id, clerkId);
-    return;
+    await setAsideOne(judge, clerkId, answer, answer.reason);
+    return null;
   }
   const outcome = await applyEvidence(ctx, clerkId, answer, { askedAt, dryRun: run.dryRun });
-  if (outcome.kind === "orphaned") {
-    counts.drift.orphaned += 1;
-    if (outcome.known.version === null) counts.unversioned += 1;
-    await markSuspect(ctx, run._id, clerkId, "orphaned");
-    return;
+  const { kind, reason = "", known } = outcome;
+  const isAbsent = answer === null && known.row !== null;
+  // A recent run never judges absence.
+  if (isAbsent && run.mode === "recent") await drop(judge, clerkId);
+  else if (kind === "orphaned") await suspect(judge, clerkId, outcome, askedAt);
+  else if (kind === "unclear") {
+    const ours = known.row === null ? "missing" : "stale";
+    await keep(judge, clerkId, isAbsent ? "orphaned" : ours, { kind, reason });
+  } else {
+    await drop(judge, clerkId);
+    if (known.row !== null && known.row._creationTime < run._creationTime) counts.confirmed += 1;
   }
-  await dropSuspect(ctx, run._id, clerkId);
-  await step.findings.repaired(clerkId, outcome, answer);
-  if (outcome.kind === "unclear") {
-    const ours = outcome.known.row === null ? "missing" : "stale";
-    await postpone(step, clerkId, answer === null ? "orphaned" : ours, outcome.reason);
-  }
-  if (answer !== null) await step.findings.leftOut(answer);
-  if (answer !== null && outcome.known.isDuplicated) await step.findings.duplicated(clerkId);
+  await findings.repaired(clerkId, outcome, answer);
+  if (answer !== null) await findings.leftOut(answer);
+  if (answer !== null && known.isDuplicated) await findings.duplicated(clerkId);
+  return outcome;
 }
 
-/** Leaves an id to a repair of its own, once the event that touched it has settled. */
-export async function postpone(
-  step: Step<"evidence" | "delete">,
-  clerkId: string,
-  kind: "orphaned" | "missing" | "stale",
-  reason: string | undefined,
-): Promise<void> {
-  step.counts.postponed += 1;
-  if (kind === "orphaned") step.counts.postponedOrphans += 1;
-  await step.findings.add({ clerkId, kind, fields: [], action: "postponed", reason });
-  if (!step.run.dryRun) await requestRepair(step.ctx, clerkId, SETTLING_MS, step.run._id);
+/** Takes an id for an orphan; where the worker could not remove it anyway, it is held at once. */
+async function suspect(judge: Judge, clerkId: string, { known }: Outcome, askedAt: number) {
+  const { ctx, run, counts } = judge;
+  const { instanceId } = await readSyncState(ctx);
+  const isLone = run.maxDeletions === undefined && isStranger(known, instanceId);
+  const kept = run.mode === "doubts" && (await whyKept(ctx, known, askedAt, { by: "doubts" }));
+  if (kept) return await keep(judge, clerkId, "orphaned", kept);
+  counts.drift.orphaned += 1;
+  if (isLone) counts.strangers += 1;
+  const doubt = await doubtOf(ctx, ownerOf(run), clerkId);
+  if (doubt) await put(ctx, doubt, { state: isLone ? "stranger" : "orphaned" });
 }
 
 /**
- * What follows once nothing is left to list: evidence while a suspect is open; else, by `whyHold`, the
- * run is held with its orphans listed; else they are deleted; without any, it is completed.
+ * Removes somebody of whom Clerk has just said that the id is not there, if the gate lets it.
+ * @param askedAt ms, taken before Clerk was asked about this very id
  */
-export async function decide(step: Step<"lookBack" | "undated" | "evidence">): Promise<StepResult> {
-  const { ctx, run, counts } = step;
-  const [open] = await suspectIds(ctx, run._id, "open", 1);
-  if (open !== undefined) return await step.goTo({ kind: "evidence" });
+export async function removeOne(
+  judge: Judge,
+  clerkId: string,
+  askedAt: number,
+  remover: Remover,
+): Promise<void> {
+  const { ctx, run, counts } = judge;
+  const { dryRun } = run;
+  const removal = await removeByEvidence(ctx, clerkId, { askedAt, remover, dryRun });
+  const { kind, known } = removal;
+  if (kind === "unclear" || kind === "held") {
+    if (kind === "unclear") counts.drift.orphaned -= 1;
+    await keep(judge, clerkId, "orphaned", removal);
+    return;
+  }
+  await drop(judge, clerkId);
+  if (kind === "removed") await listRemoval(judge, clerkId, known);
+}
 
-  const { drift, confirmed, unversioned } = counts;
-  const orphaned = orphansOf(counts);
-  const { isMoved = false } = await readSyncState(ctx);
-  const mirrored = confirmed + orphaned;
-  const { maxDeletions } = run;
-  const reason = whyHold({ orphaned, mirrored, confirmed, unversioned, isMoved, maxDeletions });
-  if (reason === null) {
-    return drift.orphaned > 0
-      ? await step.goTo({ kind: "delete" })
-      : await step.end({ kind: "completed" });
+/** Counts and lists a removal. */
+export async function listRemoval(
+  { run, findings, counts }: Judge,
+  clerkId: string,
+  { version }: Known,
+): Promise<void> {
+  if (!run.dryRun) counts.repaired.deleted += 1;
+  // What has a tombstone, an event had told of.
+  if (version?.kind === "live") noteMissedDeletion({ run, counts });
+  const action = run.dryRun ? "none" : "deleted";
+  await findings.add({ clerkId, kind: "orphaned", fields: [], action });
+}
+
+/**
+ * Leaves an id as it is. Where it is too early to judge, it is asked about again in five minutes;
+ * whom only a hold keeps the next full run finds.
+ */
+async function keep(
+  judge: Judge,
+  clerkId: string,
+  kind: "orphaned" | "missing" | "stale",
+  { kind: because, reason }: Kept,
+): Promise<void> {
+  const { ctx, run, findings, counts } = judge;
+  const doubt = await doubtOf(ctx, ownerOf(run), clerkId);
+  if (run.mode === "doubts" && because === "unclear") {
+    // It waits where it is.
+    if (doubt) await put(ctx, doubt, { state: "open", dueAt: clock.now() + SETTLING_MS });
+    return;
   }
-  if (drift.orphaned > unversioned) noteMissedDeletion(step);
-  for (const clerkId of await suspectIds(ctx, run._id, "orphaned", MAX_ENTRIES)) {
-    await step.findings.add({ clerkId, kind: "orphaned", fields: [], action: "held" });
+  if (doubt) await settle(ctx, doubt);
+  const action = because === "held" ? "held" : "postponed";
+  // The worker may hold an id several times a day.
+  if (await findings.isListed(clerkId, action)) return;
+  counts[action] += 1;
+  if (action === "postponed" && kind === "orphaned") counts.postponedOrphans += 1;
+  await findings.add({ clerkId, kind, fields: [], action, reason });
+  if (because === "unclear" && !run.dryRun) await leaveDoubt(ctx, clerkId, SETTLING_MS);
+}
+
+async function drop({ ctx, run }: Judge, clerkId: string): Promise<void> {
+  const doubt = await doubtOf(ctx, ownerOf(run), clerkId);
+  if (doubt !== null) await settle(ctx, doubt);
+}
+
+/** A full run has Clerk count; a recent one has listed all that it looks for. */
+export async function endLookBack(step: Step<"lookBack">): Promise<StepResult> {
+  if (step.run.mode === "recent") return await decide(step);
+  return await step.goTo({ kind: "count", isAgain: step.run.state.phase.isAgain });
+}
+
+/** What follows once nothing is left to list, and after each batch of evidence. */
+export async function decide(step: Step<"lookBack" | "count" | "undated" | "evidence">): Promise<StepResult> {
+  const { ctx, run } = step;
+  if (run.mode === "doubts") return await decideDoubts(step);
+  const [open] = await nextDoubts(ctx, run._id, "open", 1);
+  if (open !== undefined) return await step.goTo({ kind: "evidence" });
+  return run.mode === "recent" ? await step.end({ kind: "completed" }) : await decideFull(step);
+}
+
+/**
+ * A full run is held with all of its orphans listed, by `whyHold`; else those whom nobody ever
+ * confirmed are held alone, and the others are deleted; without any, it is completed.
+ */
+async function decideFull(step: Step<"lookBack" | "count" | "undated" | "evidence">): Promise<StepResult> {
+  const { run, counts } = step;
+  const { drift, strangers, confirmed, postponedOrphans } = counts;
+  if (drift.orphaned === 0) return await step.end({ kind: "completed" });
+  const { isMoved = false, completedFullRun } = await step.state();
+  const orphaned = drift.orphaned + postponedOrphans;
+  const reason = whyHold({
+    orphaned,
+    mirrored: confirmed + orphaned,
+    confirmed,
+    isMoved,
+    metNobody: completedFullRun?.met === 0,
+    maxDeletions: run.maxDeletions,
+  });
+  if (reason !== null) {
+    if (drift.orphaned > strangers) noteMissedDeletion(step);
+    await hold(step, "orphaned", drift.orphaned - strangers);
+    await hold(step, "stranger", strangers);
+    return await step.end({ kind: "held", reason });
   }
-  return await step.end({ kind: "held", reason });
+  await hold(step, "stranger", strangers);
+  const allowed = drift.orphaned - strangers;
+  return allowed > 0 ? await step.goTo({ kind: "delete", allowed }) : await endFull(step);
+}
+
+/** Ends a full run that has deleted whom it may. */
+export async function endFull(step: Step<Phase["kind"]>): Promise<StepResult> {
+  const { held } = step.counts;
+  if (held === 0) return await step.end({ kind: "completed" });
+  const who = held === 1 ? "1 user" : `${held} users`;
+  return await step.end({ kind: "held", reason: `of ${who}, ${NEVER_CONFIRMED}` });
+}
+
+async function hold(step: Step<Phase["kind"]>, state: "orphaned" | "stranger", count: number) {
+  const { ctx, run, counts, findings } = step;
+  counts.held += count;
+  for (const { clerkId } of await nextDoubts(ctx, run._id, state, MAX_ENTRIES)) {
+    await findings.add({ clerkId, kind: "orphaned", fields: [], action: "held" });
+  }
+}
+
+/** The worker deletes the orphans of a batch, all or none, then goes on with what is due next. */
+export async function decideDoubts(step: Step<Phase["kind"]>): Promise<StepResult> {
+  const { ctx } = step;
+  const orphans = await nextDoubts(ctx, undefined, "orphaned", MAX_ENTRIES);
+  const { removalsLeft = 0 } = (await step.state()).completedFullRun ?? {};
+  if (orphans.length > removalsLeft) {
+    const reason = `${orphans.length} users at once, and ${removalsLeft} more may be removed before the next full run completes`;
+    for (const { clerkId } of orphans) {
+      await keep(step, clerkId, "orphaned", { kind: "held", reason });
+    }
+  } else if (orphans.length > 0) return await step.goTo({ kind: "delete", allowed: 0 });
+  const [next] = await nextDoubts(ctx, undefined, "open", 1, Infinity);
+  if (next === undefined) return await step.end({ kind: "completed" });
+  const notBefore = Math.max(clock.now() + PACE_MS, next.dueAt);
+  return await step.goTo({ kind: "evidence" }, { notBefore, waitsFor: "what is due next" });
 }
 
 /** Clerk tells no time of a deletion: it was missed at the latest by the time it was found. */
-export function noteMissedDeletion({ counts }: Step<Phase["kind"]>): void {
-  counts.missed.deleted = clock.now();
+function noteMissedDeletion({ run, counts }: Pick<Judge, "run" | "counts">): void {
+  if (run.mode !== "doubts") counts.missed.deleted = clock.now();
 }

@@ -6,10 +6,10 @@ import { clock } from "./clock";
 import { sampleIds } from "./instance";
 import {
   discardRun,
-  discardSuspects,
+  discardDoubts,
   dueMode,
   endRun,
-  insertRun,
+  beginRun,
   isRunning,
   passOn,
   RESUMABLE_MS,
@@ -19,9 +19,10 @@ import {
   type RunOptions,
 } from "./runs";
 import { Step, type StepResult } from "./step";
-import { suspectIds } from "./suspects";
+import { nextDoubts } from "./doubts";
 import { readSyncState, updateSyncState, type SyncState } from "./syncState";
-import { vCheckpoint, vMode, vRunOptions } from "./validators";
+import { vCheckpoint, vDoubtState, vMode, vRunOptions } from "./validators";
+import { wakeForDoubts } from "./worker";
 
 /** Resumptions without a step in between: what has killed so many calls will kill the next one. */
 const MAX_RESUMPTIONS = 3;
@@ -51,8 +52,9 @@ export const begin = internalMutation({
     const isScheduled = mode === "due" && !args.dryRun;
     if (isScheduled) await updateSyncState(ctx, { lastTickAt: clock.now() });
     const options = { ...args, mode: mode === "due" ? dueMode(state) : mode, isScheduled };
+    await wakeForDoubts(ctx, "tick");
     const other = await runningRun(ctx);
-    if (other === null) return await leased(ctx, "begun", await insertRun(ctx, options), state);
+    if (other === null) return await leased(ctx, "begun", await beginRun(ctx, options), state);
     const deadMs = clock.now() - other.state.leaseExpiresAt;
     if (deadMs < 0) return { kind: "busy", run: other };
     if (deadMs < RESUMABLE_MS && isResumable(other, options)) {
@@ -62,7 +64,7 @@ export const begin = internalMutation({
     }
     const reason = `it stopped in the phase "${other.state.phase.kind}" and was not heard of again.`;
     const closed = await endRun(ctx, other, { kind: "failed", reason }, other.counts);
-    return { ...(await leased(ctx, "begun", await insertRun(ctx, options), state)), closed };
+    return { ...(await leased(ctx, "begun", await beginRun(ctx, options), state)), closed };
   },
 });
 
@@ -87,9 +89,9 @@ async function leased(
 
 /** Where a run stands, for the call that goes on with it; null when another call has. */
 export const resume = internalQuery({
-  args: { runId: v.id("reconcileRuns"), step: v.number() },
+  args: { runId: v.id("clerkRuns"), step: v.number() },
   handler: async (ctx, { runId, step }): Promise<Leased | null> => {
-    const run = await ctx.db.get("reconcileRuns", runId);
+    const run = await ctx.db.get("clerkRuns", runId);
     if (run === null || !isRunning(run) || run.state.step !== step) return null;
     return await leased(ctx, "resumed", run, await readSyncState(ctx));
   },
@@ -97,31 +99,43 @@ export const resume = internalQuery({
 
 /** The run as it is now. */
 export const read = internalQuery({
-  args: { runId: v.id("reconcileRuns") },
-  handler: async (ctx, { runId }): Promise<Run | null> => await ctx.db.get("reconcileRuns", runId),
+  args: { runId: v.id("clerkRuns") },
+  handler: async (ctx, { runId }): Promise<Run | null> => await ctx.db.get("clerkRuns", runId),
 });
 
-/** Ids of up to `count` suspects of a run. */
-export const suspects = internalQuery({
-  args: {
-    runId: v.id("reconcileRuns"),
-    state: v.union(v.literal("open"), v.literal("orphaned")),
-    count: v.number(),
+/** Ids of up to `count` doubts in a state that are due, of a run, or of events and people. */
+export const doubts = internalQuery({
+  args: { runId: v.optional(v.id("clerkRuns")), state: vDoubtState, count: v.number() },
+  handler: async (ctx, { runId, state, count }): Promise<string[]> => {
+    const found = await nextDoubts(ctx, runId, state, count);
+    return found.map(({ clerkId }) => clerkId);
   },
-  handler: async (ctx, { runId, state, count }): Promise<string[]> =>
-    await suspectIds(ctx, runId, state, count),
 });
 
-/** Hands the run to another call, which is scheduled together with it. */
+/**
+ * Hands the run to another call, which is scheduled together with it.
+ * @param waitsFor why it has to wait
+ * @param checked see `reconcile:advance`
+ */
 export const continueLater = internalMutation({
-  args: { at: vCheckpoint, delayMs: v.number(), failingSince: v.optional(v.number()) },
-  handler: async (ctx, { at, delayMs, failingSince }): Promise<StepResult | null> => {
+  args: {
+    at: vCheckpoint,
+    delayMs: v.number(),
+    failingSince: v.optional(v.number()),
+    waitsFor: v.optional(v.string()),
+    checked: v.optional(v.string()),
+  },
+  handler: async (ctx, { at, checked, ...change }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);
     if (step === null) return null;
-    const { counts } = step;
-    const run = await passOn(ctx, step.run, { delayMs, failingSince, counts });
-    const args = { runId: run._id, step: run.state.step };
-    await ctx.scheduler.runAfter(delayMs, internal.clerk.reconcile.advance, args);
+    const args = { runId: at.runId, step: at.step + 1, checked };
+    const { delayMs } = change;
+    const scheduledId = await ctx.scheduler.runAfter(
+      delayMs,
+      internal.clerk.reconcile.advance,
+      args,
+    );
+    const run = await passOn(ctx, step.run, { ...change, scheduledId, counts: step.counts });
     return { run, entries: [] };
   },
 });
@@ -137,8 +151,8 @@ export const fail = internalMutation({
 
 /** Deletes what is left of an ended run's suspects, or of an old run. */
 export const discard = internalMutation({
-  args: { runId: v.id("reconcileRuns"), what: v.union(v.literal("suspects"), v.literal("run")) },
+  args: { runId: v.id("clerkRuns"), what: v.union(v.literal("doubts"), v.literal("run")) },
   handler: async (ctx, { runId, what }): Promise<void> => {
-    await (what === "run" ? discardRun(ctx, runId) : discardSuspects(ctx, runId));
+    await (what === "run" ? discardRun(ctx, runId) : discardDoubts(ctx, runId));
   },
 });

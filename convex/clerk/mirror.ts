@@ -6,9 +6,12 @@ import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import { internalMutation, type MutationCtx } from "../_generated/server";
 import { clock } from "./clock";
+import { countRemoval, whyKept, type Kept, type Remover } from "./gate";
 import {
   differingFields,
   insertOrPatch,
+  isForeign,
+  isUnmet,
   planEvent,
   planEvidence,
   planListed,
@@ -18,6 +21,8 @@ import {
 import {
   createRow,
   isMirrored,
+  metVersion,
+  noteVersion,
   readKnown,
   readRows,
   readVersion,
@@ -27,10 +32,13 @@ import {
   type KnownRows,
   type User,
 } from "./rows";
+import { readSyncState } from "./syncState";
 import { vProfile, type Profile, type Version } from "./validators";
 
 type Incoming = { profile: Profile; version: number };
-type By = Version["appliedBy"];
+/** An event is from an instance; runs and repairs ask only the mirrored one. */
+type By = Pick<Version, "appliedBy" | "instanceId">;
+const BY_RUN: By = { appliedBy: "run" };
 
 /** What became of a user, or would have in a dry run: "user_1 has been …". */
 export const vOutcomeKind = v.union(
@@ -56,78 +64,147 @@ export type Outcome = {
 };
 
 /**
- * Applies what an event says of a user.
+ * Applies what an event says of a user, and writes down that it named them.
+ * @param instanceId the instance that the event is from
  * @param fullRunStartedAt when the newest full run began, ms
  * @returns what became of the user: `late` and `unclear` change nothing
  */
 export async function applyEvent(
   ctx: MutationCtx,
   user: Incoming,
-  fullRunStartedAt: number,
+  { instanceId, fullRunStartedAt }: { instanceId?: string; fullRunStartedAt: number },
 ): Promise<Outcome> {
   const known = await readKnown(ctx, user.profile.clerkId);
   const plan = planEvent(known, user, { now: clock.now(), fullRunStartedAt });
-  return await carryOut(ctx, plan, known, user, { by: "event" });
+  const by: By = { appliedBy: "event", instanceId };
+  if (plan.write === "nothing") await noteNamed(ctx, user.profile.clerkId, known.version);
+  return await carryOut(ctx, plan, known, user, { by });
 }
 
 /**
  * Compares a user of a listing with the mirror and repairs the difference.
  * @param row a row of the user where the caller has read one already
  * @param seenAt ms, taken before the listing was asked for
+ * @param confirms whether a row that is right is confirmed, too, if only an event of another instance
+ *   told of it
  */
 export async function applyListed(
   ctx: MutationCtx,
   user: Incoming,
-  { row, seenAt, dryRun }: { row: User | undefined; seenAt: number; dryRun: boolean },
+  {
+    row,
+    seenAt,
+    dryRun,
+    confirms,
+  }: { row: User | undefined; seenAt: number; dryRun: boolean; confirms: boolean },
 ): Promise<Outcome> {
+  const { clerkId } = user.profile;
   // The common case, decided without a further read.
   const rows =
     row && isMirrored(row)
       ? { row, marked: null, isDuplicated: false }
-      : await readRows(ctx, user.profile.clerkId);
-  if (rows.row && differingFields(rows.row, user.profile).length === 0) {
+      : await readRows(ctx, clerkId);
+  const isEqual = rows.row !== null && differingFields(rows.row, user.profile).length === 0;
+  if (isEqual && !confirms) {
     return { kind: "unchanged", fields: [], known: { ...rows, version: null } };
   }
-  const known = await readKnown(ctx, user.profile.clerkId);
-  return await carryOut(ctx, planListed(known, user, seenAt), known, user, { by: "run", dryRun });
+  const known = await readKnown(ctx, clerkId);
+  const isToConfirm =
+    isEqual && isForeign(known.version, (await readSyncState(ctx)).instanceId);
+  const plan: Plan = isToConfirm ? { write: "version" } : planListed(known, user, seenAt);
+  return await carryOut(ctx, plan, known, user, { by: BY_RUN, dryRun });
 }
 
 /**
- * Settles one id by Clerk's answer about it, null for "not found". Deletes nobody: an orphan is
+ * Settles one id by Clerk's answer about it, null for "not found". Removes nobody: an orphan is
  * only reported.
  * @param askedAt ms, taken before Clerk was asked
- * @param settlingMs how long what an event said stands against Clerk's answer
  */
 export async function applyEvidence(
   ctx: MutationCtx,
   clerkId: string,
   answer: Incoming | null,
-  { askedAt, dryRun, settlingMs }: { askedAt: number; dryRun: boolean; settlingMs?: number },
+  { askedAt, dryRun }: { askedAt: number; dryRun: boolean },
 ): Promise<Outcome> {
-  const known = await readKnown(ctx, clerkId);
-  const verdict = planEvidence(known, answer, askedAt, settlingMs);
+  const read = await readKnown(ctx, clerkId);
+  const known = answer === null ? await meet(ctx, clerkId, read, dryRun) : read;
+  const verdict = planEvidence(known, answer, askedAt);
   if (verdict.write === "remove") return { kind: "orphaned", fields: [], known };
   if (answer === null) return untouched(verdict, known);
-  return await carryOut(ctx, verdict, known, answer, { by: "run", dryRun });
+  return await carryOut(ctx, verdict, known, answer, { by: BY_RUN, dryRun });
 }
 
-/**
- * Removes the rows of an id and remembers that it is gone.
- * @returns whether there were any
- */
-export async function removeUser(
+/** An event that changes nothing named an id: for five minutes Clerk's 404 may be older than that. */
+export async function noteNamed(
   ctx: MutationCtx,
   clerkId: string,
-  by: By,
+  version: KnownRows["version"],
+): Promise<void> {
+  await noteVersion(ctx, version, { clerkId, eventAt: clock.now() });
+}
+
+/** A row of the app's that the sync meets for the first time: the app may just have put the id on it. */
+async function meet(
+  ctx: MutationCtx,
+  clerkId: string,
+  known: KnownRows,
+  dryRun: boolean,
+): Promise<KnownRows> {
+  if (!isUnmet(known) || known.version?.metAt !== undefined) return known;
+  const { lastFullRunStartedAt } = await readSyncState(ctx);
+  const metAt = lastFullRunStartedAt === undefined ? 0 : clock.now();
+  const version = dryRun
+    ? { ...(known.version ?? metVersion(clerkId, {})), metAt }
+    : await noteVersion(ctx, known.version, { clerkId, metAt });
+  return { ...known, version };
+}
+
+/** What became of somebody who was to be removed. `gone`: there is no row any more. */
+export type Removal = { kind: "removed" | "gone"; known: KnownRows } | (Kept & { known: KnownRows });
+
+/**
+ * Removes a user of whom Clerk has just said 404 `resource_not_found`, if the gate lets it: the one way
+ * by which anything but Clerk's own event removes anybody.
+ * @param askedAt ms, taken before Clerk was asked about this very id
+ */
+export async function removeByEvidence(
+  ctx: MutationCtx,
+  clerkId: string,
+  { askedAt, remover, dryRun }: { askedAt: number; remover: Remover; dryRun: boolean },
+): Promise<Removal> {
+  const known = await meet(ctx, clerkId, await readKnown(ctx, clerkId), dryRun);
+  if (known.row === null) return { kind: "gone", known };
+  const kept = await whyKept(ctx, known, askedAt, remover);
+  if (kept !== null) return { ...kept, known };
+  if (dryRun) await rehearse(ctx, { kind: "removed", clerkId });
+  else {
+    await remove(ctx, clerkId, known, BY_RUN);
+    await countRemoval(ctx, remover);
+  }
+  return { kind: "removed", known };
+}
+
+/** Clerk's own word that a user is gone. @returns whether there was a row */
+export async function removeByEvent(
+  ctx: MutationCtx,
+  clerkId: string,
+  instanceId: string | undefined,
 ): Promise<{ outcome: "deleted" | "absent" }> {
-  const wasHere = await removeRows(ctx, clerkId);
-  await writeVersion(ctx, await readVersion(ctx, clerkId), {
-    kind: "tombstone",
-    clerkId,
-    appliedAt: clock.now(),
-    appliedBy: by,
-  });
+  const known = { version: await readVersion(ctx, clerkId) };
+  const wasHere = await remove(ctx, clerkId, known, { appliedBy: "event", instanceId });
   return { outcome: wasHere ? "deleted" : "absent" };
+}
+
+/** Removes the rows of an id and remembers that it is gone. @returns whether there were any */
+async function remove(
+  ctx: MutationCtx,
+  clerkId: string,
+  { version }: Pick<KnownRows, "version">,
+  by: By,
+): Promise<boolean> {
+  const wasHere = await removeRows(ctx, clerkId);
+  await writeVersion(ctx, version, { kind: "tombstone", clerkId, appliedAt: clock.now(), ...by });
+  return wasHere;
 }
 
 type How = { by: By; dryRun?: boolean };
@@ -148,7 +225,10 @@ async function carryOut(
     else if (plan.write === "patch" && known.row) {
       await updateRow(ctx, known.row, profile, plan.fields);
     }
-    const applied = { clerkId: profile.clerkId, appliedAt: clock.now(), appliedBy: by };
+    const now = clock.now();
+    // A run's write does not end what an event said a moment ago.
+    const eventAt = by.appliedBy === "event" ? now : known.version?.eventAt;
+    const applied = { clerkId: profile.clerkId, appliedAt: now, ...by, eventAt };
     await writeVersion(ctx, known.version, { kind: "live", version, ...applied });
   }
   if (plan.write === "version") return { kind: "unchanged", fields: [], known };
@@ -166,7 +246,7 @@ const vRehearsed = v.union(
  * Does what a dry run must not do, and undoes it: what Convex or the app's own code refuses is
  * found out all the same. A nested mutation that throws is rolled back alone.
  */
-export async function rehearse(ctx: MutationCtx, change: Infer<typeof vRehearsed>): Promise<void> {
+async function rehearse(ctx: MutationCtx, change: Infer<typeof vRehearsed>): Promise<void> {
   try {
     await ctx.runMutation(internal.clerk.mirror.rehearsal, { change });
   } catch (error) {
@@ -178,11 +258,12 @@ export async function rehearse(ctx: MutationCtx, change: Infer<typeof vRehearsed
 export const rehearsal = internalMutation({
   args: { change: vRehearsed },
   handler: async (ctx, { change }): Promise<never> => {
-    if (change.kind === "removed") await removeUser(ctx, change.clerkId, "run");
-    else {
+    if (change.kind === "removed") {
+      await remove(ctx, change.clerkId, await readKnown(ctx, change.clerkId), BY_RUN);
+    } else {
       const known = await readKnown(ctx, change.profile.clerkId);
       const plan = insertOrPatch(known, change.profile);
-      if (plan !== null) await carryOut(ctx, plan, known, change, { by: "run" });
+      if (plan !== null) await carryOut(ctx, plan, known, change, { by: BY_RUN });
     }
     throw new ConvexError(REHEARSED);
   },

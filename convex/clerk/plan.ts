@@ -1,6 +1,6 @@
 /** Pure: what is known of a user, and what Clerk says → the change to make. */
 import { MINUTE } from "./clock";
-import { PROFILE_FIELDS, type Counts, type Profile, type Version } from "./validators";
+import { PROFILE_FIELDS, type Profile, type Version } from "./validators";
 
 /**
  * Clerk's data is "eventually consistent" (https://clerk.com/docs/guides/development/webhooks/overview):
@@ -9,8 +9,11 @@ import { PROFILE_FIELDS, type Counts, type Profile, type Version } from "./valid
  */
 export const SETTLING_MS = 5 * MINUTE;
 
-/** The row's mirrored part; null where there is no row. */
-export type Known = { row: Partial<Profile> | null; version: Version | null };
+/** The row's mirrored part, and when the row was made; null where there is no row. */
+export type Known = {
+  row: (Partial<Profile> & { _creationTime?: number }) | null;
+  version: Version | null;
+};
 
 /** The change to make to what is known of a user. */
 export type Plan =
@@ -64,7 +67,7 @@ export function planEvent(
     const because = incoming.version > known.version.appliedAt ? "unclear" : "late";
     return { write: "nothing", because, reason };
   }
-  const knownVersion = known.version?.version ?? -Infinity;
+  const knownVersion = appliedVersion(known);
   if (incoming.version < knownVersion) {
     return { write: "nothing", because: "late", reason: "older than what was applied" };
   }
@@ -76,6 +79,11 @@ export function planEvent(
   }
   const reason = whyUnclear(incoming.version, knownVersion, now, fullRunStartedAt);
   return reason === null ? change : { write: "nothing", because: "unclear", reason };
+}
+
+/** Clerk's `updated_at`, ms, of the newest change that was applied. */
+function appliedVersion({ version }: Known): number {
+  return version?.kind === "live" ? (version.version ?? -Infinity) : -Infinity;
 }
 
 function whyUnclear(version: number, known: number, now: number, fullRunStartedAt: number) {
@@ -100,7 +108,8 @@ export function planListed(
   }
   const change = insertOrPatch(known, incoming.profile);
   if (change === null) return { write: "nothing", because: "equal" };
-  if (version && (incoming.version < version.version || version.appliedAt > seenAt)) {
+  const isWrittenSince = version?.kind === "live" && version.appliedAt > seenAt;
+  if (isWrittenSince || incoming.version < appliedVersion(known)) {
     return { write: "nothing", because: "late", reason: "changed since" };
   }
   return change;
@@ -115,39 +124,72 @@ type Verdict = Plan | Gone | { write: "remove" };
  * event said.
  * @param answer null when Clerk does not know the id
  * @param askedAt ms, taken before the request was sent
- * @param settlingMs how long what an event said stands against Clerk's answer
  */
 export function planEvidence(
   known: Known,
   answer: { profile: Profile; version: number } | null,
   askedAt: number,
-  settlingMs: number = SETTLING_MS,
 ): Verdict {
-  const { version } = known;
-  const settledAt = askedAt - settlingMs;
-  const unsettled = version && isUnsettled(version, settledAt) ? version : null;
-  const change = answer && insertOrPatch(known, answer.profile);
-  if (answer !== null && change === null && version?.kind !== "tombstone") {
-    return { write: "nothing", because: "equal" };
-  }
-  if (version && version.appliedAt > askedAt) return postponed("changed while Clerk was asked");
   if (answer === null) {
     if (known.row === null) return { write: "nothing", because: "gone" };
-    return unsettled ? postponed("a change of the last five minutes") : { write: "remove" };
+    const reason = whyTooEarly(known, askedAt);
+    return reason === null ? { write: "remove" } : postponed(reason);
   }
-  if (unsettled && (unsettled.kind === "tombstone" || answer.version < unsettled.version)) {
+  const { version } = known;
+  const change = insertOrPatch(known, answer.profile);
+  if (change === null && version?.kind !== "tombstone") return { write: "nothing", because: "equal" };
+  if (version === null || version.kind === "met") return change ?? { write: "version" };
+  if (version.appliedAt > askedAt) return postponed("changed while Clerk was asked");
+  const isSettled = version.appliedAt <= askedAt - SETTLING_MS;
+  const isOlder = version.appliedBy === "event" && answer.version < appliedVersion(known);
+  if (!isSettled && (version.kind === "tombstone" || isOlder)) {
     return postponed("a change of the last five minutes");
   }
   return change ?? { write: "version" };
 }
 
-/** Whether Clerk's answer may not show yet what we know. */
-function isUnsettled(version: Version, settledAt: number): boolean {
-  if (version.appliedAt <= settledAt) return false;
+/**
+ * Whether Clerk's 404 may be older than what we know: its freshness, which no option overrides.
+ * @param askedAt ms, taken before Clerk was asked
+ * @returns the reason, or null
+ */
+export function whyTooEarly({ row, version }: Known, askedAt: number): string | null {
+  const settledAt = askedAt - SETTLING_MS;
+  const isYoung = (time: number | undefined) => time !== undefined && time > settledAt;
+  if (version !== null && version.kind !== "met" && version.appliedAt > askedAt) {
+    return "changed while Clerk was asked";
+  }
   // What a run wrote, Clerk had said itself; where that was long ago, its answers all show it.
-  return (
-    version.kind === "tombstone" || version.appliedBy === "event" || version.version > settledAt
-  );
+  const wasApplied = version?.kind === "tombstone" || version?.appliedBy === "event";
+  const isApplied = wasApplied && version.kind !== "met" && isYoung(version.appliedAt);
+  if (isApplied || isYoung(version?.eventAt) || isYoung(version?.version)) {
+    return "a change of the last five minutes";
+  }
+  // The app may have made the row, or put the id on it, as the user signed up.
+  const isOwn = row !== null && row.clerkCreatedAt === undefined;
+  if (isOwn && isYoung(row._creationTime)) return "its row is younger than five minutes";
+  if (isOwn && isYoung(version?.metAt)) return "its row was first met in the last five minutes";
+  return null;
+}
+
+/** Whether the app alone has told of a row so far. */
+export function isUnmet({ row, version }: Known): boolean {
+  const isUnwritten = version === null || version.kind === "met";
+  return isUnwritten && row !== null && row.clerkCreatedAt === undefined;
+}
+
+/**
+ * Whether nobody ever confirmed a user for the mirrored instance: neither a run, nor an event of it.
+ * @param instanceId the mirrored instance
+ */
+export function isStranger(known: Known, instanceId: string | undefined): boolean {
+  return isUnmet(known) || isForeign(known.version, instanceId);
+}
+
+/** Whether only an event of another instance told of an id. */
+export function isForeign(version: Version | null, instanceId: string | undefined): boolean {
+  const by = version?.kind === "live" && version.appliedBy === "event" && version.instanceId;
+  return typeof by === "string" && by !== instanceId;
 }
 
 function postponed(reason: string): Plan {
@@ -161,11 +203,6 @@ export function insertOrPatch(known: Known, profile: Profile): Plan | null {
   return fields.length === 0 ? null : { write: "patch", fields };
 }
 
-/** Users gone from Clerk whom a run would remove: those that it left to a repair are removed with it. */
-export function orphansOf({ drift, postponedOrphans }: Counts): number {
-  return drift.orphaned + postponedOrphans;
-}
-
 // So many deletions a run makes without being told to: a share of the mirror, as a table that loses more
 // at once is rather the sign of a mistake; of a large one no more than a person can look through; and
 // of a small one a few, whatever the share.
@@ -173,24 +210,31 @@ const MAX_DELETIONS_SHARE = 0.05;
 const MAX_DELETIONS = 500;
 const MIN_DELETIONS = 10;
 
+/** Users whom a run, or repairs between two full runs, may remove unasked. @param mirrored rows of the mirror */
+export function mostRemovals(mirrored: number): number {
+  return Math.floor(
+    Math.min(MAX_DELETIONS, Math.max(MIN_DELETIONS, mirrored * MAX_DELETIONS_SHARE)),
+  );
+}
+
 /**
- * Why a run must delete none of the orphans that it found, or null. All or nothing: half of a
+ * Why a full run must delete none of the orphans that it found, or null. All or nothing: half of a
  * false deletion is no better.
- * @param mirrored rows of the mirror; `confirmed` of them Clerk knows
- * @param unversioned orphans that stem from before the sync
+ * @param orphaned users whom Clerk does not know, those too early to judge among them
+ * @param mirrored rows of the mirror; `confirmed` of them, from before the run, Clerk knows
  * @param isMoved another instance was pinned, and no full run has completed since
+ * @param metNobody the last completed full run of this instance met nobody either
  * @param maxDeletions replaces all other grounds
  */
 export function whyHold(run: {
   orphaned: number;
   mirrored: number;
   confirmed: number;
-  unversioned: number;
   isMoved: boolean;
+  metNobody: boolean;
   maxDeletions?: number;
 }): string | null {
-  const { orphaned, mirrored, confirmed, unversioned, isMoved, maxDeletions } = run;
-  if (orphaned === 0) return null;
+  const { orphaned, mirrored, confirmed, isMoved, metNobody, maxDeletions } = run;
   if (maxDeletions !== undefined) {
     return orphaned > maxDeletions
       ? `${orphaned} users are gone from Clerk, and maxDeletions is ${maxDeletions}`
@@ -199,13 +243,11 @@ export function whyHold(run: {
   if (isMoved) {
     return `${orphaned} of ${mirrored} mirrored users are unknown to the Clerk instance that was pinned since the last completed full run`;
   }
-  if (confirmed === 0) return `Clerk knows not one of the ${mirrored} mirrored users`;
-  const limit = Math.min(MAX_DELETIONS, Math.max(MIN_DELETIONS, mirrored * MAX_DELETIONS_SHARE));
-  if (orphaned > limit) {
-    return `${orphaned} of ${mirrored} mirrored users are gone from Clerk, more than ${Math.floor(limit)} at once`;
+  if (confirmed === 0 && !metNobody) {
+    return `Clerk knows not one of the ${mirrored} mirrored users`;
   }
-  if (unversioned > 0) {
-    return `${unversioned} of the ${orphaned} users to delete stem from before the sync: it never saw them in Clerk`;
-  }
-  return null;
+  const most = mostRemovals(mirrored);
+  return orphaned > most
+    ? `${orphaned} of ${mirrored} mirrored users are gone from Clerk, more than ${most} at once`
+    : null;
 }

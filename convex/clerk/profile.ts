@@ -31,17 +31,32 @@ export function isClerkId(id: string): boolean {
   return /^user_\w+$/.test(id);
 }
 
-/**
- * Reads a user of Clerk's list, or the `data` of a `user.created` or `user.updated` event.
- * @returns null when it does not even name a user id and a creation time.
- */
-export function readUser(json: unknown): Reading | null {
-  const clerkId = clerkIdOf(json);
-  if (clerkId === null || !isObject(json) || !isTime(json.created_at)) return null;
-  const identity = { clerkId, clerkCreatedAt: json.created_at };
-  const unreadable = (reason: string): Reading => ({ kind: "unreadable", ...identity, reason });
+/** A user who can't be read, with what can: null stands for what is not there, or can't be right. */
+export type Unread = {
+  kind: "unreadable";
+  clerkId: string | null;
+  /** Clerk's `created_at` and `updated_at`, ms. */
+  clerkCreatedAt: number | null;
+  version: number | null;
+  reason: string;
+};
 
-  if (!isTime(json.updated_at)) return unreadable("updated_at: expected a time in ms");
+/** Reads a user of Clerk's list, or the `data` of a `user.created` or `user.updated` event. */
+export function readUser(json: unknown): Extract<Reading, { kind: "profile" }> | Unread {
+  const user = isObject(json) ? json : {};
+  const clerkId = clerkIdOf(json);
+  const [clerkCreatedAt, version] = [timeOf(user.created_at), timeOf(user.updated_at)];
+  const unreadable = (reason: string): Unread => ({
+    kind: "unreadable",
+    clerkId,
+    clerkCreatedAt,
+    version,
+    reason,
+  });
+  if (clerkId === null) return unreadable("id: expected a Clerk user id");
+  if (clerkCreatedAt === null) return unreadable("created_at: expected a time in ms");
+  if (version === null) return unreadable("updated_at: expected a time in ms");
+  const identity = { clerkId, clerkCreatedAt };
   let fields: Record<string, unknown>;
   try {
     fields = readProfileFields(json as unknown as UserJSON);
@@ -68,7 +83,7 @@ export function readUser(json: unknown): Reading | null {
   return {
     kind: "profile",
     profile: profile as Profile,
-    version: json.updated_at,
+    version,
     leftOut,
   };
 }
@@ -144,6 +159,6 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function isTime(value: unknown): value is number {
-  return typeof value === "number" && Number.isSafeInteger(value);
+function timeOf(value: unknown): number | null {
+  return typeof value === "number" && Number.isSafeInteger(value) ? value : null;
 }

@@ -6,23 +6,23 @@ import {
   internalMutation,
   internalQuery,
   type ActionCtx,
+  type QueryCtx,
 } from "../_generated/server";
 import { isInstanceId } from "./api";
 import { deploymentFlag } from "./commands";
-import { conduct, reasonOf } from "./conductor";
+import { conduct } from "./conductor";
 import { statusOf, vStatus, type Status } from "./health";
 import { moveTo } from "./instance";
 import type { Begun, Leased } from "./lifecycle";
-import { SETTLING_MS } from "./plan";
 import { isClerkId } from "./profile";
-import { repairUser, vOutcome } from "./repair";
+import { repairUser, vRepaired } from "./repair";
 import { pageOfEntries } from "./driftEntries";
 import { DriftLog } from "./driftLog";
 import { log } from "./log";
 import { logEnd, ReconcileError, reportOf, vReport, type Report } from "./report";
 import { ClerkError, isConfigured } from "./request";
-import { cancelRun, type RunOptions } from "./runs";
-import { MAX_PAGE_SIZE, vDriftEntry, vMode } from "./validators";
+import { cancelRun, newestRun, type Run, type RunOptions } from "./runs";
+import { MAX_PAGE_SIZE, vDriftEntry, vMode, vReportMode } from "./validators";
 
 /** Entries that a query returns: an array holds 8,192 elements. */
 const MAX_ENTRIES_SHOWN = 8000;
@@ -62,28 +62,34 @@ export const run = internalAction({
   },
 });
 
-/** Goes on with a run where another call left it. Scheduled by that one. @throws like `run` */
+/**
+ * Goes on with a run where another call left it, or with the day's doubts. Scheduled by that one.
+ * @param checked what the instance was known of to be right (`Requests.fingerprint`), where the call before had to
+ *   wait as Clerk wished
+ * @throws like `run`
+ */
 export const advance = internalAction({
-  args: { runId: v.id("reconcileRuns"), step: v.number() },
+  args: { runId: v.id("clerkRuns"), step: v.number(), checked: v.optional(v.string()) },
   returns: v.null(),
-  handler: async (ctx, at): Promise<null> => {
+  handler: async (ctx, { checked, ...at }): Promise<null> => {
     const begun: Leased | null = await ctx.runQuery(internal.clerk.lifecycle.resume, at);
-    if (begun !== null) {
-      log("info", "reconcile.resumed", { runId: at.runId });
-      await goOn(ctx, begun);
-    }
+    if (begun === null) return null;
+    const { mode, _id: runId } = begun.run;
+    if (mode !== "doubts") log("info", "reconcile.resumed", { runId });
+    await goOn(ctx, begun, checked);
     return null;
   },
 });
 
-async function goOn(ctx: ActionCtx, begun: Leased): Promise<Report> {
+async function goOn(ctx: ActionCtx, begun: Leased, checked?: string): Promise<Report> {
   const drift = new DriftLog(begun.run._id);
-  const { run, isOvertaken } = await conduct(ctx, begun, drift).finally(() => {
+  const { run, isOvertaken } = await conduct(ctx, begun, drift, checked).finally(() => {
     drift.end();
   });
   const report = reportOf(run, await deploymentFlag(ctx));
   if (isOvertaken || report.status === "running") return report;
-  logEnd(report);
+  // The day's doubts end many times, most of them without a finding.
+  if (run.mode !== "doubts" || drift.isUsed || report.status === "failed") logEnd(report);
   if (run.mode === "full" && !run.dryRun) {
     await ctx.runMutation(internal.clerk.tombstones.prune, {});
   }
@@ -96,54 +102,21 @@ async function goOn(ctx: ActionCtx, begun: Leased): Promise<Report> {
 
 /**
  * Repairs one user by Clerk's answer about that id: created, updated, deleted (only on 404
- * `resource_not_found`), unchanged, or absent from both. Unlike a run, it believes Clerk even
- * against an event of the last five minutes.
+ * `resource_not_found`), unchanged, or absent from both. A person's word replaces the grounds of a hold
+ * for this id, but it may be too early to judge: unchanged, with the reason.
  * @throws ConvexError when Clerk can't be asked, or the user can't be mirrored
  */
 export const user = internalAction({
   args: { clerkId: v.string(), dryRun: v.optional(v.boolean()) },
-  returns: v.object({ clerkId: v.string(), outcome: vOutcome }),
+  returns: vRepaired.extend({ clerkId: v.string() }),
   handler: async (ctx, { clerkId, dryRun = false }) => {
     if (!isClerkId(clerkId)) throw new ConvexError("clerkId must be a Clerk user id, user_….");
     try {
-      const result = await repairUser(ctx, clerkId, { dryRun, settlingMs: 0 });
-      const { outcome, reason } = result;
-      if (outcome === "setAside") throw new ConvexError(`It can't be mirrored: ${reason}`);
-      // Something else has just written the row, and is as right.
-      return { clerkId, outcome: outcome === "postponed" ? "unchanged" : outcome };
+      return { clerkId, ...(await repairUser(ctx, clerkId, dryRun)) };
     } catch (error) {
       if (error instanceof ClerkError) throw new ConvexError(error.message);
       throw error;
     }
-  },
-});
-
-/**
- * Repairs one user about whom an event or a run left a doubt. Scheduled by
- * `requestRepair`, and by an app that misses a row of its own user.
- * @param instanceId the instance that was mirrored then: the doubt is about no other
- * @param runId the run that left the doubt: where it deletes nobody, nor does this
- */
-export const repair = internalAction({
-  args: {
-    clerkId: v.string(),
-    instanceId: v.optional(v.string()),
-    runId: v.optional(v.id("reconcileRuns")),
-  },
-  returns: v.null(),
-  handler: async (ctx, { clerkId, instanceId, runId }): Promise<null> => {
-    try {
-      const pinned: string | null = await ctx.runQuery(internal.clerk.instance.pinned, {});
-      if (instanceId === undefined || pinned === instanceId) {
-        await repairUser(ctx, clerkId, { dryRun: false, settlingMs: SETTLING_MS, runId });
-        return null;
-      }
-    } catch (error) {
-      // The next run settles it.
-      log("error", "reconcile.failed", { clerkId, reason: reasonOf(error) });
-    }
-    await ctx.runMutation(internal.clerk.repair.forget, { clerkId });
-    return null;
   },
 });
 
@@ -186,26 +159,31 @@ export const status = internalQuery({
 });
 
 /**
- * A run's Report and what it found; those of the newest run without `runId`.
+ * A run's Report and what it found.
+ * @param mode the newest of this mode, without `runId`; where both are left out, the newest full or recent run
  * @param cursor where to go on: `continueCursor` of the call before, which is null at the end; needs
  *   `runId`, since a newer run may have begun
  * @throws ConvexError for a cursor without runId
  */
 export const report = internalQuery({
-  args: { runId: v.optional(v.id("reconcileRuns")), cursor: v.optional(v.string()) },
+  args: {
+    runId: v.optional(v.id("clerkRuns")),
+    mode: v.optional(vReportMode),
+    cursor: v.optional(v.string()),
+  },
   returns: v.nullable(
     vReport.extend({
       entries: v.array(vDriftEntry.omit("runId")),
       continueCursor: v.nullable(v.string()),
     }),
   ),
-  handler: async (ctx, { runId, cursor = null }) => {
+  handler: async (ctx, { runId, mode, cursor = null }) => {
     if (cursor !== null && runId === undefined) {
       throw new ConvexError("cursor needs the runId of the Report that it came with.");
     }
     const run = runId
-      ? await ctx.db.get("reconcileRuns", runId)
-      : await ctx.db.query("reconcileRuns").order("desc").first();
+      ? await ctx.db.get("clerkRuns", runId)
+      : await newestOf(ctx, mode === undefined ? ["full", "recent"] : [mode]);
     if (run === null) return null;
     const found = await pageOfEntries(ctx, run._id, cursor, MAX_ENTRIES_SHOWN);
     return {
@@ -221,6 +199,14 @@ export const report = internalQuery({
     };
   },
 });
+
+async function newestOf(ctx: QueryCtx, modes: Run["mode"][]): Promise<Run | null> {
+  const runs = await Promise.all(modes.map(async (mode) => await newestRun(ctx, mode)));
+  const [newest = null] = runs
+    .flatMap((run) => run ?? [])
+    .sort((a, b) => b._creationTime - a._creationTime);
+  return newest;
+}
 
 type Options = {
   mode?: RunOptions["mode"] | "due";

@@ -3,8 +3,7 @@ import { v, type Infer } from "convex/values";
 import type { Doc } from "../_generated/dataModel";
 import { runCommand } from "./commands";
 import { log } from "./log";
-import { orphansOf } from "./plan";
-import { vCounts, vMode, type RunState } from "./validators";
+import { vCounts, vReportMode } from "./validators";
 
 /** What `reconcile:run` returns and the log's last line of a run holds. Counts are explained at `vCounts`. */
 export const vReport = v.object({
@@ -19,8 +18,8 @@ export const vReport = v.object({
     v.literal("failed"),
     v.literal("cancelled"),
   ),
-  runId: v.id("reconcileRuns"),
-  mode: vMode,
+  runId: v.id("clerkRuns"),
+  mode: vReportMode,
   dryRun: v.boolean(),
   /** Times in ms since 1970; null while the run is running. */
   startedAt: v.number(),
@@ -33,21 +32,22 @@ export const vReport = v.object({
     "drift",
     "repaired",
     "setAside",
+    "held",
     "postponed",
+    "unlisted",
     "requests",
   ).fields,
-  /** Orphaned users found and not deleted, because the run is held. */
-  held: v.number(),
 });
 export type Report = Infer<typeof vReport>;
 
-type Run = Doc<"reconcileRuns">;
+type Run = Doc<"clerkRuns">;
 
 /** @param flag of the deployment, for `next`: see `deploymentFlag` */
 export function reportOf(run: Run, flag: string): Report {
   const { _id: runId, state, counts, mode, dryRun, startedAt } = run;
   const finishedAt = state.kind === "running" ? null : state.finishedAt;
-  const { clerkUsers, scanned, unchanged, drift, repaired, setAside, postponed, requests } = counts;
+  const { clerkUsers, scanned, unchanged, drift, repaired } = counts;
+  const { held, setAside, postponed, unlisted, requests } = counts;
   return {
     summary: summaryOf(run),
     next: nextOf(run, flag),
@@ -63,21 +63,22 @@ export function reportOf(run: Run, flag: string): Report {
     unchanged,
     drift,
     repaired,
-    held: state.kind === "held" ? orphansOf(counts) : 0,
+    held,
     setAside,
     postponed,
+    unlisted,
     requests,
   };
 }
 
-function summaryOf({ state, counts, dryRun }: Run): string {
+function summaryOf({ state, counts, dryRun, mode }: Run): string {
   const { scanned, repaired, drift } = counts;
   const done = dryRun
     ? list(
         "would",
         ["create", drift.missing],
         ["update", drift.stale],
-        state.kind !== "held" && ["delete", drift.orphaned],
+        ["delete", drift.orphaned - counts.held],
       )
     : list(
         "",
@@ -87,22 +88,25 @@ function summaryOf({ state, counts, dryRun }: Run): string {
       );
   const open = [
     counts.setAside > 0 && `${users(counts.setAside)} set aside: not mirrored, or not wholly.`,
+    counts.unlisted > 0 &&
+      `Clerk counts ${counts.clerkUsers} users from before the run, and ${counts.unlisted} of them it does not list.`,
     counts.postponed > 0 &&
       `${users(counts.postponed)} ${dryRun ? "would be " : ""}asked about again in five minutes.`,
   ].filter((sentence) => sentence !== false);
-  const sentence = headline(state, `${users(scanned)} compared`, done, open.length === 0);
+  const compared = mode === "doubts" ? "The doubts of a day" : `${users(scanned)} compared`;
+  const sentence = headline({ state, counts }, compared, done, open.length === 0);
   return [dryRun && "Dry run.", sentence, ...open].filter(Boolean).join(" ");
 }
 
 function headline(
-  state: RunState,
+  { state, counts }: Pick<Run, "state" | "counts">,
   compared: string,
   done: string | null,
   isClean: boolean,
 ): string {
   switch (state.kind) {
     case "running":
-      return `Under way (${state.phase.kind}): ${compared} so far${done ? `, ${done}` : ""}.`;
+      return `Under way (${state.phase.kind}): ${compared} so far${done ? `, ${done}` : ""}.${state.waitsFor ? ` It waits: ${state.waitsFor}` : ""}`;
     case "completed":
       return done === null
         ? isClean
@@ -110,7 +114,7 @@ function headline(
           : `${compared}, nothing else to repair.`
         : `${compared}: ${done}.`;
     case "held":
-      return `Held: ${state.reason}. None was deleted. ${compared}${done ? `: ${done}` : ""}.`;
+      return `Held: ${state.reason}. ${counts.held === counts.drift.orphaned ? "None was deleted." : "They were not deleted."} ${compared}${done ? `: ${done}` : ""}.`;
     case "cancelled":
       return `Cancelled: ${compared}${done ? `: ${done}` : ""}.`;
     case "failed":
@@ -140,7 +144,7 @@ function nextOf(
     case "running":
       return read;
     case "held":
-      return run({ maxDeletions: orphansOf(counts) });
+      return run({ maxDeletions: counts.held + counts.postponedOrphans });
     case "failed":
     case "cancelled":
       return run({ ...(dryRun && { dryRun }), maxDeletions });
@@ -148,7 +152,7 @@ function nextOf(
       if (dryRun && missing + stale + orphaned > 0) {
         return run({ ...(mode === "recent" && { mode }), maxDeletions });
       }
-      return counts.setAside > 0 ? read : null;
+      return counts.setAside + counts.unlisted > 0 ? read : null;
   }
 }
 

@@ -4,12 +4,14 @@
  * no time-out, and drops an empty `userId` filter, which then lists everyone (@clerk/backend 3.25).
  */
 import { env } from "../_generated/server";
-import { SECOND } from "./clock";
+import { clock, SECOND } from "./clock";
 
 /** The version of Clerk's API whose OpenAPI document this follows. */
 const API_VERSION = "2026-05-12";
 const DEFAULT_API_URL = "https://api.clerk.com";
 const TIMEOUT_MS = 20_000;
+/** So long at most a request waits where Clerk wants it to: longer waits are scheduled. */
+const MAX_WAIT_MS = 30 * SECOND;
 /** Characters of what Clerk says of an error. */
 const MAX_SAID = 200;
 
@@ -21,13 +23,16 @@ export class ClerkError extends Error {
   override name = "ClerkError";
 
   /**
-   * @param whatNext `give up` when asking again can't help
-   * @param retryAfterMs how long Clerk wants us to wait
+   * @param whatNext what helps: nothing, waiting, waiting as long as Clerk wants, or leaving out whom
+   *   the request named
+   * @param retryAfterMs how long Clerk wants us to wait; 0 where it does not say
+   * @param isNamed whether Clerk failed at a request that named users
    */
   constructor(
     message: string,
-    readonly whatNext: "give up" | "retry later",
-    readonly retryAfterMs?: number,
+    readonly whatNext: "give up" | "retry later" | "slow down" | "set aside",
+    readonly retryAfterMs = 0,
+    readonly isNamed = false,
   ) {
     super(message);
   }
@@ -47,29 +52,50 @@ export class Requests {
   }
 
   /**
-   * GETs a path below `/v1`.
+   * GETs a path below `/v1`. Where Clerk says 429, it waits, up to half a minute in all.
+   * @param isNamed whether it names users: then what is refused is they, not the key, but for 401
    * @param accept whether an answer other than 2xx is one that was asked for
    * @throws ClerkError when there is no answer, or another one than JSON with 2xx
    */
   async get(
     path: string,
     query: Query = [],
-    accept: (status: number, json: unknown) => boolean = () => false,
+    {
+      isNamed = false,
+      accept = () => false,
+    }: { isNamed?: boolean; accept?: (status: number, json: unknown) => boolean } = {},
   ): Promise<{ status: number; json: unknown }> {
     const search = new URLSearchParams(
       query.map(([name, value]) => [name, String(value)]),
     ).toString();
-    this.uncounted += 1;
-    const response = await this.#fetch(`${path}${search && `?${search}`}`, path);
-    const { status } = response;
-    const json = await readJson(response);
-    if (response.ok && json !== undefined) return { status, json };
-    if (accept(status, json)) return { status, json };
-    if (response.ok) {
-      const type = response.headers.get("content-type")?.split(";")[0] ?? "no content type";
-      throw unexpected(path, `${status} with a body that is not JSON (${type})`);
+    for (let leftMs = MAX_WAIT_MS; ; ) {
+      this.uncounted += 1;
+      const response = await this.#fetch(`${path}${search && `?${search}`}`, path);
+      const { status } = response;
+      const json = await readJson(response);
+      if (response.ok && json !== undefined) return { status, json };
+      if (accept(status, json)) return { status, json };
+      if (response.ok) {
+        const type = response.headers.get("content-type")?.split(";")[0] ?? "no content type";
+        throw unexpected(path, `${status} with a body that is not JSON (${type})`);
+      }
+      const error = this.#refused(path, response, json, isNamed);
+      const { whatNext, retryAfterMs: waitMs } = error;
+      if (whatNext !== "slow down" || waitMs === 0 || waitMs > leftMs) throw error;
+      leftMs -= waitMs;
+      await clock.sleep(waitMs);
     }
-    throw this.#refused(path, response, json);
+  }
+
+  /**
+   * What tells whether two calls have the same key, and so ask the same instance. The key can't be told
+   * from it.
+   * @param salt another one in each run
+   */
+  async fingerprint(salt: string): Promise<string> {
+    const text = new TextEncoder().encode(`${salt} ${this.#apiUrl} ${this.#secretKey}`);
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", text));
+    return Array.from(digest.slice(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
   }
 
   async #fetch(pathAndQuery: string, path: string): Promise<Response> {
@@ -90,13 +116,20 @@ export class Requests {
     }
   }
 
-  #refused(path: string, { status, headers }: Response, json: unknown): ClerkError {
+  #refused(
+    path: string,
+    { status, headers }: Response,
+    json: unknown,
+    isNamed: boolean,
+  ): ClerkError {
     const { code, message, trace } = saidBy(json);
     const answer = [status, code, trace && `trace id ${trace}`].filter(Boolean).join(", ");
-    if (status !== 401 && status !== 403) {
-      const whatNext = status === 429 || status >= 500 ? "retry later" : "give up";
-      const sentence = `Clerk answered GET ${path} with ${answer}.`;
-      return new ClerkError(this.#redact(sentence), whatNext, retryAfterMs(headers));
+    const isKey = status === 401 || (status === 403 && !isNamed);
+    if (!isKey) {
+      const sentence = this.#redact(`Clerk answered GET ${path} with ${answer}.`);
+      if (status === 429) return new ClerkError(sentence, "slow down", retryAfterMs(headers));
+      if (status >= 500) return new ClerkError(sentence, "retry later", 0, isNamed);
+      return new ClerkError(sentence, isNamed ? "set aside" : "give up");
     }
     const sentence = `Clerk refused CLERK_SECRET_KEY (${answer}): set the secret key of your instance, from Clerk's dashboard under API keys.${message && ` It says: ${message}`}`;
     return new ClerkError(this.#redact(sentence), "give up");
@@ -156,10 +189,10 @@ function apiUrl(): string {
   return url.replace(/\/+$/, "");
 }
 
-/** `Retry-After` in seconds, as Clerk sends it with 429. */
-function retryAfterMs(headers: Headers): number | undefined {
+/** `Retry-After` in seconds, as Clerk sends it with 429; 0 where there is none. */
+function retryAfterMs(headers: Headers): number {
   const seconds = Number(headers.get("retry-after") ?? NaN);
-  return seconds >= 0 ? seconds * SECOND : undefined;
+  return seconds >= 0 ? Math.max(1, seconds) * SECOND : 0;
 }
 
 async function readJson(response: Response): Promise<unknown> {

@@ -18,9 +18,9 @@ export function addClerkRoutes(http: HttpRouter): void {
   http.route({ path: HEALTH_PATH, method: "GET", handler: health });
 }
 
-/** 200 while `status` says healthy, 503 when it asks for attention; whoever asks learns no more. */
+/** 200 while `status` knows of no outage, else 503; whoever asks learns no more. */
 const health = httpAction(async (ctx: ActionCtx) => {
-  const { verdict }: Status = await ctx.runQuery(internal.clerk.reconcile.status, {});
+  const { isUp }: Status = await ctx.runQuery(internal.clerk.reconcile.status, {});
   const headers = { "cache-control": "no-store" };
-  return new Response(null, { status: verdict === "healthy" ? 200 : 503, headers });
+  return new Response(null, { status: isUp ? 200 : 503, headers });
 });

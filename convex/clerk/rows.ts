@@ -32,13 +32,16 @@ export type Hooks = {
   database?: (ctx: MutationCtx) => MutationCtx["db"];
 };
 
+/** A version, and its document where there is one. */
+type StoredVersion = Version & { _id?: Id<"clerkVersions"> };
+
 /** What the database knows of one id. */
 export type KnownRows = Known & {
   /** The mirror's row: of several, the oldest. */
   row: User | null;
   /** The row of a removed user, which takes the user up again. */
   marked: User | null;
-  version: Doc<"clerkVersions"> | null;
+  version: StoredVersion | null;
   /** Whether other rows have the same id. */
   isDuplicated: boolean;
 };
@@ -156,9 +159,32 @@ export async function readVersion(ctx: QueryCtx, clerkId: string) {
  */
 export async function writeVersion(
   ctx: MutationCtx,
-  known: Doc<"clerkVersions"> | null,
+  known: StoredVersion | null,
   version: Version,
 ): Promise<void> {
-  if (known === null) await ctx.db.insert("clerkVersions", version);
+  if (known?._id === undefined) await ctx.db.insert("clerkVersions", version);
   else await ctx.db.replace("clerkVersions", known._id, version);
+}
+
+/**
+ * Writes down when an id was heard of or met, and nothing else.
+ * @param known what `readVersion` said
+ * @returns what it would say now
+ */
+export async function noteVersion(
+  ctx: MutationCtx,
+  known: StoredVersion | null,
+  { clerkId, ...times }: Pick<Version, "clerkId" | "eventAt" | "metAt">,
+): Promise<StoredVersion> {
+  if (known?._id !== undefined) {
+    await ctx.db.patch("clerkVersions", known._id, times);
+    return { ...known, ...times };
+  }
+  const version = metVersion(clerkId, times);
+  return { ...version, _id: await ctx.db.insert("clerkVersions", version) };
+}
+
+/** Of an id of which nothing was applied yet. */
+export function metVersion(clerkId: string, times: Pick<Version, "eventAt" | "metAt">): Version {
+  return { clerkId, kind: "met", appliedAt: clock.now(), appliedBy: "run", ...times };
 }

@@ -6,8 +6,8 @@ import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { clock, DAY, HOUR, MINUTE } from "./clock";
 import { missedBy } from "./deliveries";
 import { deleteEntries } from "./driftEntries";
-import { orphansOf } from "./plan";
-import { deleteSuspects } from "./suspects";
+import { deleteDoubts } from "./doubts";
+import { mostRemovals } from "./plan";
 import { readSyncState, updateSyncState, type SyncState } from "./syncState";
 import type { Counts, Phase, RunState, vRunOptions } from "./validators";
 
@@ -21,27 +21,30 @@ export const FULL_PERIOD_MS = DAY;
 const DISCARD_BATCH = 1000;
 /** Runs with findings that are kept: a day of ticks that all find something. */
 const KEPT_RUNS = 100;
-/** Older ones that are kept beside them: three remembered, the newest of each mode; and one to delete. */
-const MAX_SPARED = 6;
+/** Older ones that are kept beside them: those that deleted somebody, for so long, and a few that are remembered. */
+const DELETIONS_KEPT_MS = 30 * DAY;
+const MAX_SPARED = 150;
 
 const NO_COUNTS: Counts = {
   clerkUsers: 0,
   scanned: 0,
+  listed: 0,
+  unlisted: 0,
   unchanged: 0,
   drift: { missing: 0, stale: 0, orphaned: 0 },
   repaired: { created: 0, updated: 0, deleted: 0 },
   setAside: 0,
   postponed: 0,
   postponedOrphans: 0,
+  held: 0,
   requests: 0,
-  placed: 0,
   confirmed: 0,
-  unversioned: 0,
+  strangers: 0,
   entries: 0,
   missed: { created: 0, updated: 0, deleted: 0 },
 };
 
-export type Run = Doc<"reconcileRuns">;
+export type Run = Doc<"clerkRuns">;
 export type RunOptions = Infer<typeof vRunOptions>;
 type Phases = { [Each in Phase as Each["kind"]]: Each };
 type Running = Extract<RunState, { kind: "running" }>;
@@ -68,31 +71,55 @@ export function isIn<Kind extends Phase["kind"]>(run: Run, kind: Kind): run is R
   return isRunning(run) && run.state.phase.kind === kind;
 }
 
+/** Whether a run compares users whom it has not met before; a full run's look-back meets those of its walk. */
+export function isFirstLook({ mode, state }: Run): boolean {
+  const phase = state.kind === "running" ? state.phase.kind : null;
+  return phase === "walk" || (phase === "lookBack" && mode === "recent");
+}
+
 /** Which mode a scheduled run has now. */
 export function dueMode({ lastFullRunStartedAt }: SyncState): RunOptions["mode"] {
   const isDue = clock.now() - (lastFullRunStartedAt ?? -Infinity) >= FULL_PERIOD_MS;
   return isDue ? "full" : "recent";
 }
 
-/** The run that holds the lease, dead or alive. */
+/** The run that holds the lease, dead or alive. The worker's is none: it takes no lease from others. */
 export async function runningRun(ctx: QueryCtx): Promise<RunningRun | null> {
-  const run = await ctx.db
-    .query("reconcileRuns")
+  const runs = await ctx.db
+    .query("clerkRuns")
     .withIndex("by_state_kind", (q) => q.eq("state.kind", "running"))
+    .take(2);
+  return runs.filter(isRunning).find(({ mode }) => mode !== "doubts") ?? null;
+}
+
+/** The run of a mode that began last. */
+export async function newestRun(ctx: QueryCtx, mode: Run["mode"]): Promise<Run | null> {
+  return await ctx.db
+    .query("clerkRuns")
+    .withIndex("by_mode", (q) => q.eq("mode", mode))
+    .order("desc")
     .first();
-  return run !== null && isRunning(run) ? run : null;
+}
+
+/** Whose doubts a run judges. */
+export function ownerOf({ _id, mode }: Run): Id<"clerkRuns"> | undefined {
+  return mode === "doubts" ? undefined : _id;
 }
 
 /** Writes down a new run, with a lease for who begins it. */
-export async function insertRun(
-  ctx: MutationCtx,
-  options: RunOptions & Pick<Run, "isScheduled">,
-): Promise<RunningRun> {
+export async function beginRun(ctx: MutationCtx, options: Options): Promise<RunningRun> {
   const phase = { kind: "begin" as const };
   const state: Running = { kind: "running", phase, step: 0, resumptions: 0, ...lease() };
+  return { ...(await insertRun(ctx, options, state)), state };
+}
+
+type Options = Pick<Run, "mode" | "dryRun" | "maxDeletions" | "pageSize" | "isScheduled">;
+
+/** Writes down a new run in a state. */
+export async function insertRun(ctx: MutationCtx, options: Options, state: RunState): Promise<Run> {
   const startedAt = clock.now();
   const run = { ...options, startedAt, state, counts: NO_COUNTS, hasFindings: false };
-  const _id = await ctx.db.insert("reconcileRuns", run);
+  const _id = await ctx.db.insert("clerkRuns", run);
   return { _id, _creationTime: startedAt, ...run };
 }
 
@@ -109,12 +136,12 @@ export async function passOn(
     delayMs,
     ...change
   }: { delayMs: number } & Partial<Pick<Run, "counts" | "isScheduled">> &
-    Partial<Pick<Running, "resumptions" | "failingSince">>,
+    Partial<Pick<Running, "resumptions" | "failingSince" | "waitsFor" | "notBefore" | "scheduledId">>,
 ): Promise<RunningRun> {
   const { counts = run.counts, isScheduled = run.isScheduled, ...rest } = change;
   const step = run.state.step + 1;
   const state = { ...run.state, ...rest, step, ...lease(delayMs) };
-  await ctx.db.patch("reconcileRuns", run._id, { state, counts, isScheduled });
+  await ctx.db.patch("clerkRuns", run._id, { state, counts, isScheduled });
   return { ...run, state, counts, isScheduled };
 }
 
@@ -122,9 +149,10 @@ export async function passOn(
 export async function endRun(ctx: MutationCtx, run: Run, end: End, counts: Counts): Promise<Run> {
   const state: RunState = { ...end, finishedAt: clock.now() };
   const hasFindings = hasAny(counts);
-  await ctx.db.patch("reconcileRuns", run._id, { state, counts, hasFindings });
-  if (!run.dryRun) await updateSyncState(ctx, await marksOf(ctx, run, end, counts));
-  await discardSuspects(ctx, run._id);
+  await ctx.db.patch("clerkRuns", run._id, { state, counts, hasFindings });
+  const isReal = !run.dryRun && run.mode !== "doubts";
+  if (isReal) await updateSyncState(ctx, await marksOf(ctx, run, end, counts));
+  await discardDoubts(ctx, run._id);
   await pruneRuns(ctx, run.mode, hasFindings);
   return { ...run, state, counts, hasFindings };
 }
@@ -148,33 +176,40 @@ async function marksOf(ctx: QueryCtx, run: Run, { kind }: End, counts: Counts) {
     const setAsideRunId = counts.setAside > 0 ? _id : state.setAsideRunId;
     return { ...marks, lastRecentRunStartedAt: startedAt, setAsideRunId };
   }
-  return {
+  const fullMarks = {
     ...marks,
     lastFullRunId: _id,
     lastFullRunStartedAt: startedAt,
     setAsideRunId: undefined,
-    isMoved: kind === "completed" ? undefined : state.isMoved,
   };
+  // Whom a held run leaves in the mirror nobody has judged yet.
+  if (kind === "held") return fullMarks;
+  const removalsLeft = mostRemovals(counts.confirmed + counts.repaired.created);
+  const completedFullRun = { met: counts.scanned, removalsLeft };
+  return { ...fullMarks, completedFullRun, isMoved: undefined };
 }
 
 async function deliveriesAfter(ctx: QueryCtx, state: SyncState, counts: Counts) {
   // The first full run is a backfill: nobody was to tell of what it finds.
   if (state.lastFullRunStartedAt === undefined) return state.deliveries;
   // Those that the run before held are no news.
-  const before = state.lastFullRunId && (await ctx.db.get("reconcileRuns", state.lastFullRunId));
-  const known = before?.state.kind === "held" ? orphansOf(before.counts) : 0;
+  const before = state.lastFullRunId && (await ctx.db.get("clerkRuns", state.lastFullRunId));
+  const known = before?.state.kind === "held" ? before.counts.drift.orphaned : 0;
   const { missed } = counts;
-  const isNews = orphansOf(counts) > known;
+  const isNews = counts.drift.orphaned > known;
   return missedBy(state, isNews ? missed : { ...missed, deleted: 0 });
 }
 
-function hasAny({ drift, setAside, postponed }: Counts): boolean {
-  return drift.missing + drift.stale + drift.orphaned + setAside + postponed > 0;
+function hasAny({ drift, setAside, postponed, unlisted }: Counts): boolean {
+  return drift.missing + drift.stale + drift.orphaned + setAside + postponed + unlisted > 0;
 }
 
-/** Keeps the newest runs with findings, the newest of each mode, and those that `status` tells of. */
+/**
+ * Keeps the newest runs with findings, those that deleted somebody within a month, the newest of each
+ * mode, and those that `status` tells of.
+ */
 async function pruneRuns(ctx: MutationCtx, mode: Run["mode"], hasFindings: boolean): Promise<void> {
-  const runs = ctx.db.query("reconcileRuns");
+  const runs = ctx.db.query("clerkRuns");
   const ended = hasFindings
     ? await runs
         .withIndex("by_hasFindings", (q) => q.eq("hasFindings", true))
@@ -187,7 +222,10 @@ async function pruneRuns(ctx: MutationCtx, mode: Run["mode"], hasFindings: boole
   const { lastRunId, lastFullRunId, setAsideRunId } = await readSyncState(ctx);
   const remembered = [lastRunId, lastFullRunId, setAsideRunId];
   for (const run of ended.slice(hasFindings ? KEPT_RUNS : 1)) {
-    const isSpared = remembered.includes(run._id) || (await isNewestWithFindings(ctx, run));
+    const { repaired } = run.counts;
+    const isDeletion = repaired.deleted > 0 && clock.now() - run.startedAt < DELETIONS_KEPT_MS;
+    const isSpared =
+      isDeletion || remembered.includes(run._id) || (await isNewestWithFindings(ctx, run));
     if (!isSpared) await discardRun(ctx, run._id);
   }
 }
@@ -195,7 +233,7 @@ async function pruneRuns(ctx: MutationCtx, mode: Run["mode"], hasFindings: boole
 /** Whether a run is the newest of its mode that found anything. */
 async function isNewestWithFindings(ctx: QueryCtx, { _id, mode }: Run): Promise<boolean> {
   const newest = await ctx.db
-    .query("reconcileRuns")
+    .query("clerkRuns")
     .withIndex("by_mode_and_hasFindings", (q) => q.eq("mode", mode).eq("hasFindings", true))
     .order("desc")
     .first();
@@ -203,16 +241,16 @@ async function isNewestWithFindings(ctx: QueryCtx, { _id, mode }: Run): Promise<
 }
 
 /** Deletes a run and its entries, by further transactions where they are many. */
-export async function discardRun(ctx: MutationCtx, runId: Id<"reconcileRuns">): Promise<void> {
+export async function discardRun(ctx: MutationCtx, runId: Id<"clerkRuns">): Promise<void> {
   if (!(await deleteEntries(ctx, runId, DISCARD_BATCH))) {
     await ctx.scheduler.runAfter(0, internal.clerk.lifecycle.discard, { runId, what: "run" });
-  } else if ((await ctx.db.get("reconcileRuns", runId)) !== null) {
-    await ctx.db.delete("reconcileRuns", runId);
+  } else if ((await ctx.db.get("clerkRuns", runId)) !== null) {
+    await ctx.db.delete("clerkRuns", runId);
   }
 }
 
-/** Deletes the suspects of a run, by further transactions where they are many. */
-export async function discardSuspects(ctx: MutationCtx, runId: Id<"reconcileRuns">): Promise<void> {
-  if (await deleteSuspects(ctx, runId, DISCARD_BATCH)) return;
-  await ctx.scheduler.runAfter(0, internal.clerk.lifecycle.discard, { runId, what: "suspects" });
+/** Deletes the doubts of a run, by further transactions where they are many. */
+export async function discardDoubts(ctx: MutationCtx, runId: Id<"clerkRuns">): Promise<void> {
+  if (await deleteDoubts(ctx, runId, DISCARD_BATCH)) return;
+  await ctx.scheduler.runAfter(0, internal.clerk.lifecycle.discard, { runId, what: "doubts" });
 }

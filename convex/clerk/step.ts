@@ -3,6 +3,7 @@ import type { Infer } from "convex/values";
 import type { MutationCtx } from "../_generated/server";
 import { Findings } from "./findings";
 import { endRun, isIn, isRunning, lease, type End, type Run, type RunIn } from "./runs";
+import { readSyncState, type SyncState } from "./syncState";
 import type { Counts, DriftEntry, Phase, RunState, vCheckpoint } from "./validators";
 
 // A transaction may read 32,000 documents and 16 MiB and write half as many documents. A step stays
@@ -20,6 +21,7 @@ export type StepResult = { run: Run; entries: DriftEntry[] };
 export class Step<Kind extends Phase["kind"]> {
   /** What it finds; the counts are written with the next checkpoint. */
   readonly findings: Findings;
+  #state: SyncState | undefined;
 
   private constructor(
     readonly ctx: MutationCtx,
@@ -40,7 +42,7 @@ export class Step<Kind extends Phase["kind"]> {
     ctx: MutationCtx,
     { runId, step, requests }: Infer<typeof vCheckpoint>,
   ): Promise<Step<Phase["kind"]> | null> {
-    const run = await ctx.db.get("reconcileRuns", runId);
+    const run = await ctx.db.get("clerkRuns", runId);
     if (run === null || !isRunning(run) || run.state.step !== step) return null;
     return new Step(ctx, run, requests);
   }
@@ -63,13 +65,22 @@ export class Step<Kind extends Phase["kind"]> {
     );
   }
 
-  /** Writes the next checkpoint. */
-  async goTo(phase: Phase): Promise<StepResult> {
+  /**
+   * Writes the next checkpoint.
+   * @param wait until when nothing is to be done, ms, and what is waited for
+   */
+  async goTo(phase: Phase, wait?: { notBefore: number; waitsFor: string }): Promise<StepResult> {
     const step = this.run.state.step + 1;
-    const state: RunState = { kind: "running", phase, step, resumptions: 0, ...lease() };
+    const state: RunState = { kind: "running", phase, step, resumptions: 0, ...lease(), ...wait };
     const { counts } = this;
-    await this.ctx.db.patch("reconcileRuns", this.run._id, { state, counts });
+    await this.ctx.db.patch("clerkRuns", this.run._id, { state, counts });
     return { run: { ...this.run, state, counts }, entries: this.findings.entries };
+  }
+
+  /** What the sync remembers, read once. */
+  async state(): Promise<SyncState> {
+    this.#state ??= await readSyncState(this.ctx);
+    return this.#state;
   }
 
   /** Ends the run. */

@@ -1,192 +1,308 @@
-/** Pure: pages of Clerk's user list → users to compare, windows to settle, batches to send. */
-import type { Infer } from "convex/values";
-import { readUser } from "./profile";
-import type { Phase, Position, Reading, vCrowd } from "./validators";
+/** Pure: pages of Clerk's user lists → users to compare, windows to settle, batches to send. */
+import { readUser, type Unread } from "./profile";
+import { SETTLING_MS } from "./plan";
+import type { Crowd, Phase, Position, Reading } from "./validators";
+
+/** How Clerk sorts a list: by creation time, or by latest change, the latest first. */
+export type Order = "+created_at" | "-updated_at";
 
 /** Before every user. */
-export const START: Position = { clerkCreatedAt: Number.MIN_SAFE_INTEGER, clerkId: "" };
+export const START: Position = { key: Number.MIN_SAFE_INTEGER, clerkId: "" };
 
 /** Characters of JSON, up to 3 bytes each, of users in one mutation, whose arguments hold 16 MiB. */
 const MAX_BATCH_LENGTH = 4 * 1024 * 1024;
 
-/** How often a walk by offset begins again because the list shifted under it. */
-const MAX_RESTARTS = 5;
+/**
+ * Passes through a crowd that meet nobody new before it is taken for listed: where the order differs
+ * from page to page, one pass leaves out somebody in about every third case.
+ */
+const MAX_IDLE_PASSES = 8;
 
 /** An answer of Clerk that can't be what was asked for. The message holds nothing of it. */
 export class UnexpectedAnswer extends Error {}
 
 /**
- * Reads a page of the user list.
+ * Reads a page of a user list. What can't be read of it has its place by the entry before.
  * @param json what Clerk answered
+ * @param asked `order`: null where none was asked for; `from`: the creation time, ms
  * @throws UnexpectedAnswer for what is not a list of at most `limit` users in the order asked for,
  *   which must never be taken for a list with fewer users
  */
 export function readPage(
   json: unknown,
-  asked: { limit: number; orderBy: "+created_at" | "-updated_at" | null },
+  asked: { limit: number; order: Order | null; from?: number | null },
 ): Reading[] {
   if (!Array.isArray(json)) throw new UnexpectedAnswer(`not a list but ${nameOfType(json)}`);
   if (json.length > asked.limit) {
     throw new UnexpectedAnswer(`${json.length} users where at most ${asked.limit} were asked for`);
   }
-  const users = json.map((entry) => {
-    const user = readUser(entry);
-    if (user === null) throw new UnexpectedAnswer("an entry without a user id and a created_at");
-    return user;
-  });
-  if (asked.orderBy !== null && !isOrdered(users, asked.orderBy)) {
-    throw new UnexpectedAnswer(`users that are not in the order asked for (${asked.orderBy})`);
+  const { order, from = null } = asked;
+  const users = placed(json.map(readUser), order);
+  if (order === null) return users;
+  const keys = users.map((user) => keyOf(user, order));
+  if (!keys.every((key, index) => index === 0 || (keys[index - 1] ?? key) <= key)) {
+    throw new UnexpectedAnswer(`users that are not in the order asked for (${order})`);
+  }
+  // Whether the time asked for is included is not documented.
+  if (from !== null && (keys[0] ?? from) < from - 1) {
+    throw new UnexpectedAnswer("users from before the time asked for");
   }
   return users;
 }
 
-function isOrdered(users: Reading[], orderBy: "+created_at" | "-updated_at"): boolean {
-  const keys = users.flatMap((user) => {
-    if (orderBy === "+created_at") return positionOf(user).clerkCreatedAt;
-    return user.kind === "profile" ? -user.version : [];
+/**
+ * Gives entries what they lack to have a place, an id or a time, from the entry before, or else from the
+ * next one; and the time of the entry before to one that can't be read and seems out of place.
+ */
+function placed(entries: (Reading | Unread)[], order: Order | null): Reading[] {
+  const at = {
+    clerkCreatedAt: entries.map(createdAtOf).find(isGiven) ?? 0,
+    version: entries.map(({ version }) => version).find(isGiven) ?? 0,
+  };
+  let [clerkId, unnamed] = ["", 0];
+  return entries.map((entry) => {
+    const own = {
+      clerkCreatedAt: createdAtOf(entry) ?? at.clerkCreatedAt,
+      version: entry.version ?? at.version,
+    };
+    if (entry.kind === "profile") {
+      [clerkId, unnamed] = [entry.profile.clerkId, 0];
+      Object.assign(at, own);
+      return entry;
+    }
+    [clerkId, unnamed] = entry.clerkId === null ? [clerkId, unnamed + 1] : [entry.clerkId, 0];
+    const isInPlace = order === null || timeOf(own, order) >= timeOf(at, order);
+    if (isInPlace) Object.assign(at, own);
+    // Sorted right behind the one before.
+    const id = entry.clerkId ?? `${clerkId} +${unnamed}`;
+    return { kind: "unreadable", clerkId: id, ...at, reason: entry.reason };
   });
-  return keys.every((key, index) => index === 0 || (keys[index - 1] ?? key) <= key);
+}
+
+function createdAtOf(entry: Reading | Unread): number | null {
+  return entry.kind === "profile" ? entry.profile.clerkCreatedAt : entry.clerkCreatedAt;
+}
+
+function isGiven(value: number | null): value is number {
+  return value !== null;
+}
+
+/** The Clerk user id of a listed user. */
+export function idOf(user: Reading): string {
+  return user.kind === "profile" ? user.profile.clerkId : user.clerkId;
+}
+
+/** What a list is sorted by, ascending: a creation time, or a negated time of change, ms. */
+export function keyOf(user: Reading, order: Order): number {
+  const { version } = user;
+  return timeOf({ clerkCreatedAt: createdAtOf(user) ?? 0, version }, order);
+}
+
+function timeOf(at: { clerkCreatedAt: number; version: number }, order: Order): number {
+  return order === "-updated_at" ? -at.version : at.clerkCreatedAt;
+}
+
+/** Where a listed user stands in the order in which users are settled. */
+export function positionOf(user: Reading, order: Order): Position {
+  return { key: keyOf(user, order), clerkId: idOf(user) };
+}
+
+/** The order in which users and rows are settled. */
+export function comparePositions(a: Position, b: Position): number {
+  if (a.key !== b.key) return a.key - b.key;
+  return a.clerkId < b.clerkId ? -1 : a.clerkId > b.clerkId ? 1 : 0;
+}
+
+/** The place before all users with this key. */
+export function before(key: number): Position {
+  return { key, clerkId: "" };
 }
 
 /** A span of positions, after what is settled and up to `until` (null: to the end), with its users. */
 export type Window = { users: Reading[]; until: Position | null };
 
 /**
- * What a page of `+created_at` settles. The users who share the last creation time of a full page
- * may go on beyond it, so it settles up to that time only.
- * @returns null when a full page holds nothing new: more users share one creation time than fit a page
+ * What a page settles: everyone before its last key. Those who share it may go on beyond the page,
+ * however short it is, and come again with the next one.
+ * @returns null when the page holds nobody beyond what is settled
  */
-export function windowOf(page: Reading[], settled: Position, limit: number): Window | null {
+export function windowOf(page: Reading[], settled: Position, order: Order): Window | null {
   const last = page.at(-1);
-  const isFull = page.length === limit && last !== undefined;
-  const until = isFull ? { ...positionOf(last), clerkId: "" } : null;
-  if (until !== null && comparePositions(until, settled) <= 0) return null;
-  const users = page.filter((user) => {
-    const position = positionOf(user);
-    const isBefore = until === null || comparePositions(position, until) < 0;
-    return isBefore && comparePositions(position, settled) > 0;
-  });
-  const byPosition = (a: Reading, b: Reading) => comparePositions(positionOf(a), positionOf(b));
-  return { users: users.sort(byPosition), until };
+  if (last === undefined || keyOf(last, order) <= settled.key) return null;
+  const until = before(keyOf(last, order));
+  return { users: usersBetween(page, settled, until, order), until };
+}
+
+/** Users of a page beyond what is settled and before a position, in order. */
+export function usersBetween(
+  page: Reading[],
+  settled: Position,
+  until: Position | null,
+  order: Order,
+): Reading[] {
+  return page
+    .filter((user) => {
+      const position = positionOf(user, order);
+      const isBefore = until === null || comparePositions(position, until) < 0;
+      return isBefore && comparePositions(position, settled) > 0;
+    })
+    .sort((a, b) => comparePositions(positionOf(a, order), positionOf(b, order)));
+}
+
+/**
+ * Who stood at the last key of a page, where the next request shows more than this one did: if it
+ * brings none but these, the list has ended.
+ * @param shown keys below this one the next request does not show again
+ */
+export function seamOf(page: Reading[], key: number, shown: number, order: Order): Set<string> | null {
+  const [first] = page;
+  if (first === undefined || keyOf(first, order) >= shown) return null;
+  return new Set(page.filter((user) => keyOf(user, order) === key).map(idOf));
 }
 
 /**
  * The part of a window, from `settled` on, whose users fit the arguments of one mutation.
  * @param limit users at most
  */
-export function partOf(window: Window, settled: Position, limit = Infinity): Window {
-  const rest = window.users.filter((user) => comparePositions(positionOf(user), settled) > 0);
+export function partOf(window: Window, settled: Position, limit: number, order: Order): Window {
+  const rest = window.users.filter((user) => comparePositions(positionOf(user, order), settled) > 0);
   const users: Reading[] = [];
   let length = 0;
   for (const user of rest) {
     length += JSON.stringify(user).length;
     const last = users.at(-1);
     if (last && (length > MAX_BATCH_LENGTH || users.length >= limit)) {
-      return { users, until: positionOf(last) };
+      return { users, until: positionOf(last, order) };
     }
     users.push(user);
   }
   return { users, until: window.until };
 }
 
-type Crowd = Infer<typeof vCrowd>;
-type Listing = Extract<Crowd, { kind: "listing" }>;
+/** The times, ms, between which a walk passes over who was created: since its run began, as far as clocks may differ. */
+export type Young = { after: number; until: number };
 
-/** The beginning of a walk through a crowd. */
-export const CROWD: Listing = { kind: "listing", offset: 0, seam: null, restarts: 0 };
-
-/**
- * What a page of a crowd gives: pages overlap by one user, so that a shift is noticed.
- * @param most users to take of it
- * @returns null when the list shifts again and again
- */
-export function crowdOf(
-  page: Reading[],
-  settled: Position,
-  crowd: Listing,
-  limit: number,
-  most: number,
-): { users: Reading[]; crowd: Crowd } | null {
-  const ids = page.map(idOf);
-  if (crowd.seam !== null && ids[0] !== crowd.seam) {
-    const restarts = crowd.restarts + 1;
-    return restarts > MAX_RESTARTS ? null : { users: [], crowd: { ...CROWD, restarts } };
-  }
-  const time = settled.clerkCreatedAt;
-  const users = page.slice(crowd.seam === null ? 0 : 1).filter((user) => {
-    const position = positionOf(user);
-    return position.clerkCreatedAt === time && comparePositions(position, settled) > 0;
-  });
-  const last = users[most - 1];
-  if (last !== undefined && most < users.length) {
-    const seam = idOf(last);
-    const offset = crowd.offset + ids.indexOf(seam);
-    return { users: users.slice(0, most), crowd: { ...crowd, offset, seam } };
-  }
-  const beyond = page.map(positionOf).find(({ clerkCreatedAt }) => clerkCreatedAt > time);
-  const isListed = beyond !== undefined || page.length < limit;
-  const until = beyond ? { ...beyond, clerkId: "" } : null;
-  if (isListed) return { users, crowd: { kind: "listed", until } };
-  return { users, crowd: { ...crowd, offset: nextOffset(crowd, page), seam: ids.at(-1) ?? null } };
+/** @param startedAt when the run began, ms */
+export function youngIn(startedAt: number, now: number): Young {
+  return { after: startedAt, until: now + SETTLING_MS };
 }
 
 /** The creation time, ms, from which on the next page of a walk is asked for; null for the first page. */
-export function pageStart(settled: Position): number | null {
-  return comparePositions(settled, START) === 0 ? null : settled.clerkCreatedAt;
+export function pageStart({ key }: Position, young: Young): number | null {
+  if (key === START.key) return null;
+  return key > young.after && key <= young.until ? young.until + 1 : key;
 }
 
 /** The beginning of a look-back. @param since ms */
-export function lookBackTo(since: number, expected: number): Extract<Phase, { kind: "lookBack" }> {
-  return { kind: "lookBack", since, offset: 0, seam: null, restarts: 0, expected };
+export function lookBackTo(since: number, isAgain = false): LookBack {
+  return { kind: "lookBack", since, settled: START, offset: 0, isAgain };
 }
 
-type LookBack = { since: number; offset: number; seam: string | null; restarts: number };
+type LookBack = Extract<Phase, { kind: "lookBack" }>;
+/** What a page of a look-back settles, and where that goes on: at an offset, in a crowd, or (null) nowhere. */
+export type Looked = Window & { until: Position; next: { offset: number; crowd?: Crowd } | null };
 
 /**
  * What a page of `-updated_at` gives. Whoever changes meanwhile moves to the front and pushes the
- * others on, so a page need not begin with the last user of the page before, but must hold them.
- * @returns the users changed since, and where to go on, null at the end; null when the list shifts
- *   again and again
+ * others on; whoever is deleted pulls them up. So a page is used where it begins with somebody who is settled:
+ * then nobody is left out in between.
+ * @param seam see `seamOf`
  */
-export function lookBackOf(
-  page: Reading[],
-  lookBack: LookBack,
-  limit: number,
-): { users: Reading[]; next: Omit<LookBack, "since"> | null } | null {
-  const { since, seam } = lookBack;
-  const ids = page.map(idOf);
-  if (seam !== null && !ids.includes(seam)) {
-    const restarts = lookBack.restarts + 1;
-    if (restarts > MAX_RESTARTS) return null;
-    return { users: [], next: { offset: 0, seam: null, restarts } };
+export function lookBackOf(page: Reading[], at: LookBack, seam: Set<string> | null): Looked {
+  const order = "-updated_at";
+  const { settled, offset } = at;
+  const oldest = before(1 - at.since);
+  const keys = page.map((user) => keyOf(user, order));
+  const [first = Infinity, last = Infinity] = [keys[0], keys.at(-1)];
+  const stay = (next: number): Looked => ({ users: [], until: settled, next: { offset: next } });
+  if (page.length === 0) return { users: [], until: oldest, next: null };
+  if (offset > 0 && first >= settled.key) {
+    return stay(Math.max(0, offset - Math.ceil(page.length / 2)));
   }
-  const fresh = page.slice(seam === null ? 0 : ids.indexOf(seam) + 1);
-  // Who can't be read has no version, and comes with every page.
-  const users = fresh.filter((user) => user.kind === "unreadable" || user.version >= since);
-  if (users.length < fresh.length || page.length < limit) return { users, next: null };
-  const offset = nextOffset(lookBack, page);
-  return { users, next: { offset, seam: ids.at(-1) ?? null, restarts: lookBack.restarts } };
+  if (last < settled.key) return stay(offset + page.length);
+  const rest = (until: Position) => usersBetween(page, settled, until, order);
+  const isOver = last >= oldest.key;
+  const isNothingNew = page.every(
+    (user, index) => keys[index] !== last || seam?.has(idOf(user)) === true,
+  );
+  if (isOver || (last === settled.key && isNothingNew)) {
+    return { users: rest(oldest), until: oldest, next: null };
+  }
+  const until = before(last);
+  const ties = keys.indexOf(last);
+  const isCrowd = ties < 2 || last === settled.key;
+  const next = isCrowd ? { offset, crowd: crowdOf(last, offset) } : { offset: offset + ties - 1 };
+  return { users: rest(until), until: last === settled.key ? settled : until, next };
 }
 
-function nextOffset({ offset }: { offset: number }, page: Reading[]): number {
-  return offset + page.length - 1;
+/** The beginning of a walk through the users who share a key. @param start where it begins in the list */
+export function crowdOf(key: number, start = 0): Crowd {
+  return { key, start, offset: start, first: null, met: 0, fresh: 0, idle: 0 };
 }
 
-/** The Clerk user id of a listed user. */
-export function idOf(user: Reading): string {
-  return positionOf(user).clerkId;
+/** A page in a crowd: where in it the first of them stands, and the first one beyond them. */
+export type CrowdPage = { length: number; first: number | null; beyond: number | null };
+
+/**
+ * What a page of a list shows of a crowd.
+ * @param most users to take of it
+ */
+export function crowdIn(
+  all: Reading[],
+  { key }: Crowd,
+  most: number,
+  order: Order,
+): { users: Reading[]; page: CrowdPage } {
+  const members = all.flatMap((user, index) => (keyOf(user, order) === key ? index : []));
+  const lastTaken = members[most - 1];
+  const isCut = lastTaken !== undefined && members.length > most;
+  const listed = isCut ? all.slice(0, lastTaken + 1) : all;
+  const beyond = listed.findIndex((user) => keyOf(user, order) > key);
+  return {
+    users: listed.filter((user) => keyOf(user, order) === key),
+    page: {
+      length: listed.length,
+      first: members[0] ?? null,
+      beyond: beyond === -1 ? null : beyond,
+    },
+  };
 }
 
-/** Where a listed user stands in the order of a walk. */
-export function positionOf(user: Reading): Position {
-  const { clerkId, clerkCreatedAt } = user.kind === "profile" ? user.profile : user;
-  return { clerkId, clerkCreatedAt };
-}
-
-/** The order in which a full run settles users and rows. */
-export function comparePositions(a: Position, b: Position): number {
-  if (a.clerkCreatedAt !== b.clerkCreatedAt) return a.clerkCreatedAt - b.clerkCreatedAt;
-  return a.clerkId < b.clerkId ? -1 : a.clerkId > b.clerkId ? 1 : 0;
+/**
+ * Where a listing of a crowd goes on: pass after pass, until as many different users were met as
+ * stand between the last one before them and the first one after, whatever order each page has them in.
+ * @param fresh users of the page who were not met before
+ * @returns with `isListed` once that is so; `end` is where the first one after them stands, null where
+ *   nobody does
+ */
+export function crowdAfter(
+  crowd: Crowd,
+  { length, first, beyond }: CrowdPage,
+  fresh: number,
+): { isListed: false; crowd: Crowd } | { isListed: true; end: number | null } {
+  const met = crowd.met + fresh;
+  const grown = { ...crowd, met, fresh: crowd.fresh + fresh };
+  const goOn = (change: Partial<Crowd>) => ({
+    isListed: false as const,
+    crowd: { ...grown, ...change },
+  });
+  const isFirstPage = crowd.offset === crowd.start;
+  if (isFirstPage && first === 0 && crowd.start > 0) {
+    // Those before were deleted: some of the crowd may stand further in front.
+    const start = Math.max(0, crowd.start - length);
+    return goOn({ start, offset: start, first: null });
+  }
+  const begin = crowd.first ?? (first === null ? null : crowd.offset + first);
+  // A page that is the same wherever it is asked for would go on for ever.
+  const isLost = fresh === 0 && crowd.offset - crowd.start > 2 * met + length;
+  if (length > 0 && beyond === null && !isLost) {
+    return goOn({ first: begin, offset: crowd.offset + length });
+  }
+  const end = beyond === null ? null : crowd.offset + beyond;
+  const stand = (end ?? crowd.offset) - (begin ?? crowd.offset);
+  const idle = grown.fresh === 0 ? crowd.idle + 1 : 0;
+  if (met >= stand || idle >= MAX_IDLE_PASSES) return { isListed: true, end };
+  return goOn({ offset: crowd.start, first: null, fresh: 0, idle });
 }
 
 function nameOfType(json: unknown): string {

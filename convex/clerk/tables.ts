@@ -8,11 +8,12 @@ import type { profileFields } from "./app";
 import {
   vCounts,
   vDelivery,
+  vDoubtState,
   vDriftEntry,
   vProfile,
+  vReportMode,
   vRunOptions,
   vRunState,
-  vSuspectState,
   vVersion,
 } from "./validators";
 
@@ -67,9 +68,10 @@ export const clerkTables = {
   clerkVersions: defineTable(vVersion)
     .index("by_clerkId", ["clerkId"])
     .index("by_kind_and_appliedAt", ["kind", "appliedAt"]),
-  /** One row per run. Written by `runs.ts` and `step.ts`, deleted by `runs.ts`; changes with every page, so subscribe to it sparingly. */
-  reconcileRuns: defineTable({
+  /** One row per run, and one a day of doubts. Written by `runs.ts` and `step.ts`, deleted by `runs.ts`; changes with every page, so subscribe to it sparingly. */
+  clerkRuns: defineTable({
     ...vRunOptions.fields,
+    mode: vReportMode,
     /** Whether the schedule began or resumed it: then its failure is thrown. */
     isScheduled: v.boolean(),
     startedAt: v.number(),
@@ -79,29 +81,30 @@ export const clerkTables = {
     hasFindings: v.boolean(),
   })
     .index("by_state_kind", ["state.kind"])
+    .index("by_mode", ["mode"])
     .index("by_mode_and_hasFindings", ["mode", "hasFindings"])
     .index("by_hasFindings", ["hasFindings"]),
   /** What a run found. Written by `findings.ts`, deleted with its run by `runs.ts`, both through `driftEntries.ts`. */
-  driftEntries: defineTable(vDriftEntry).index("by_runId_and_clerkId", ["runId", "clerkId"]),
-  /** Open questions of the running run, gone when it ends. Written and deleted through `suspects.ts`. */
-  reconcileSuspects: defineTable({
-    runId: v.id("reconcileRuns"),
+  clerkDriftEntries: defineTable(vDriftEntry).index("by_runId_and_clerkId", ["runId", "clerkId"]),
+  /** Open questions, one entry per id: of a run, gone when it ends, or, without `runId`, of events and people. Written through `doubts.ts`. */
+  clerkDoubts: defineTable({
+    runId: v.optional(v.id("clerkRuns")),
     clerkId: v.string(),
-    state: vSuspectState,
-    /** Of a crowd: whether it was compared, and counted. */
-    isListed: v.optional(v.boolean()),
+    state: vDoubtState,
+    /** When it was raised last, and from when on Clerk may be asked, ms. */
+    raisedAt: v.number(),
+    dueAt: v.number(),
+    /** The key of the crowd in which it was met. */
+    crowd: v.optional(v.number()),
   })
-    .index("by_runId_and_state", ["runId", "state"])
+    .index("by_runId_and_state_and_dueAt", ["runId", "state", "dueAt"])
     .index("by_runId_and_clerkId", ["runId", "clerkId"]),
-  /** Ids whose repair is scheduled, so that no second one is. Written by `pendingRepairs.ts`. */
-  clerkPendingRepairs: defineTable({
-    clerkId: v.string(),
-    scheduledId: v.id("_scheduled_functions"),
-  }).index("by_clerkId", ["clerkId"]),
   /** One small row. Written by `syncState.ts`. Every event reads it, so events write it once a minute each type at most. */
   clerkSyncState: defineTable({
     /** The Clerk instance that is mirrored, set by the first full run, or by `pinInstance`. */
     instanceId: v.optional(v.string()),
+    /** The instances that verified events came from, the first few. */
+    eventInstanceIds: v.optional(v.array(v.string())),
     /** Whether `instanceId` was changed on purpose and no full run has completed since. */
     isMoved: v.optional(v.boolean()),
     /** When the newest real full run began, whatever becomes of it, ms. */
@@ -114,10 +117,12 @@ export const clerkTables = {
     /** How events come. */
     deliveries: v.optional(v.array(vDelivery)),
     /** The last real run that completed, was held or failed. */
-    lastRunId: v.optional(v.id("reconcileRuns")),
+    lastRunId: v.optional(v.id("clerkRuns")),
     /** The last real full run that completed or was held. */
-    lastFullRunId: v.optional(v.id("reconcileRuns")),
+    lastFullRunId: v.optional(v.id("clerkRuns")),
+    /** Of the last full run that completed, of this instance: whom it met, and how many repairs may still remove. */
+    completedFullRun: v.optional(v.object({ met: v.number(), removalsLeft: v.number() })),
     /** The last recent run since that one that set users aside. */
-    setAsideRunId: v.optional(v.id("reconcileRuns")),
+    setAsideRunId: v.optional(v.id("clerkRuns")),
   }),
 };

@@ -1,4 +1,4 @@
-/** Old tombstones go. */
+/** Old tombstones go, and what is known of ids that were only heard of. */
 import { internal } from "../_generated/api";
 import { internalMutation } from "../_generated/server";
 import { clock, DAY } from "./clock";
@@ -18,12 +18,16 @@ export const prune = internalMutation({
   handler: async (ctx): Promise<void> => {
     const { lastFullRunStartedAt = -Infinity } = await readSyncState(ctx);
     const before = Math.min(clock.now() - TOMBSTONE_MS, lastFullRunStartedAt);
-    const old = await ctx.db
-      .query("clerkVersions")
-      .withIndex("by_kind_and_appliedAt", (q) => q.eq("kind", "tombstone").lt("appliedAt", before))
-      .take(PRUNE_BATCH);
-    for (const { _id } of old) await ctx.db.delete("clerkVersions", _id);
-    if (old.length < PRUNE_BATCH) return;
+    let left = PRUNE_BATCH;
+    for (const kind of ["tombstone", "met"] as const) {
+      const old = await ctx.db
+        .query("clerkVersions")
+        .withIndex("by_kind_and_appliedAt", (q) => q.eq("kind", kind).lt("appliedAt", before))
+        .take(left);
+      for (const { _id } of old) await ctx.db.delete("clerkVersions", _id);
+      left -= old.length;
+    }
+    if (left > 0) return;
     await ctx.scheduler.runAfter(0, internal.clerk.tombstones.prune, {});
   },
 });

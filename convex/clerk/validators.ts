@@ -10,7 +10,10 @@ export type Profile = Infer<typeof vProfile>;
 /** Names of the mirrored fields. `Object.keys` has no type for them. */
 export const PROFILE_FIELDS = Object.keys(vProfile.fields) as (keyof Profile)[];
 
-/** A user as Clerk's JSON shows it: a profile, or the reason (without any value) why there is none. */
+/**
+ * A user as Clerk's JSON shows it: a profile, or the reason (without any value) why there is none. What
+ * a list entry lacks to be placed by, it has from the entry before (`readPage`).
+ */
 export const vReading = v.union(
   v.object({
     kind: v.literal("profile"),
@@ -20,68 +23,80 @@ export const vReading = v.union(
     /** Fields that Convex can't hold, with the reason; the profile lacks them. */
     leftOut: v.array(v.object({ field: v.string(), reason: v.string() })),
   }),
-  v.object({ kind: v.literal("unreadable"), ...vIdentity, reason: v.string() }),
+  v.object({
+    kind: v.literal("unreadable"),
+    ...vIdentity,
+    version: v.number(),
+    reason: v.string(),
+  }),
 );
 export type Reading = Infer<typeof vReading>;
 
-/** Times are ms since 1970 by Convex's clock. */
-const vApplied = {
+const vBy = v.union(v.literal("event"), v.literal("run"));
+/** What is known of an id beside its row. Times are ms since 1970 by Convex's clock. */
+export const vVersion = v.object({
   clerkId: v.string(),
+  /** Applied, gone from Clerk, or only heard of: by an event that changed nothing, or as a row of the app's. */
+  kind: v.union(v.literal("live"), v.literal("tombstone"), v.literal("met")),
+  /** Of one that is live: Clerk's `updated_at` (ms) of the newest change that was applied. */
+  version: v.optional(v.number()),
+  /** When, and by whom, it was applied last. */
   appliedAt: v.number(),
-  appliedBy: v.union(v.literal("event"), v.literal("run")),
-};
-/** What is known of an id beside its row: the newest change that was applied, or that it is gone. */
-export const vVersion = v.union(
-  /** `version`: Clerk's `updated_at` (ms) of the newest change that was applied. */
-  v.object({ kind: v.literal("live"), ...vApplied, version: v.number() }),
-  /** The id is gone from Clerk. */
-  v.object({ kind: v.literal("tombstone"), ...vApplied }),
-);
+  appliedBy: vBy,
+  /** The Clerk instance of the event that applied it. */
+  instanceId: v.optional(v.string()),
+  /** When an event last named it. */
+  eventAt: v.optional(v.number()),
+  /** When the sync first met a row of it that it had not made; 0 where no full run had ended before. */
+  metAt: v.optional(v.number()),
+});
 export type Version = Infer<typeof vVersion>;
 
-/** A place in the order in which a full run settles users; ids sort after "". */
-export const vPosition = v.object(vIdentity);
+/**
+ * A place in a list: by creation time (`key` is Clerk's `created_at`), or by latest change first
+ * (`key` is its `updated_at`, negated), then by id. Ids sort after "".
+ */
+export const vPosition = v.object({ key: v.number(), clerkId: v.string() });
 export type Position = Infer<typeof vPosition>;
 
-/**
- * A walk through the users who share the creation time at which the walk stands, because they are
- * more than a page. `offset` of them are compared, the last one is `seam`: the next page must begin
- * with that one, or something shifted and the crowd begins again.
- */
-export const vCrowd = v.union(
-  v.object({
-    kind: v.literal("listing"),
-    offset: v.number(),
-    seam: v.nullable(v.string()),
-    restarts: v.number(),
-  }),
-  /** All are listed; rows up to `until` (null: all that are left) can be settled. */
-  v.object({ kind: v.literal("listed"), until: v.nullable(vPosition) }),
-);
+/** A listing of users who share one key and are more than a page: see `crowdAfter`. */
+export const vCrowd = v.object({
+  key: v.number(),
+  /** Where a pass through them begins in the list, and where the next page does. */
+  start: v.number(),
+  offset: v.number(),
+  /** Where in the list the first of them stands, once this pass has seen it. */
+  first: v.nullable(v.number()),
+  /** How many different ones were met, how many of them in this pass, and how many passes met nobody new. */
+  met: v.number(),
+  fresh: v.number(),
+  idle: v.number(),
+});
+export type Crowd = Infer<typeof vCrowd>;
+
+/** How far a list is settled: everyone up to `settled`; `crowd` while the users there are listed. */
+const vListed = { settled: vPosition, crowd: v.optional(vCrowd) };
 
 /** Where a run stands: enough to go on from here in another function call. */
 const vPhase = v.union(
   v.object({ kind: v.literal("begin") }),
-  /** All users and rows up to `settled` are compared. `expected`: Clerk's count as the run began. */
-  v.object({
-    kind: v.literal("walk"),
-    settled: vPosition,
-    expected: v.number(),
-    crowd: v.optional(vCrowd),
-  }),
-  /** Users changed after `since` (ms) are compared, newest change first; see `vCrowd`. */
+  /** Through all users by creation time. `metCrowd`: a crowd of whom all were met, and the rows are left. */
+  v.object({ kind: v.literal("walk"), ...vListed, metCrowd: v.optional(v.number()) }),
+  /** Through users changed after `since` (ms), the latest first. `isAgain`: Clerk's count did not add up. */
   v.object({
     kind: v.literal("lookBack"),
+    ...vListed,
     since: v.number(),
     offset: v.number(),
-    seam: v.nullable(v.string()),
-    restarts: v.number(),
-    expected: v.number(),
+    isAgain: v.boolean(),
   }),
-  /** Rows without a creation time up to `settledId` are taken as suspects. */
+  /** Clerk is asked how many users it had when the run began. */
+  v.object({ kind: v.literal("count"), isAgain: v.boolean() }),
+  /** Rows without a creation time up to `settledId` are doubted. */
   v.object({ kind: v.literal("undated"), settledId: v.string() }),
   v.object({ kind: v.literal("evidence") }),
-  v.object({ kind: v.literal("delete") }),
+  /** `allowed`: deletions that the run may have made in the end. */
+  v.object({ kind: v.literal("delete"), allowed: v.number() }),
 );
 export type Phase = Infer<typeof vPhase>;
 
@@ -98,6 +113,12 @@ export const vRunState = v.union(
     resumptions: v.number(),
     /** Since when every step has failed, ms. */
     failingSince: v.optional(v.number()),
+    /** Before this time, ms, nothing is to be done. */
+    notBefore: v.optional(v.number()),
+    /** What it waits for, as a sentence. */
+    waitsFor: v.optional(v.string()),
+    /** The call that goes on with a run of doubts. */
+    scheduledId: v.optional(v.id("_scheduled_functions")),
   }),
   v.object({ kind: v.literal("completed"), ...vEnd }),
   v.object({ kind: v.literal("held"), ...vEnd, reason: v.string() }),
@@ -128,10 +149,14 @@ const vMissed = v.object({ created: v.number(), updated: v.number(), deleted: v.
 
 /** What a run counts, all in users where nothing else is said. */
 export const vCounts = v.object({
-  /** How many Clerk has, as it counts them itself. */
+  /** How many Clerk has, as it counts them itself; in a full run, of those who were there when it began. */
   clerkUsers: v.number(),
   /** Compared, each once. */
   scanned: v.number(),
+  /** Met, of those whom Clerk's count is compared with: created before the run began. */
+  listed: v.number(),
+  /** How many fewer these are than Clerk counts. */
+  unlisted: v.number(),
   /** Of the scanned those whose row was right. */
   unchanged: v.number(),
   /** Differences found, each id once a run, in a dry run too. */
@@ -140,19 +165,19 @@ export const vCounts = v.object({
   repaired: v.object({ created: v.number(), updated: v.number(), deleted: v.number() }),
   /** Not mirrored, or not wholly, for a reason that the report gives. */
   setAside: v.number(),
-  /** Left to a repair of their own, five minutes later. */
+  /** Too early to judge: asked about again five minutes later. */
   postponed: v.number(),
-  /** Of the postponed those whom Clerk does not know: a repair removes them, unless the run is held. */
+  /** Of the postponed those whom Clerk does not know. */
   postponedOrphans: v.number(),
+  /** Orphaned and not deleted. */
+  held: v.number(),
   /** Requests to Clerk. */
   requests: v.number(),
-  /** Users found by the look-back whom the walk can't have met: they came or moved behind it. */
-  placed: v.number(),
-  /** Rows of the mirror whose user the walk met. */
+  /** Rows from before the run whose user Clerk has. */
   confirmed: v.number(),
-  /** Orphans that neither an event nor a run ever confirmed. */
-  unversioned: v.number(),
-  /** Rows of `driftEntries`. */
+  /** Orphans of whom Clerk never said that they exist. */
+  strangers: v.number(),
+  /** Rows of `clerkDriftEntries`. */
   entries: v.number(),
   missed: vMissed,
 });
@@ -160,7 +185,7 @@ export type Counts = Infer<typeof vCounts>;
 
 /** One finding of a run. */
 export const vDriftEntry = v.object({
-  runId: v.id("reconcileRuns"),
+  runId: v.id("clerkRuns"),
   clerkId: v.string(),
   /** In Clerk only, in both but different, in Convex only, twice in Convex. */
   kind: v.union(
@@ -171,7 +196,7 @@ export const vDriftEntry = v.object({
   ),
   /** Names of the profile fields that differed. */
   fields: v.array(v.string()),
-  /** What was done about it; `none` in a dry run, `postponed` to a repair of its own, five minutes later. */
+  /** What was done about it; `none` in a dry run, `postponed` for five minutes. */
   action: v.union(
     v.literal("created"),
     v.literal("updated"),
@@ -185,24 +210,21 @@ export const vDriftEntry = v.object({
 });
 export type DriftEntry = Infer<typeof vDriftEntry>;
 
-/** What a run has found out so far about an id that a listing left open. */
-export const vSuspectState = v.union(
+/** What is found out so far about an id that a listing, an event or a person left open. */
+export const vDoubtState = v.union(
   /** To be asked about. */
   v.literal("open"),
   /** Clerk does not know it. */
   v.literal("orphaned"),
-  /**
-   * No suspect, but to be remembered: listed or counted where its row is not, a member of a crowd who
-   * was compared, or one whose entry is past the cap.
-   */
-  v.literal("settled"),
-  /** No suspect: an event moved its row to another creation time while the run walked. */
-  v.literal("moved"),
+  /** The same of one of whom Clerk never said that it exists. */
+  v.literal("stranger"),
+  /** No doubt: met among users who share one key, see `vCrowd`. */
+  v.literal("met"),
 );
 
 /** What a step takes a run on from, and the requests that Clerk was sent on the way. */
 export const vCheckpoint = v.object({
-  runId: v.id("reconcileRuns"),
+  runId: v.id("clerkRuns"),
   step: v.number(),
   requests: v.number(),
 });
@@ -211,6 +233,8 @@ export const vCheckpoint = v.object({
 export const MAX_PAGE_SIZE = 500;
 /** `full`: everyone; `recent`: those changed since the run before. */
 export const vMode = v.union(v.literal("full"), v.literal("recent"));
+/** What a Report is about. `doubts`: those that events and people left, of one day. */
+export const vReportMode = v.union(v.literal("full"), v.literal("recent"), v.literal("doubts"));
 /** What a run was asked for: see `reconcile:run`. */
 export const vRunOptions = v.object({
   mode: vMode,

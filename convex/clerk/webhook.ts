@@ -134,10 +134,9 @@ function changeOf(type: EventType, data: unknown, clerkId: string) {
   const leftOut: unknown[] = [];
   if (type === "user.deleted") return { kind: "deleted" as const, clerkId, leftOut };
   const user = readUser(data);
-  if (user?.kind === "profile") {
+  if (user.kind === "profile") {
     const { profile, version } = user;
     return { kind: "user" as const, profile, version, leftOut: user.leftOut };
   }
-  const reason = user?.reason ?? "created_at: expected a time in ms";
-  return { kind: "unreadable" as const, clerkId, reason, leftOut };
+  return { kind: "unreadable" as const, clerkId, reason: user.reason, leftOut };
 }

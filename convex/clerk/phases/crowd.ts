@@ -1,63 +1,91 @@
-/** Of the phase "walk": users who share one creation time and are more than a page. */
+/** Of the phases "walk" and "lookBack": users who share one key and may be more than a page. */
 import { v } from "convex/values";
 import { internal } from "../../_generated/api";
 import { internalMutation } from "../../_generated/server";
-import { checkpoint, shifting, type Call, type Taken } from "../call";
+import { checkpoint, type Call, type Taken } from "../call";
 import { clock } from "../clock";
-import { compareUser } from "../compare";
+import { compareUser, orderOf } from "../compare";
+import { endLookBack } from "../judgement";
+import { doubtOf, markMet } from "../doubts";
 import type { RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
-import { markListed, suspectOf } from "../suspects";
-import { crowdOf, idOf, pageStart, type CROWD } from "../sweep";
-import { vCheckpoint, vCrowd, vReading, type Reading } from "../validators";
+import { before, crowdAfter, crowdIn, idOf } from "../sweep";
+import { vCheckpoint, vCrowd, vReading, type Crowd, type Reading } from "../validators";
 
 /**
- * Asks for the next page of a crowd.
- * @param listed the page, where it was asked for already
+ * Takes the next page of a crowd.
+ * @param list asks for the list from an offset on
  */
 export async function ask(
   call: Call,
-  run: RunIn<"walk">,
-  crowd: typeof CROWD,
-  listed?: { page: Reading[]; seenAt: number },
+  run: RunIn<"walk" | "lookBack">,
+  crowd: Crowd,
+  list: (offset: number) => Promise<Reading[]>,
 ): Taken {
-  const { ctx, clerk, batch } = call;
-  const { pageSize } = run;
-  const { settled } = run.state.phase;
-  const seenAt = listed?.seenAt ?? clock.now();
-  const page =
-    listed?.page ?? (await clerk.listByCreation(pageStart(settled), pageSize, crowd.offset));
-  const taken = crowdOf(page, settled, crowd, pageSize, batch.limit);
-  if (taken === null) throw shifting();
-  const users = batch.takeUsers(taken.users);
-  const args = { at: checkpoint(call, run), users, seenAt, crowd: taken.crowd };
-  return await ctx.runMutation(internal.clerk.phases.crowd.settle, args);
+  const { ctx, batch } = call;
+  const seenAt = clock.now();
+  const listed = await list(crowd.offset);
+  const { users, page } = crowdIn(listed, crowd, batch.limit, orderOf(run));
+  const args = { at: checkpoint(call, run), users: batch.takeUsers(users), page, seenAt };
+  return await ctx.runMutation(internal.clerk.phases.crowd.settle, { ...args, crowd });
 }
 
+const vPage = v.object({
+  length: v.number(),
+  first: v.nullable(v.number()),
+  beyond: v.nullable(v.number()),
+});
+
 /**
- * Compares users of one page of a crowd, and remembers that they were listed: only once all are,
- * the rows that share their creation time can be judged.
- * @param users of the page those who are of the crowd and were not compared yet
- * @param crowd where the walk through the crowd stands after this page
+ * Compares users of one page of a crowd, and remembers that they were met: only once all were, the
+ * rows that share their creation time can be judged.
+ * @param users of the page those who are of the crowd, met before or not
  */
 export const settle = internalMutation({
-  args: { at: vCheckpoint, users: v.array(vReading), seenAt: v.number(), crowd: vCrowd },
-  handler: async (ctx, { at, users, seenAt, crowd }): Promise<StepResult | null> => {
+  args: {
+    at: vCheckpoint,
+    users: v.array(vReading),
+    page: vPage,
+    seenAt: v.number(),
+    crowd: vCrowd,
+  },
+  handler: async (ctx, { at, users, page, seenAt, crowd }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);
-    if (!step?.isIn("walk")) return null;
+    if (!step?.isIn("walk") && !step?.isIn("lookBack")) return null;
     const { run } = step;
     const { phase } = run.state;
+    let fresh = 0;
     for (const [index, user] of users.entries()) {
       const clerkId = idOf(user);
-      const known = await suspectOf(ctx, run._id, clerkId);
-      if (known?.isListed !== true) {
-        const isLate = await compareUser(step, user, undefined, seenAt);
-        await markListed(ctx, run._id, clerkId, isLate ? "open" : "settled");
-      }
+      const known = await doubtOf(ctx, run._id, clerkId);
+      if (known?.crowd === crowd.key) continue;
+      await compareUser(step, user, undefined, seenAt);
+      await markMet(ctx, run._id, clerkId, crowd.key);
+      fresh += 1;
       const isLast = index === users.length - 1;
       // What is left of the page comes again: the crowd stands where it stood.
-      if (!isLast && (await step.isNearBudget())) return await step.goTo(phase);
+      if (!isLast && (await step.isNearBudget())) {
+        const grown = { ...crowd, met: crowd.met + fresh, fresh: crowd.fresh + fresh };
+        return await step.goTo({ ...phase, crowd: grown });
+      }
     }
-    return await step.goTo({ ...phase, crowd });
+    const after = crowdAfter(crowd, page, fresh);
+    if (!after.isListed) return await step.goTo({ ...phase, crowd: after.crowd });
+    if (step.isIn("lookBack")) return await goBeyond(step, crowd.key, after.end);
+    const { settled } = phase;
+    return await step.goTo({ kind: "walk", settled, metCrowd: crowd.key });
   },
 });
+
+/** @param end where the first one after a crowd stands in the list, if there is one */
+async function goBeyond(
+  step: Step<"lookBack">,
+  key: number,
+  end: number | null,
+): Promise<StepResult> {
+  if (end === null) return await endLookBack(step);
+  // From the last of them on: that nobody is left out in between.
+  const offset = Math.max(0, end - 1);
+  const { phase } = step.run.state;
+  return await step.goTo({ ...phase, crowd: undefined, settled: before(key + 1), offset });
+}

@@ -1,31 +1,33 @@
-/** The phase "evidence": Clerk is asked for each suspect by id. */
+/** The phase "evidence": Clerk is asked for each doubtful id. */
 import { v } from "convex/values";
 import { internal } from "../../_generated/api";
 import { internalMutation } from "../../_generated/server";
 import { MAX_IDS } from "../api";
-import { checkpoint, suspectsOf, type Call, type Taken } from "../call";
+import { checkpoint, doubtsOf, type Call, type Taken } from "../call";
 import { clock } from "../clock";
+import { doubtOf } from "../doubts";
 import { decide, judgeOne, setAsideOne } from "../judgement";
 import { isClerkId } from "../profile";
-import type { RunIn } from "../runs";
+import { ownerOf, type RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
 import { idOf } from "../sweep";
 import { vCheckpoint, vReading } from "../validators";
 
-/** Asks for up to 100 suspects. */
+/** Asks for up to 100 ids; not for one that is to be set aside. */
 export async function ask(call: Call, run: RunIn<"evidence">): Taken {
   const { ctx, clerk, batch } = call;
-  const asked = await suspectsOf(call, run, "open", MAX_IDS);
-  const askedAt = clock.now();
-  const found = await clerk.listByIds(asked.filter(isClerkId));
+  const asked = await doubtsOf(call, run, "open", MAX_IDS);
   const setAside = batch.take(asked);
+  const askedAt = clock.now();
+  const found =
+    setAside === undefined ? await clerk.listByIds(asked.filter(isClerkId)) : [];
   const args = { at: checkpoint(call, run), asked, found, askedAt, setAside };
   return await ctx.runMutation(internal.clerk.phases.evidence.settle, args);
 }
 
 /**
- * Settles suspects by Clerk's answer.
- * @param asked ids of the suspects; those that are no Clerk ids were not sent
+ * Settles doubts by Clerk's answer.
+ * @param asked the ids; those that are no Clerk ids were not sent
  * @param found the users among them whom Clerk knows
  * @param askedAt ms, taken before Clerk was asked
  * @param setAside why they can't be settled: nothing is changed about them
@@ -43,6 +45,9 @@ export const settle = internalMutation({
     if (!step?.isIn("evidence")) return null;
     const answers = new Map(found.map((user) => [idOf(user), user]));
     for (const clerkId of asked) {
+      const doubt = await doubtOf(ctx, ownerOf(step.run), clerkId);
+      // Raised again since, it is to be asked about again.
+      if (doubt === null || doubt.raisedAt > askedAt) continue;
       const answer = answers.get(clerkId) ?? null;
       if (setAside === undefined) await judgeOne(step, clerkId, answer, askedAt);
       else await setAsideOne(step, clerkId, answer, setAside);

@@ -2,77 +2,83 @@
 import { v } from "convex/values";
 import { internal } from "../../_generated/api";
 import { internalMutation } from "../../_generated/server";
-import { checkpoint, shifting, type Call, type Taken } from "../call";
+import { checkpoint, isLeftOf, listTwice, type Call, type Taken } from "../call";
 import { clock } from "../clock";
 import { compareUsers } from "../compare";
-import { decide } from "../judgement";
+import { endLookBack } from "../judgement";
 import type { RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
-import { suspectIds } from "../suspects";
-import { idOf, lookBackOf } from "../sweep";
-import { vCheckpoint, vReading, type Reading } from "../validators";
+import { comparePositions, lookBackOf, partOf, seamOf } from "../sweep";
+import { vCheckpoint, vCrowd, vPosition, vReading } from "../validators";
+import { ask as askCrowd } from "./crowd";
 
-/** Users counted whom events moved to another creation time during a walk: as good as none. */
-const MAX_MOVED = 1000;
+const ORDER = "-updated_at";
+/** Pages that show only users who are settled, because so many changed meanwhile. */
+const MAX_STILL = 8;
 
-/** Asks for the next page by latest change; at the end of a full run for the count, too. */
+/** Asks for the next page by latest change, and has what it settles compared, in batches. */
 export async function ask(call: Call, run: RunIn<"lookBack">): Taken {
   const { ctx, clerk, batch } = call;
-  const { pageSize, state } = run;
-  const seenAt = clock.now();
-  const page = await clerk.listByChange(state.phase.offset, pageSize);
-  const taken = lookBackOf(page, state.phase, pageSize);
-  if (taken === null) throw shifting();
-  const users = batch.takeUsers(taken.users.slice(0, batch.limit));
-  const isLast = taken.next === null && users.length === taken.users.length;
-  const clerkUsers = isLast && run.mode === "full" ? await clerk.countUsers() : undefined;
-  const next = users.length < taken.users.length ? following(run, users) : taken.next;
-  const args = { at: checkpoint(call, run), users, seenAt, next, clerkUsers };
-  return await ctx.runMutation(internal.clerk.phases.lookBack.settle, args);
+  const { phase } = run.state;
+  const list = async (offset: number) => await clerk.listByChange(offset, run.pageSize);
+  if (phase.crowd !== undefined) return await askCrowd(call, run, phase.crowd, list);
+  const window = (call.window ??= await nextWindow(call, run, list));
+  const { users, until } = partOf(window, phase.settled, batch.limit, ORDER);
+  const args = {
+    at: checkpoint(call, run),
+    users: batch.takeUsers(users),
+    until: until ?? phase.settled,
+    end: window.until ?? phase.settled,
+    seenAt: window.seenAt,
+    next: window.next ?? null,
+  };
+  const result: StepResult | null = await ctx.runMutation(
+    internal.clerk.phases.lookBack.settle,
+    args,
+  );
+  if (!isLeftOf(window, result)) call.window = undefined;
+  return result;
 }
 
-/** Where a look-back goes on after part of a page. */
-function following({ state }: RunIn<"lookBack">, users: Reading[]) {
-  const { offset, restarts } = state.phase;
-  const last = users.at(-1);
-  return { offset: offset + users.length - 1, seam: last ? idOf(last) : null, restarts };
+async function nextWindow(
+  call: Call,
+  { state: { phase } }: RunIn<"lookBack">,
+  list: (offset: number) => ReturnType<Call["clerk"]["listByChange"]>,
+): Promise<NonNullable<Call["window"]>> {
+  const seenAt = clock.now();
+  const page = await listTwice(async () => await list(phase.offset));
+  const looked = lookBackOf(page, phase, call.seam ?? null);
+  const isStill = comparePositions(looked.until, phase.settled) === 0 && !looked.next?.crowd;
+  call.still = isStill ? (call.still ?? 0) + 1 : 0;
+  // Page after page brings nobody new: the list has ended, whatever Clerk makes of the offset.
+  if (call.still > MAX_STILL) return { ...looked, next: null, seenAt };
+  // The next page begins further on in the list, so that it shows more than this one.
+  call.seam = seamOf(page, looked.until.key, looked.until.key, ORDER);
+  return { ...looked, seenAt };
 }
 
 /**
  * Compares users by their latest change: in a full run those changed since it began, in a recent
  * run those changed since the run before.
- * @param users of the page those changed since, of whom the first are compared
- * @param next where the look-back stands after this page; null: at its end
- * @param clerkUsers Clerk's count at the end of a full run's look-back
+ * @param users those up to `until`, of a page that settles those up to `end`
+ * @param next where the look-back goes on after this page; null: it is at its end
  */
 export const settle = internalMutation({
   args: {
     at: vCheckpoint,
     users: v.array(vReading),
+    until: vPosition,
+    end: vPosition,
     seenAt: v.number(),
-    next: v.nullable(
-      v.object({ offset: v.number(), seam: v.nullable(v.string()), restarts: v.number() }),
-    ),
-    clerkUsers: v.optional(v.number()),
+    next: v.nullable(v.object({ offset: v.number(), crowd: v.optional(vCrowd) })),
   },
-  handler: async (ctx, { at, users, seenAt, next, clerkUsers }): Promise<StepResult | null> => {
+  handler: async (ctx, { at, users, until, end, seenAt, next }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);
     if (!step?.isIn("lookBack")) return null;
     const { phase } = step.run.state;
-    const { count } = await compareUsers(step, users, [], seenAt);
-    if (count < users.length) {
-      const seam = users[count - 1];
-      const offset = phase.offset + count - 1;
-      return await step.goTo({ ...phase, offset, seam: seam ? idOf(seam) : null });
-    }
-    if (next !== null) return await step.goTo({ ...phase, ...next });
-    if (step.run.mode === "recent") return await decide(step);
-    step.counts.clerkUsers = clerkUsers ?? phase.expected;
-    const expected = Math.min(phase.expected, step.counts.clerkUsers);
-    const moved = await suspectIds(ctx, step.run._id, "moved", MAX_MOVED);
-    const seen = step.counts.scanned + step.counts.placed + moved.length;
-    if (seen >= expected) return await step.goTo({ kind: "undated", settledId: "" });
-    const reason = `Clerk counts ${expected} users and listed only ${seen}: its listing can't be trusted, so nobody was judged by it.`;
-    return await step.end({ kind: "failed", reason });
+    const settled = (await compareUsers(step, users, [], seenAt)) ?? until;
+    if (comparePositions(settled, end) < 0) return await step.goTo({ ...phase, settled });
+    if (next !== null) return await step.goTo({ ...phase, settled, ...next });
+    return await endLookBack(step);
   },
 });

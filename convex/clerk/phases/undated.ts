@@ -2,11 +2,11 @@
 import { internal } from "../../_generated/api";
 import { internalMutation } from "../../_generated/server";
 import { checkpoint, type Call, type Taken } from "../call";
+import { raise } from "../doubts";
 import { decide } from "../judgement";
 import { isMirrored } from "../rows";
 import type { RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
-import { addSuspect } from "../suspects";
 import { vCheckpoint } from "../validators";
 
 /** Asks Clerk nothing. */
@@ -15,25 +15,31 @@ export async function ask(call: Call, run: RunIn<"undated">): Taken {
   return await call.ctx.runMutation(internal.clerk.phases.undated.settle, args);
 }
 
-/** Takes these rows as suspects. */
+/** Goes on where the transaction before had read enough. */
 export const settle = internalMutation({
   args: { at: vCheckpoint },
   handler: async (ctx, { at }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);
     if (!step?.isIn("undated")) return null;
-    const { settledId } = step.run.state.phase;
-    const rows = ctx.db
-      .query("users")
-      .withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
-        q.eq("clerkCreatedAt", undefined).gt("clerkId", settledId),
-      );
-    for await (const row of rows) {
-      const { clerkId = settledId } = row;
-      if (isMirrored(row)) await addSuspect(ctx, step.run._id, clerkId);
-      if (await step.isNearBudget()) {
-        return await step.goTo({ kind: "undated", settledId: clerkId });
-      }
-    }
-    return await decide(step);
+    return await doubtUndated(step, step.run.state.phase.settledId);
   },
 });
+
+/** Doubts these rows, from an id on, and decides what follows. */
+export async function doubtUndated(
+  step: Step<"count" | "undated">,
+  settledId: string,
+): Promise<StepResult> {
+  const { ctx, run } = step;
+  const rows = ctx.db
+    .query("users")
+    .withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
+      q.eq("clerkCreatedAt", undefined).gt("clerkId", settledId),
+    );
+  for await (const row of rows) {
+    const { clerkId = settledId } = row;
+    if (isMirrored(row)) await raise(ctx, run._id, clerkId);
+    if (await step.isNearBudget()) return await step.goTo({ kind: "undated", settledId: clerkId });
+  }
+  return await decide(step);
+}

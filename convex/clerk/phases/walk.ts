@@ -1,77 +1,91 @@
 /** The phase "walk" of a full run: through Clerk's list by creation time, window by window. */
 import { v } from "convex/values";
 import { internal } from "../../_generated/api";
-import type { Id } from "../../_generated/dataModel";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../../_generated/server";
-import { checkpoint, type Call, type Taken } from "../call";
+import { checkpoint, isLeftOf, listTwice, type Call, type Taken } from "../call";
 import { clock, MINUTE } from "../clock";
 import { compareUsers } from "../compare";
+import { metAmong, raise } from "../doubts";
 import type { User } from "../rows";
-import { isIn, type RunIn } from "../runs";
+import type { RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
-import { addSuspect, knownIdsBetween } from "../suspects";
 import {
-  partOf,
+  before,
   comparePositions,
-  CROWD,
+  crowdOf,
   idOf,
   lookBackTo,
   pageStart,
+  partOf,
   positionOf,
+  seamOf,
+  usersBetween,
   windowOf,
-  type Window,
+  youngIn,
+  type Young,
 } from "../sweep";
 import { vCheckpoint, vPosition, vReading, type Position, type Reading } from "../validators";
-import { ask as listCrowd } from "./crowd";
+import { ask as askCrowd } from "./crowd";
 
-/** How far Clerk's clock may be behind ours: changes of the run's first moments are looked back at. */
-const CLOCK_SKEW_MS = MINUTE;
+const ORDER = "+created_at";
+/** How far before its beginning a full run looks back: Clerk's list is "eventually consistent". */
+const OVERLAP_MS = 5 * MINUTE;
 // Rows of a step: two pages' worth, and few enough bytes that each can be read again and repaired.
 const MAX_ROWS = 1000;
 const MAX_ROW_BYTES = 2 * 1024 * 1024;
 
 /** Asks for the next page, and has its window settled, in batches. */
 export async function ask(call: Call, run: RunIn<"walk">): Taken {
-  const { settled, crowd } = run.state.phase;
-  if (crowd?.kind === "listing") return await listCrowd(call, run, crowd);
-  if (crowd?.kind === "listed") {
-    call.window = { users: [], until: crowd.until, seenAt: clock.now() };
+  const { ctx, batch } = call;
+  const { settled, crowd, metCrowd } = run.state.phase;
+  const list = async (offset: number) => await listFrom(call, run, offset);
+  if (crowd !== undefined) return await askCrowd(call, run, crowd, list);
+  if (metCrowd !== undefined) {
+    call.window = { users: [], until: before(metCrowd + 1), seenAt: clock.now() };
   }
-  if (call.window === undefined) {
-    const seenAt = clock.now();
-    const page = await call.clerk.listByCreation(pageStart(settled), run.pageSize);
-    const window = windowOf(page, settled, run.pageSize);
-    if (window === null) return await listCrowd(call, run, CROWD, { page, seenAt });
-    call.window = { ...window, seenAt };
-  }
-  return await settleBatch(call, run, call.window);
-}
-
-async function settleBatch(
-  call: Call,
-  run: RunIn<"walk">,
-  window: Window & { seenAt: number },
-): Taken {
-  const { users, until } = partOf(window, run.state.phase.settled, call.batch.limit);
-  const args = {
-    at: checkpoint(call, run),
-    users: call.batch.takeUsers(users),
-    until,
-    seenAt: window.seenAt,
-  };
-  const result: StepResult | null = await call.ctx.runMutation(
-    internal.clerk.phases.walk.settle,
-    args,
-  );
-  const phase = result && isIn(result.run, "walk") ? result.run.state.phase : null;
-  const isLeft =
-    phase !== null && (window.until === null || comparePositions(phase.settled, window.until) < 0);
-  if (!isLeft) call.window = undefined;
+  call.window ??= await nextWindow(call, run);
+  if (call.window === undefined) return await askCrowd(call, run, crowdOf(settled.key), list);
+  const { users, until } = partOf(call.window, settled, batch.limit, ORDER);
+  const { seenAt } = call.window;
+  const args = { at: checkpoint(call, run), users: batch.takeUsers(users), until, seenAt };
+  const result: StepResult | null = await ctx.runMutation(internal.clerk.phases.walk.settle, args);
+  if (!isLeftOf(call.window, result)) call.window = undefined;
   return result;
 }
 
+async function listFrom(call: Call, run: RunIn<"walk">, offset: number): Promise<Reading[]> {
+  const from = pageStart(run.state.phase.settled, youngIn(run.startedAt, clock.now()));
+  return await call.clerk.listByCreation(from, run.pageSize, offset);
+}
+
 /**
- * Settles a span of positions, or as much of it as a transaction should read.
+ * The next window; the last one has no end. A list ends with a page that brings nobody new.
+ * @returns undefined where more users than a page may share the creation time at which the walk stands
+ */
+async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"]> {
+  const { settled } = run.state.phase;
+  const seenAt = clock.now();
+  const young = youngIn(run.startedAt, seenAt);
+  const page = await listTwice(async () => await listFrom(call, run, 0));
+  const window = windowOf(page, settled, ORDER);
+  if (window?.until) {
+    // Clerk may take `created_at_after` as inclusive.
+    call.seam = seamOf(page, window.until.key, window.until.key - 1, ORDER);
+    const { key } = window.until;
+    if (key <= young.after || key > young.until) return { ...window, seenAt };
+    // From here on events and the look-back tell of whoever came.
+    const until = before(young.after + 1);
+    return { users: usersBetween(page, settled, until, ORDER), until, seenAt };
+  }
+  const rest = usersBetween(page, settled, null, ORDER);
+  const isNothingNew = rest.every((user) => call.seam?.has(idOf(user)) === true);
+  const hasEnded = page.length === 0 || (rest.length > 0 && isNothingNew);
+  return hasEnded ? { users: rest, until: null, seenAt } : undefined;
+}
+
+/**
+ * Settles a span of positions, or as much of it as a transaction should read. Rows of users who came
+ * since the run began are none of its business.
  * @param users all users whom Clerk lists in the span, by position; those of a crowd are settled
  * @param until end of the span, included; null: settles all that is left
  * @param seenAt ms, taken before the page was asked for
@@ -86,40 +100,27 @@ export const settle = internalMutation({
   handler: async (ctx, { at, users, until, seenAt }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);
     if (!step?.isIn("walk")) return null;
-    const { phase } = step.run.state;
-    const slice = await readSpan(ctx, phase.settled, until);
-    const inSlice = users.filter((user) => isUpTo(slice.until, positionOf(user)));
-    const compared = await compareUsers(step, inSlice, slice.rows, seenAt);
-    await suspectUnlisted(step, slice.rows, users);
-    const settled = compared.stoppedAt ?? slice.until;
-    if (settled === null) {
-      const since = step.run.startedAt - CLOCK_SKEW_MS;
-      return await step.goTo(lookBackTo(since, phase.expected));
-    }
+    const { phase, ...run } = { ...step.run, phase: step.run.state.phase };
+    const span = await readSpan(ctx, phase.settled, until, youngIn(run.startedAt, seenAt));
+    const inSpan = users.filter((user) => isUpTo(span.until, positionOf(user, ORDER)));
+    const stoppedAt = await compareUsers(step, inSpan, span.rows, seenAt);
+    await doubtUnlisted(step, span.rows, users);
+    const settled = stoppedAt ?? span.until;
+    if (settled === null) return await step.goTo(lookBackTo(run.startedAt - OVERLAP_MS));
     const isDone = until !== null && comparePositions(until, settled) <= 0;
-    return await step.goTo({ ...phase, settled, crowd: isDone ? undefined : phase.crowd });
+    return await step.goTo({ ...phase, settled, metCrowd: isDone ? undefined : phase.metCrowd });
   },
 });
 
-/** Takes the rows as suspects that Clerk's list does not have. */
-async function suspectUnlisted({ ctx, run }: Step<"walk">, rows: User[], users: Reading[]) {
-  const isCrowd = run.state.phase.crowd?.kind === "listed";
-  const listed = isCrowd ? await knownAmong(ctx, run._id, rows) : new Set(users.map(idOf));
-  for (const { clerkId } of rows) {
-    if (clerkId !== undefined && !listed.has(clerkId)) await addSuspect(ctx, run._id, clerkId);
-  }
-}
-
-/** Ids of a crowd's rows that are known to the run: read at once, as most of them are. */
-async function knownAmong(
-  ctx: QueryCtx,
-  runId: Id<"reconcileRuns">,
-  rows: User[],
-): Promise<Set<string>> {
-  const ids = rows.flatMap(({ clerkId }) => clerkId ?? []).sort();
-  const [first, last] = [ids[0], ids.at(-1)];
-  if (first === undefined || last === undefined) return new Set();
-  return new Set(await knownIdsBetween(ctx, runId, [first, last], 2 * MAX_ROWS));
+/** Doubts the rows that Clerk's list does not have. */
+async function doubtUnlisted({ ctx, run }: Step<"walk">, rows: User[], users: Reading[]) {
+  const { metCrowd } = run.state.phase;
+  const ids = rows.flatMap(({ clerkId }) => clerkId ?? []);
+  const listed =
+    metCrowd === undefined
+      ? new Set(users.map(idOf))
+      : await metAmong(ctx, run._id, ids, metCrowd);
+  for (const clerkId of ids) if (!listed.has(clerkId)) await raise(ctx, run._id, clerkId);
 }
 
 /** Reads rows of a span by index, and where it stopped if the span holds more than it should read. */
@@ -127,9 +128,10 @@ async function readSpan(
   ctx: MutationCtx,
   after: Position,
   until: Position | null,
+  young: Young,
 ): Promise<{ rows: User[]; until: Position | null }> {
   const rows: User[] = [];
-  for await (const row of rowsBetween(ctx, after, until)) {
+  for await (const row of oldRowsBetween(ctx, after, until ?? before(Infinity), young)) {
     rows.push(row);
     const { bytesRead } = await ctx.meta.getTransactionMetrics();
     const position = positionOfRow(row);
@@ -139,34 +141,44 @@ async function readSpan(
   return { rows, until };
 }
 
-async function* rowsBetween(ctx: QueryCtx, after: Position, until: Position | null) {
+async function* oldRowsBetween(ctx: QueryCtx, after: Position, until: Position, young: Young) {
+  yield* rowsBetween(ctx, after, least(until, before(young.after + 1)));
+  yield* rowsBetween(ctx, most(after, before(young.until + 1)), until);
+}
+
+function least(a: Position, b: Position): Position {
+  return comparePositions(a, b) < 0 ? a : b;
+}
+
+function most(a: Position, b: Position): Position {
+  return comparePositions(a, b) < 0 ? b : a;
+}
+
+async function* rowsBetween(ctx: QueryCtx, after: Position, until: Position) {
+  if (comparePositions(after, until) >= 0) return;
   const users = () => ctx.db.query("users");
-  if (until?.clerkCreatedAt === after.clerkCreatedAt) {
+  if (until.key === after.key) {
     yield* users().withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
-      q
-        .eq("clerkCreatedAt", after.clerkCreatedAt)
-        .gt("clerkId", after.clerkId)
-        .lte("clerkId", until.clerkId),
+      q.eq("clerkCreatedAt", after.key).gt("clerkId", after.clerkId).lte("clerkId", until.clerkId),
     );
     return;
   }
   yield* users().withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
-    q.eq("clerkCreatedAt", after.clerkCreatedAt).gt("clerkId", after.clerkId),
+    q.eq("clerkCreatedAt", after.key).gt("clerkId", after.clerkId),
   );
-  yield* users().withIndex("by_clerkCreatedAt_and_clerkId", (q) => {
-    const from = q.gt("clerkCreatedAt", after.clerkCreatedAt);
-    return until === null ? from : from.lt("clerkCreatedAt", until.clerkCreatedAt);
-  });
-  if (until === null || until.clerkId === "") return;
   yield* users().withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
-    q.eq("clerkCreatedAt", until.clerkCreatedAt).gt("clerkId", "").lte("clerkId", until.clerkId),
+    q.gt("clerkCreatedAt", after.key).lt("clerkCreatedAt", until.key),
+  );
+  if (until.clerkId === "") return;
+  yield* users().withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
+    q.eq("clerkCreatedAt", until.key).gt("clerkId", "").lte("clerkId", until.clerkId),
   );
 }
 
 /** Null for rows that are not the mirror's: guests and bots. */
 function positionOfRow({ clerkId, clerkCreatedAt }: User): Position | null {
   if (clerkId === undefined || clerkCreatedAt === undefined) return null;
-  return { clerkId, clerkCreatedAt };
+  return { key: clerkCreatedAt, clerkId };
 }
 
 function isUpTo(until: Position | null, position: Position): boolean {

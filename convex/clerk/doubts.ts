@@ -1,0 +1,118 @@
+/**
+ * The store of open questions, `clerkDoubts`: one entry per id, of a run (its `runId`), or of events and
+ * people (none). A run judges its own alone, the worker the others.
+ */
+import type { Infer } from "convex/values";
+import type { Doc, Id } from "../_generated/dataModel";
+import type { MutationCtx, QueryCtx } from "../_generated/server";
+import { clock } from "./clock";
+import type { vDoubtState } from "./validators";
+
+type Doubt = Doc<"clerkDoubts">;
+/** Whose doubts: a run's, or, where undefined, those of events and people. */
+export type Owner = Id<"clerkRuns"> | undefined;
+type State = Infer<typeof vDoubtState>;
+
+/** What is doubted of an id, or null. */
+export async function doubtOf(ctx: QueryCtx, runId: Owner, clerkId: string): Promise<Doubt | null> {
+  return await ctx.db
+    .query("clerkDoubts")
+    .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", runId).eq("clerkId", clerkId))
+    .unique();
+}
+
+/** Raises a doubt, or raises it again: the id is to be asked about from `dueAt` (ms) on, or sooner if it was. */
+export async function raise(
+  ctx: MutationCtx,
+  runId: Owner,
+  clerkId: string,
+  dueAt = 0,
+): Promise<void> {
+  const known = await doubtOf(ctx, runId, clerkId);
+  const raised = { state: "open" as const, raisedAt: clock.now() };
+  if (known === null) await ctx.db.insert("clerkDoubts", { runId, clerkId, ...raised, dueAt });
+  else {
+    const soonest = known.state === "open" ? Math.min(dueAt, known.dueAt) : dueAt;
+    await ctx.db.patch("clerkDoubts", known._id, { ...raised, dueAt: soonest });
+  }
+}
+
+/** Gives a doubt another state, and another time from which on it is due, ms. */
+export async function put(
+  ctx: MutationCtx,
+  { _id }: Doubt,
+  to: { state: State; dueAt?: number },
+): Promise<void> {
+  await ctx.db.patch("clerkDoubts", _id, to);
+}
+
+/** Ends a doubt. That it was met in a crowd stays known to its run. */
+export async function settle(ctx: MutationCtx, { _id, crowd }: Doubt): Promise<void> {
+  if (crowd === undefined) await ctx.db.delete("clerkDoubts", _id);
+  else await ctx.db.patch("clerkDoubts", _id, { state: "met" });
+}
+
+/** Remembers of a user that they were met in a crowd. @param known what `doubtOf` said */
+export async function markMet(
+  ctx: MutationCtx,
+  runId: Id<"clerkRuns">,
+  clerkId: string,
+  crowd: number,
+): Promise<void> {
+  const known = await doubtOf(ctx, runId, clerkId);
+  if (known !== null) await ctx.db.patch("clerkDoubts", known._id, { crowd });
+  else {
+    const met = { state: "met" as const, raisedAt: clock.now(), dueAt: 0, crowd };
+    await ctx.db.insert("clerkDoubts", { runId, clerkId, ...met });
+  }
+}
+
+/** Which of some ids were met in a crowd: read at once, as most of them were. */
+export async function metAmong(
+  ctx: QueryCtx,
+  runId: Id<"clerkRuns">,
+  ids: string[],
+  crowd: number,
+): Promise<Set<string>> {
+  const sorted = ids.toSorted();
+  const [first, last] = [sorted[0], sorted.at(-1)];
+  if (first === undefined || last === undefined) return new Set();
+  const known = await ctx.db
+    .query("clerkDoubts")
+    .withIndex("by_runId_and_clerkId", (q) =>
+      q.eq("runId", runId).gte("clerkId", first).lte("clerkId", last),
+    )
+    // Those between who are not asked for may be more than they: then some are asked about in vain.
+    .take(2 * ids.length);
+  return new Set(known.flatMap((doubt) => (doubt.crowd === crowd ? doubt.clerkId : [])));
+}
+
+/** The next doubts in a state that are due, at most `count`, those due first first. */
+export async function nextDoubts(
+  ctx: QueryCtx,
+  runId: Owner,
+  state: State,
+  count: number,
+  until = clock.now(),
+): Promise<Doubt[]> {
+  return await ctx.db
+    .query("clerkDoubts")
+    .withIndex("by_runId_and_state_and_dueAt", (q) =>
+      q.eq("runId", runId).eq("state", state).lte("dueAt", until),
+    )
+    .take(count);
+}
+
+/** Deletes up to `count` of a run's doubts. @returns whether none is left */
+export async function deleteDoubts(
+  ctx: MutationCtx,
+  runId: Id<"clerkRuns">,
+  count: number,
+): Promise<boolean> {
+  const doubts = await ctx.db
+    .query("clerkDoubts")
+    .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", runId))
+    .take(count);
+  for (const { _id } of doubts) await ctx.db.delete("clerkDoubts", _id);
+  return doubts.length < count;
+}

@@ -1,0 +1,66 @@
+/**
+ * The gate before every removal but that by Clerk's own event, asked inside the transaction that
+ * removes. Freshness (`whyTooEarly`) no word overrides; the grounds of a hold, `maxDeletions` and a
+ * person's word do.
+ */
+import type { MutationCtx, QueryCtx } from "../_generated/server";
+import { isStranger, whyTooEarly, type Known } from "./plan";
+import { runningRun } from "./runs";
+import { readSyncState, updateSyncState } from "./syncState";
+
+/**
+ * Who wants to remove: a full run, with the removals that it has left, the worker who judges the
+ * doubts of events, or a person who names this one id. `isTold`: a person gave `maxDeletions`.
+ */
+export type Remover =
+  | { by: "run"; left: number; isTold: boolean }
+  | { by: "doubts" }
+  | { by: "person" };
+
+/** Why somebody is not removed: it is too early to tell, or a person has to say so. */
+export type Kept = { kind: "unclear" | "held"; reason: string };
+
+/**
+ * Whether a user of whom Clerk said 404 `resource_not_found` may be removed now.
+ * @param askedAt when Clerk was asked about this very id, ms
+ * @returns null where nothing stands against it
+ */
+export async function whyKept(
+  ctx: QueryCtx,
+  known: Known,
+  askedAt: number,
+  remover: Remover,
+): Promise<Kept | null> {
+  const tooEarly = whyTooEarly(known, askedAt);
+  if (tooEarly !== null) return { kind: "unclear", reason: tooEarly };
+  if (remover.by === "person" || (remover.by === "run" && remover.isTold && remover.left > 0)) {
+    return null;
+  }
+  const held = (reason: string): Kept => ({ kind: "held", reason });
+  const state = await readSyncState(ctx);
+  if (state.isMoved === true) return held("the instance was moved since the last completed full run");
+  if (isStranger(known, state.instanceId)) return held(NEVER_CONFIRMED);
+  if (remover.by === "run") {
+    return remover.left > 0 ? null : held("the run has removed as many as it was allowed to");
+  }
+  const run = await runningRun(ctx);
+  if (run?.mode === "full" && !run.dryRun) {
+    return { kind: "unclear", reason: "a full run is under way" };
+  }
+  const last = state.lastFullRunId && (await ctx.db.get("clerkRuns", state.lastFullRunId));
+  if (last?.state.kind === "held") return held("the last full run is held");
+  const { removalsLeft = 0 } = state.completedFullRun ?? {};
+  if (removalsLeft > 0) return null;
+  return held("as many were removed since the last completed full run as may be unasked");
+}
+
+/** Why a user is held alone. */
+export const NEVER_CONFIRMED = "neither a run nor an event of this instance ever saw them in Clerk";
+
+/** Counts a removal against those that may be made before the next full run completes. */
+export async function countRemoval(ctx: MutationCtx, { by }: Remover): Promise<void> {
+  const { completedFullRun } = await readSyncState(ctx);
+  if (by !== "doubts" || completedFullRun === undefined) return;
+  const removalsLeft = completedFullRun.removalsLeft - 1;
+  await updateSyncState(ctx, { completedFullRun: { ...completedFullRun, removalsLeft } });
+}
