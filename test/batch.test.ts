@@ -44,7 +44,7 @@ describe("a transaction that throws", () => {
     expect(batch.takeUsers([other])).toEqual([other]);
     expect(batch.takeUsers([user, other])).toEqual([user, other]);
     expect(batch.takeUsers([user])).toEqual([
-      { kind: "unreadable", clerkId: "user_0", clerkCreatedAt: 0, reason: REASON },
+      { kind: "unreadable", clerkId: "user_0", clerkCreatedAt: 0, version: 0, reason: REASON },
     ]);
   });
 

@@ -23,10 +23,10 @@ const [PAGE_SIZE, USERS] = [10, 160];
 /** So that it stays one of about 16 pages. */
 const [FEWEST_USERS, MOST_USERS] = [110, 210];
 /**
- * There and back. At 20 changes a second 4 of the 10 places of a page change within it, where of 500
+ * There and back. At 20 changes a second 3 of the 10 places of a page change within it, where of 500
  * it would be one in a hundred: at 6 of 10 a list by latest change shifts too often to be read.
  */
-const REQUEST_MS = 200;
+const REQUEST_MS = 150;
 /** From a change to its event. */
 const DELIVERY_MS = 800;
 const LOST_SHARE = 0.01;

@@ -136,10 +136,7 @@ describe("an event that leaves a doubt", () => {
     for (const first_name of ["B", "C", "D"]) await send({ ...user, first_name });
     expect(await rows(t)).toMatchObject([{ firstName: "Ada" }]);
     await settleDoubts();
-    expect(clerk.requests.map(({ path }) => path)).toEqual([
-      "/v1/instance",
-      "/v1/users",
-    ]);
+    expect(clerk.requests.map(({ path }) => path)).toEqual(["/v1/instance", "/v1/users"]);
     expect(await rows(t)).toMatchObject([{ firstName: "Augusta" }]);
     expect(await t.run(async (ctx) => await ctx.db.query("clerkDoubts").take(1))).toEqual([]);
   });

@@ -20,9 +20,7 @@ async function hear(profile: Profile, type: "user.created" | "user.updated" = "u
 }
 
 async function repairsWaiting(): Promise<string[]> {
-  const waiting = await setting.t.run(
-    async (ctx) => await ctx.db.query("clerkDoubts").take(10),
-  );
+  const waiting = await setting.t.run(async (ctx) => await ctx.db.query("clerkDoubts").take(10));
   return waiting.map(({ clerkId }) => clerkId);
 }
 

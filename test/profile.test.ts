@@ -172,15 +172,20 @@ describe("a user of an unknown shape is unreadable, with a reason that holds no 
     {},
     { id: 1 },
     { id: ["user_1"], created_at: 1 },
-    { id: "user_1" },
-    { id: "user_1", created_at: 1.5 },
-    { id: "user_1", created_at: "1" },
     { id: "org_1", created_at: 1 },
     { id: "user_1/../x", created_at: 1 },
     { id: "a user_1", created_at: 1 },
   ])("%j names no user at all", (json) => {
-    expect(readUser(json)).toBeNull();
+    expect(readUser(json)).toMatchObject({ kind: "unreadable", clerkId: null });
   });
+
+  test.each([{}, { created_at: 1.5 }, { created_at: "1" }, { created_at: null }])(
+    "%j names no creation time",
+    (json) => {
+      const user = readUser({ id: "user_1", updated_at: 7, ...json });
+      expect(user).toMatchObject({ clerkId: "user_1", clerkCreatedAt: null, version: 7 });
+    },
+  );
 });
 
 describe("nothing private", () => {

@@ -265,7 +265,7 @@ describe("a page", () => {
 
   test("by newest change is read in that order, whoever can't be read aside", () => {
     const by = { limit: 3, order: CHANGED } as const;
-    const odd = { ...json("user_b", 1, 1), image_url: 5 };
+    const odd = { ...json("user_b", 1, 1), email_addresses: 5 };
     const listed = [json("user_a", 1, 9), odd, json("user_c", 1, 8)];
     expect(readPage(listed, by).map((each) => [each.kind, keyOf(each, CHANGED)])).toEqual([
       ["profile", -9],
@@ -277,12 +277,31 @@ describe("a page", () => {
   });
 
   test.each<[string, unknown[], [string, number][]]>([
-    ["without a time", [json("user_a", 5), json("user_b", null), json("user_c", 7)], [["user_b", 5]]],
-    ["with a text for it", [json("user_a", 5), json("user_b", "6"), json("user_c", 7)], [["user_b", 5]]],
-    ["with a fraction", [json("user_a", 5), json("user_b", 6.5), json("user_c", 7)], [["user_b", 5]]],
+    [
+      "without a time",
+      [json("user_a", 5), json("user_b", null), json("user_c", 7)],
+      [["user_b", 5]],
+    ],
+    [
+      "with a text for it",
+      [json("user_a", 5), json("user_b", "6"), json("user_c", 7)],
+      [["user_b", 5]],
+    ],
+    [
+      "with a fraction",
+      [json("user_a", 5), json("user_b", 6.5), json("user_c", 7)],
+      [["user_b", 5]],
+    ],
     ["first of all", [json("user_b", null), json("user_c", 7)], [["user_b", 7]]],
     ["with another id", [json("user_a", 5), json("user_import-7", 6)], [["user_a +1", 6]]],
-    ["that is none", [json("user_a", 5), null, 7], [["user_a +1", 5], ["user_a +2", 5]]],
+    [
+      "that is none",
+      [json("user_a", 5), null, 7],
+      [
+        ["user_a +1", 5],
+        ["user_a +2", 5],
+      ],
+    ],
   ])("with an entry %s has the entry by its place", (_, listed, places) => {
     const odd = readPage(listed, asked).filter(({ kind }) => kind === "unreadable");
     expect(odd.map((each) => [idOf(each), keyOf(each, CREATED)])).toEqual(places);

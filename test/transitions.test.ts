@@ -40,12 +40,21 @@ const ROUTES = {
   ],
   "from before": [
     "begin --> walk",
+    "walk --> walk",
     "walk --> lookBack",
     "lookBack --> count",
     "count --> undated",
     "undated --> undated",
     "undated --> evidence",
     "running --> held",
+  ],
+  recounting: [
+    "begin --> walk",
+    "walk --> walk",
+    "walk --> lookBack",
+    "lookBack --> count",
+    "count --> lookBack",
+    "running --> completed",
   ],
   failed: ["running --> failed"],
   cancelled: ["running --> cancelled"],
@@ -94,10 +103,11 @@ describe("a full run", () => {
   });
 
   test("takes many rows without a creation time in several steps", async () => {
-    const [id = ""] = signUp(setting, 1);
+    const ids = signUp(setting, 2);
     await setting.t.run(async (ctx) => {
-      await ctx.db.insert("users", { clerkId: id, color: "from before" });
-      await ctx.db.insert("users", { clerkId: "user_of_old", color: "from before" });
+      for (const clerkId of [...ids, "user_of_old", "user_of_yore"]) {
+        await ctx.db.insert("users", { clerkId, color: "from before" });
+      }
     });
     pass(6 * MINUTE);
     vi.spyOn(Step.prototype, "isNearBudget").mockImplementation(async function (this: unknown) {
@@ -105,6 +115,13 @@ describe("a full run", () => {
       return await Promise.resolve(step.isIn("count") || step.isIn("undated"));
     });
     expect(await routeOf(async () => await complete(setting.t))).toEqual(ROUTES["from before"]);
+  });
+
+  test("looks back and has Clerk count once more where the count does not add up", async () => {
+    signUp(setting, 3);
+    setting.clerk.countsTooMany = 1;
+    const counted = async () => await complete(setting.t, { pageSize: 2 });
+    expect(await routeOf(counted)).toEqual(ROUTES.recounting);
   });
 
   test("fails where Clerk refuses the key", async () => {

@@ -78,7 +78,10 @@ export class Clerk {
   async getUser(id: string): Promise<Reading | null> {
     if (!isClerkId(id)) throw new Error("expected a user id");
     const path = `/users/${id}`;
-    const { status, json } = await this.requests.get(path, [], { isNamed: true, accept: isNotFound });
+    const { status, json } = await this.requests.get(path, [], {
+      isNamed: true,
+      accept: isNotFound,
+    });
     if (status === 404) return null;
     const [user] = readPage([json], { limit: 1, order: null });
     if (user === undefined || idOf(user) !== id)

@@ -1,6 +1,6 @@
 /** Compares users whom Clerk lists with the mirror, within a step of a run. */
 import { applyListed, type Outcome } from "./mirror";
-import type { User } from "./rows";
+import { readVersion, type User } from "./rows";
 import type { Step } from "./step";
 import type { SyncState } from "./syncState";
 import { raise } from "./doubts";
@@ -62,7 +62,7 @@ export async function compareUser(
   if (isFirst && isFromBefore(known.row, run)) counts.confirmed += 1;
   if (kind === "late") await raise(ctx, run._id, clerkId);
   const isNew = await step.findings.repaired(clerkId, outcome, user);
-  if (isNew || kind === "unchanged") countPlaced(step, user, outcome);
+  if (isNew || kind === "unchanged") await countPlaced(step, user, outcome);
   await step.findings.leftOut(user);
   if (known.isDuplicated) await step.findings.duplicated(clerkId);
 }
@@ -82,19 +82,21 @@ function isFromBefore(row: User | null, run: Run): boolean {
 }
 
 /**
- * Whom a full run's look-back finds at a place that its walk had passed: a user whose row is new there, by
- * this run or by an event since it began, or another one's doing. Clerk counts them, too.
+ * Counts whom a full run's look-back finds at a place that its walk had passed: a user whose row is new
+ * there, by this look or by an event since the run began. Clerk counts them, too.
  */
-function countPlaced(
-  { counts, run }: Step<"walk" | "lookBack">,
+async function countPlaced(
+  { ctx, counts, run }: Step<"walk" | "lookBack">,
   user: Reading,
   { kind, fields, known }: Outcome,
-): void {
+): Promise<void> {
   const { phase } = run.state;
-  if (phase.kind !== "lookBack" || run.mode !== "full") return;
+  const isLookBack = phase.kind === "lookBack" && run.mode === "full";
+  if (!isLookBack || createdAtOf(user) > run.startedAt) return;
   const isMade = kind === "created" || fields.includes("clerkCreatedAt");
-  const isHeard = kind === "unchanged" && !phase.isAgain && !isFromBefore(known.row, run);
-  if ((isMade || isHeard) && createdAtOf(user) <= run.startedAt) counts.listed += 1;
+  const isNewRow = kind === "unchanged" && !phase.isAgain && !isFromBefore(known.row, run);
+  const isHeard = isNewRow && (await readVersion(ctx, idOf(user)))?.appliedBy === "event";
+  if (isMade || isHeard) counts.listed += 1;
 }
 
 /** The oldest row of an id first: that one is the mirror's. */

@@ -4,6 +4,12 @@ import type { Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import type { DriftEntry } from "./validators";
 
+/**
+ * So many entries are kept of the users that a run sets aside, of the orphans that it holds, and of
+ * its other findings; beside them every deletion.
+ */
+export const MAX_ENTRIES = 1000;
+
 /** Entries that one id can have in a run. */
 const MAX_ENTRIES_OF_ONE = 10;
 

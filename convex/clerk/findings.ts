@@ -1,17 +1,11 @@
 /** What a step of a run finds: counted, drift once for each id, and kept as entries. */
 import type { MutationCtx } from "../_generated/server";
-import { addEntry, entriesOf } from "./driftEntries";
+import { addEntry, entriesOf, MAX_ENTRIES } from "./driftEntries";
 import type { Outcome } from "./mirror";
 import { hasRow } from "./rows";
 import { isFirstLook, type Run } from "./runs";
 import { readSyncState, type SyncState } from "./syncState";
 import type { Counts, DriftEntry, Reading, Version } from "./validators";
-
-/**
- * So many entries are kept of the users that a run sets aside, of the orphans that it holds, and of
- * its other findings; beside them every deletion.
- */
-export const MAX_ENTRIES = 1000;
 
 /** Findings of one step. Their entries are written at once, their counts with the step's checkpoint. */
 export class Findings {

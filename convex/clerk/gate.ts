@@ -4,6 +4,7 @@
  * person's word do.
  */
 import type { MutationCtx, QueryCtx } from "../_generated/server";
+import { entriesOf, MAX_ENTRIES } from "./driftEntries";
 import { isStranger, whyTooEarly, type Known } from "./plan";
 import { runningRun } from "./runs";
 import { readSyncState, updateSyncState } from "./syncState";
@@ -13,9 +14,7 @@ import { readSyncState, updateSyncState } from "./syncState";
  * doubts of events, or a person who names this one id. `isTold`: a person gave `maxDeletions`.
  */
 export type Remover =
-  | { by: "run"; left: number; isTold: boolean }
-  | { by: "doubts" }
-  | { by: "person" };
+  { by: "run"; left: number; isTold: boolean } | { by: "doubts" } | { by: "person" };
 
 /** Why somebody is not removed: it is too early to tell, or a person has to say so. */
 export type Kept = { kind: "unclear" | "held"; reason: string };
@@ -27,9 +26,9 @@ export type Kept = { kind: "unclear" | "held"; reason: string };
  */
 export async function whyKept(
   ctx: QueryCtx,
+  clerkId: string,
   known: Known,
-  askedAt: number,
-  remover: Remover,
+  { askedAt, remover }: { askedAt: number; remover: Remover },
 ): Promise<Kept | null> {
   const tooEarly = whyTooEarly(known, askedAt);
   if (tooEarly !== null) return { kind: "unclear", reason: tooEarly };
@@ -38,8 +37,9 @@ export async function whyKept(
   }
   const held = (reason: string): Kept => ({ kind: "held", reason });
   const state = await readSyncState(ctx);
-  if (state.isMoved === true) return held("the instance was moved since the last completed full run");
-  if (isStranger(known, state.instanceId)) return held(NEVER_CONFIRMED);
+  if (state.isMoved === true)
+    return held("the instance was moved since the last completed full run");
+  if (await isLone(ctx, clerkId, known)) return held(LONE);
   if (remover.by === "run") {
     return remover.left > 0 ? null : held("the run has removed as many as it was allowed to");
   }
@@ -54,8 +54,21 @@ export async function whyKept(
   return held("as many were removed since the last completed full run as may be unasked");
 }
 
-/** Why a user is held alone. */
-export const NEVER_CONFIRMED = "neither a run nor an event of this instance ever saw them in Clerk";
+/** Why users are held whatever becomes of others. */
+export const LONE =
+  "neither a run nor an event of this instance ever saw them in Clerk, or a full run holds them until a person says otherwise";
+
+/** Whether an orphan is held whatever becomes of others. */
+export async function isLone(ctx: QueryCtx, clerkId: string, known: Known): Promise<boolean> {
+  const { instanceId, heldRunId } = await readSyncState(ctx);
+  if (isStranger(known, instanceId)) return true;
+  if (heldRunId === undefined) return false;
+  const entries = await entriesOf(ctx, heldRunId, clerkId);
+  if (entries.some(({ action }) => action === "held")) return true;
+  // Of more than are listed, whoever is meant may be among the others.
+  const run = await ctx.db.get("clerkRuns", heldRunId);
+  return run !== null && run.counts.held > MAX_ENTRIES;
+}
 
 /** Counts a removal against those that may be made before the next full run completes. */
 export async function countRemoval(ctx: MutationCtx, { by }: Remover): Promise<void> {

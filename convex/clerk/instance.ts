@@ -92,6 +92,7 @@ export async function moveTo(
     lastRecentRunStartedAt: undefined,
     lastRunId: undefined,
     lastFullRunId: undefined,
+    heldRunId: undefined,
     setAsideRunId: undefined,
     completedFullRun: undefined,
     deliveries: undefined,

@@ -5,14 +5,14 @@
 import type { MutationCtx } from "../_generated/server";
 import { clock, SECOND } from "./clock";
 import { doubtOf, nextDoubts, put, settle } from "./doubts";
-import { MAX_ENTRIES, type Findings } from "./findings";
-import { NEVER_CONFIRMED, whyKept, type Kept, type Remover } from "./gate";
+import { MAX_ENTRIES } from "./driftEntries";
+import type { Findings } from "./findings";
+import { isLone, LONE, whyKept, type Kept, type Remover } from "./gate";
 import { applyEvidence, removeByEvidence, type Outcome } from "./mirror";
-import { isStranger, SETTLING_MS, whyHold, type Known } from "./plan";
+import { SETTLING_MS, whyHold, type Known } from "./plan";
 import { isClerkId } from "./profile";
 import { ownerOf, type Run } from "./runs";
 import type { Step, StepResult } from "./step";
-import { readSyncState } from "./syncState";
 import type { Counts, Phase, Reading } from "./validators";
 import { leaveDoubt } from "./worker";
 
@@ -78,14 +78,17 @@ export async function judgeOne(
 /** Takes an id for an orphan; where the worker could not remove it anyway, it is held at once. */
 async function suspect(judge: Judge, clerkId: string, { known }: Outcome, askedAt: number) {
   const { ctx, run, counts } = judge;
-  const { instanceId } = await readSyncState(ctx);
-  const isLone = run.maxDeletions === undefined && isStranger(known, instanceId);
-  const kept = run.mode === "doubts" && (await whyKept(ctx, known, askedAt, { by: "doubts" }));
-  if (kept) return await keep(judge, clerkId, "orphaned", kept);
+  const how = { askedAt, remover: { by: "doubts" as const } };
+  const kept = run.mode === "doubts" && (await whyKept(ctx, clerkId, known, how));
+  if (kept) {
+    await keep(judge, clerkId, "orphaned", kept);
+    return;
+  }
+  const isAlone = run.maxDeletions === undefined && (await isLone(ctx, clerkId, known));
   counts.drift.orphaned += 1;
-  if (isLone) counts.strangers += 1;
+  if (isAlone) counts.lone += 1;
   const doubt = await doubtOf(ctx, ownerOf(run), clerkId);
-  if (doubt) await put(ctx, doubt, { state: isLone ? "stranger" : "orphaned" });
+  if (doubt) await put(ctx, doubt, { state: isAlone ? "lone" : "orphaned" });
 }
 
 /**
@@ -163,7 +166,9 @@ export async function endLookBack(step: Step<"lookBack">): Promise<StepResult> {
 }
 
 /** What follows once nothing is left to list, and after each batch of evidence. */
-export async function decide(step: Step<"lookBack" | "count" | "undated" | "evidence">): Promise<StepResult> {
+export async function decide(
+  step: Step<"lookBack" | "count" | "undated" | "evidence">,
+): Promise<StepResult> {
   const { ctx, run } = step;
   if (run.mode === "doubts") return await decideDoubts(step);
   const [open] = await nextDoubts(ctx, run._id, "open", 1);
@@ -172,12 +177,14 @@ export async function decide(step: Step<"lookBack" | "count" | "undated" | "evid
 }
 
 /**
- * A full run is held with all of its orphans listed, by `whyHold`; else those whom nobody ever
- * confirmed are held alone, and the others are deleted; without any, it is completed.
+ * A full run is held with all of its orphans listed, by `whyHold`; else some are held alone
+ * (`isLone`), and the others are deleted; without any, it is completed.
  */
-async function decideFull(step: Step<"lookBack" | "count" | "undated" | "evidence">): Promise<StepResult> {
+async function decideFull(
+  step: Step<"lookBack" | "count" | "undated" | "evidence">,
+): Promise<StepResult> {
   const { run, counts } = step;
-  const { drift, strangers, confirmed, postponedOrphans } = counts;
+  const { drift, lone, confirmed, postponedOrphans } = counts;
   if (drift.orphaned === 0) return await step.end({ kind: "completed" });
   const { isMoved = false, completedFullRun } = await step.state();
   const orphaned = drift.orphaned + postponedOrphans;
@@ -190,13 +197,13 @@ async function decideFull(step: Step<"lookBack" | "count" | "undated" | "evidenc
     maxDeletions: run.maxDeletions,
   });
   if (reason !== null) {
-    if (drift.orphaned > strangers) noteMissedDeletion(step);
-    await hold(step, "orphaned", drift.orphaned - strangers);
-    await hold(step, "stranger", strangers);
+    if (drift.orphaned > lone) noteMissedDeletion(step);
+    await hold(step, "orphaned", drift.orphaned - lone);
+    await hold(step, "lone", lone);
     return await step.end({ kind: "held", reason });
   }
-  await hold(step, "stranger", strangers);
-  const allowed = drift.orphaned - strangers;
+  await hold(step, "lone", lone);
+  const allowed = drift.orphaned - lone;
   return allowed > 0 ? await step.goTo({ kind: "delete", allowed }) : await endFull(step);
 }
 
@@ -205,10 +212,10 @@ export async function endFull(step: Step<Phase["kind"]>): Promise<StepResult> {
   const { held } = step.counts;
   if (held === 0) return await step.end({ kind: "completed" });
   const who = held === 1 ? "1 user" : `${held} users`;
-  return await step.end({ kind: "held", reason: `of ${who}, ${NEVER_CONFIRMED}` });
+  return await step.end({ kind: "held", reason: `${who} to delete: ${LONE}` });
 }
 
-async function hold(step: Step<Phase["kind"]>, state: "orphaned" | "stranger", count: number) {
+async function hold(step: Step<Phase["kind"]>, state: "orphaned" | "lone", count: number) {
   const { ctx, run, counts, findings } = step;
   counts.held += count;
   for (const { clerkId } of await nextDoubts(ctx, run._id, state, MAX_ENTRIES)) {

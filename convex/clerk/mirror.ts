@@ -109,8 +109,7 @@ export async function applyListed(
     return { kind: "unchanged", fields: [], known: { ...rows, version: null } };
   }
   const known = await readKnown(ctx, clerkId);
-  const isToConfirm =
-    isEqual && isForeign(known.version, (await readSyncState(ctx)).instanceId);
+  const isToConfirm = isEqual && isForeign(known.version, (await readSyncState(ctx)).instanceId);
   const plan: Plan = isToConfirm ? { write: "version" } : planListed(known, user, seenAt);
   return await carryOut(ctx, plan, known, user, { by: BY_RUN, dryRun });
 }
@@ -160,7 +159,8 @@ async function meet(
 }
 
 /** What became of somebody who was to be removed. `gone`: there is no row any more. */
-export type Removal = { kind: "removed" | "gone"; known: KnownRows } | (Kept & { known: KnownRows });
+export type Removal =
+  { kind: "removed" | "gone"; known: KnownRows } | (Kept & { known: KnownRows });
 
 /**
  * Removes a user of whom Clerk has just said 404 `resource_not_found`, if the gate lets it: the one way
@@ -174,7 +174,7 @@ export async function removeByEvidence(
 ): Promise<Removal> {
   const known = await meet(ctx, clerkId, await readKnown(ctx, clerkId), dryRun);
   if (known.row === null) return { kind: "gone", known };
-  const kept = await whyKept(ctx, known, askedAt, remover);
+  const kept = await whyKept(ctx, clerkId, known, { askedAt, remover });
   if (kept !== null) return { ...kept, known };
   if (dryRun) await rehearse(ctx, { kind: "removed", clerkId });
   else {

@@ -137,7 +137,8 @@ export function planEvidence(
   }
   const { version } = known;
   const change = insertOrPatch(known, answer.profile);
-  if (change === null && version?.kind !== "tombstone") return { write: "nothing", because: "equal" };
+  if (change === null && version?.kind !== "tombstone")
+    return { write: "nothing", because: "equal" };
   if (version === null || version.kind === "met") return change ?? { write: "version" };
   if (version.appliedAt > askedAt) return postponed("changed while Clerk was asked");
   const isSettled = version.appliedAt <= askedAt - SETTLING_MS;

@@ -59,7 +59,7 @@ export function readUser(json: unknown): Extract<Reading, { kind: "profile" }> |
   const identity = { clerkId, clerkCreatedAt };
   let fields: Record<string, unknown>;
   try {
-    fields = readProfileFields(json as unknown as UserJSON);
+    fields = readProfileFields(json as UserJSON);
   } catch (error) {
     // Its message may quote what it stumbled over.
     const name = error instanceof Error ? error.name : typeof error;

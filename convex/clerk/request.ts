@@ -68,7 +68,7 @@ export class Requests {
     const search = new URLSearchParams(
       query.map(([name, value]) => [name, String(value)]),
     ).toString();
-    for (let leftMs = MAX_WAIT_MS; ; ) {
+    for (let leftMs = MAX_WAIT_MS; ;) {
       this.uncounted += 1;
       const response = await this.#fetch(`${path}${search && `?${search}`}`, path);
       const { status } = response;

@@ -39,7 +39,7 @@ const NO_COUNTS: Counts = {
   held: 0,
   requests: 0,
   confirmed: 0,
-  strangers: 0,
+  lone: 0,
   entries: 0,
   missed: { created: 0, updated: 0, deleted: 0 },
 };
@@ -94,11 +94,16 @@ export async function runningRun(ctx: QueryCtx): Promise<RunningRun | null> {
 
 /** The run of a mode that began last. */
 export async function newestRun(ctx: QueryCtx, mode: Run["mode"]): Promise<Run | null> {
-  return await ctx.db
-    .query("clerkRuns")
-    .withIndex("by_mode", (q) => q.eq("mode", mode))
-    .order("desc")
-    .first();
+  const newest = async (hasFindings: boolean) =>
+    await ctx.db
+      .query("clerkRuns")
+      .withIndex("by_mode_and_hasFindings", (q) =>
+        q.eq("mode", mode).eq("hasFindings", hasFindings),
+      )
+      .order("desc")
+      .first();
+  const [one, other] = [await newest(true), await newest(false)];
+  return (one?._creationTime ?? 0) > (other?._creationTime ?? 0) ? one : other;
 }
 
 /** Whose doubts a run judges. */
@@ -136,7 +141,9 @@ export async function passOn(
     delayMs,
     ...change
   }: { delayMs: number } & Partial<Pick<Run, "counts" | "isScheduled">> &
-    Partial<Pick<Running, "resumptions" | "failingSince" | "waitsFor" | "notBefore" | "scheduledId">>,
+    Partial<
+      Pick<Running, "resumptions" | "failingSince" | "waitsFor" | "notBefore" | "scheduledId">
+    >,
 ): Promise<RunningRun> {
   const { counts = run.counts, isScheduled = run.isScheduled, ...rest } = change;
   const step = run.state.step + 1;
@@ -182,11 +189,13 @@ async function marksOf(ctx: QueryCtx, run: Run, { kind }: End, counts: Counts) {
     lastFullRunStartedAt: startedAt,
     setAsideRunId: undefined,
   };
-  // Whom a held run leaves in the mirror nobody has judged yet.
-  if (kind === "held") return fullMarks;
+  if (kind === "held") {
+    const isOwn = run.maxDeletions === undefined;
+    return { ...fullMarks, heldRunId: isOwn ? _id : state.heldRunId };
+  }
   const removalsLeft = mostRemovals(counts.confirmed + counts.repaired.created);
   const completedFullRun = { met: counts.scanned, removalsLeft };
-  return { ...fullMarks, completedFullRun, isMoved: undefined };
+  return { ...fullMarks, completedFullRun, heldRunId: undefined, isMoved: undefined };
 }
 
 async function deliveriesAfter(ctx: QueryCtx, state: SyncState, counts: Counts) {
@@ -219,8 +228,8 @@ async function pruneRuns(ctx: MutationCtx, mode: Run["mode"], hasFindings: boole
         .withIndex("by_mode_and_hasFindings", (q) => q.eq("mode", mode).eq("hasFindings", false))
         .order("desc")
         .take(1 + MAX_SPARED);
-  const { lastRunId, lastFullRunId, setAsideRunId } = await readSyncState(ctx);
-  const remembered = [lastRunId, lastFullRunId, setAsideRunId];
+  const { lastRunId, lastFullRunId, heldRunId, setAsideRunId } = await readSyncState(ctx);
+  const remembered = [lastRunId, lastFullRunId, heldRunId, setAsideRunId];
   for (const run of ended.slice(hasFindings ? KEPT_RUNS : 1)) {
     const { repaired } = run.counts;
     const isDeletion = repaired.deleted > 0 && clock.now() - run.startedAt < DELETIONS_KEPT_MS;

@@ -52,31 +52,41 @@ export function readPage(
 
 /**
  * Gives entries what they lack to have a place, an id or a time, from the entry before, or else from the
- * next one; and the time of the entry before to one that can't be read and seems out of place.
+ * next one; and the time of the entry before to one that can't be read and is out of place.
  */
 function placed(entries: (Reading | Unread)[], order: Order | null): Reading[] {
-  const at = {
+  let at = {
     clerkCreatedAt: entries.map(createdAtOf).find(isGiven) ?? 0,
     version: entries.map(({ version }) => version).find(isGiven) ?? 0,
   };
   let [clerkId, unnamed] = ["", 0];
-  return entries.map((entry) => {
+  return entries.map((entry, index) => {
     const own = {
       clerkCreatedAt: createdAtOf(entry) ?? at.clerkCreatedAt,
       version: entry.version ?? at.version,
     };
     if (entry.kind === "profile") {
-      [clerkId, unnamed] = [entry.profile.clerkId, 0];
-      Object.assign(at, own);
+      [clerkId, unnamed, at] = [entry.profile.clerkId, 0, own];
       return entry;
     }
     [clerkId, unnamed] = entry.clerkId === null ? [clerkId, unnamed + 1] : [entry.clerkId, 0];
-    const isInPlace = order === null || timeOf(own, order) >= timeOf(at, order);
-    if (isInPlace) Object.assign(at, own);
+    const next = entries.slice(index).find(isProfile);
+    if (order === null || isBetween(own, at, next, order)) at = own;
     // Sorted right behind the one before.
     const id = entry.clerkId ?? `${clerkId} +${unnamed}`;
     return { kind: "unreadable", clerkId: id, ...at, reason: entry.reason };
   });
+}
+
+function isProfile(entry: Reading | Unread): entry is Extract<Reading, { kind: "profile" }> {
+  return entry.kind === "profile";
+}
+
+type Times = { clerkCreatedAt: number; version: number };
+
+function isBetween(own: Times, last: Times, next: Reading | undefined, order: Order): boolean {
+  const key = timeOf(own, order);
+  return key >= timeOf(last, order) && (next === undefined || key <= keyOf(next, order));
 }
 
 function createdAtOf(entry: Reading | Unread): number | null {
@@ -98,7 +108,7 @@ export function keyOf(user: Reading, order: Order): number {
   return timeOf({ clerkCreatedAt: createdAtOf(user) ?? 0, version }, order);
 }
 
-function timeOf(at: { clerkCreatedAt: number; version: number }, order: Order): number {
+function timeOf(at: Times, order: Order): number {
   return order === "-updated_at" ? -at.version : at.clerkCreatedAt;
 }
 
@@ -154,7 +164,12 @@ export function usersBetween(
  * brings none but these, the list has ended.
  * @param shown keys below this one the next request does not show again
  */
-export function seamOf(page: Reading[], key: number, shown: number, order: Order): Set<string> | null {
+export function seamOf(
+  page: Reading[],
+  key: number,
+  shown: number,
+  order: Order,
+): Set<string> | null {
   const [first] = page;
   if (first === undefined || keyOf(first, order) >= shown) return null;
   return new Set(page.filter((user) => keyOf(user, order) === key).map(idOf));
@@ -165,7 +180,9 @@ export function seamOf(page: Reading[], key: number, shown: number, order: Order
  * @param limit users at most
  */
 export function partOf(window: Window, settled: Position, limit: number, order: Order): Window {
-  const rest = window.users.filter((user) => comparePositions(positionOf(user, order), settled) > 0);
+  const rest = window.users.filter(
+    (user) => comparePositions(positionOf(user, order), settled) > 0,
+  );
   const users: Reading[] = [];
   let length = 0;
   for (const user of rest) {
@@ -272,6 +289,7 @@ export function crowdIn(
  * Where a listing of a crowd goes on: pass after pass, until as many different users were met as
  * stand between the last one before them and the first one after, whatever order each page has them in.
  * @param fresh users of the page who were not met before
+ * @param scanned users whom the run has met by now
  * @returns with `isListed` once that is so; `end` is where the first one after them stands, null where
  *   nobody does
  */
@@ -279,6 +297,7 @@ export function crowdAfter(
   crowd: Crowd,
   { length, first, beyond }: CrowdPage,
   fresh: number,
+  scanned = 0,
 ): { isListed: false; crowd: Crowd } | { isListed: true; end: number | null } {
   const met = crowd.met + fresh;
   const grown = { ...crowd, met, fresh: crowd.fresh + fresh };
@@ -294,7 +313,8 @@ export function crowdAfter(
   }
   const begin = crowd.first ?? (first === null ? null : crowd.offset + first);
   // A page that is the same wherever it is asked for would go on for ever.
-  const isLost = fresh === 0 && crowd.offset - crowd.start > 2 * met + length;
+  const most = begin === null ? 2 * scanned : begin - crowd.start + 2 * met;
+  const isLost = fresh === 0 && crowd.offset - crowd.start > most + length;
   if (length > 0 && beyond === null && !isLost) {
     return goOn({ first: begin, offset: crowd.offset + length });
   }

@@ -81,7 +81,6 @@ export const clerkTables = {
     hasFindings: v.boolean(),
   })
     .index("by_state_kind", ["state.kind"])
-    .index("by_mode", ["mode"])
     .index("by_mode_and_hasFindings", ["mode", "hasFindings"])
     .index("by_hasFindings", ["hasFindings"]),
   /** What a run found. Written by `findings.ts`, deleted with its run by `runs.ts`, both through `driftEntries.ts`. */
@@ -122,6 +121,8 @@ export const clerkTables = {
     lastFullRunId: v.optional(v.id("clerkRuns")),
     /** Of the last full run that completed, of this instance: whom it met, and how many repairs may still remove. */
     completedFullRun: v.optional(v.object({ met: v.number(), removalsLeft: v.number() })),
+    /** The last full run that held users by itself, not by `maxDeletions`, since one completed. */
+    heldRunId: v.optional(v.id("clerkRuns")),
     /** The last recent run since that one that set users aside. */
     setAsideRunId: v.optional(v.id("clerkRuns")),
   }),

@@ -80,8 +80,12 @@ const vListed = { settled: vPosition, crowd: v.optional(vCrowd) };
 /** Where a run stands: enough to go on from here in another function call. */
 const vPhase = v.union(
   v.object({ kind: v.literal("begin") }),
-  /** Through all users by creation time. `metCrowd`: a crowd of whom all were met, and the rows are left. */
-  v.object({ kind: v.literal("walk"), ...vListed, metCrowd: v.optional(v.number()) }),
+  /** Through all users by creation time. `metCrowd`: all of a crowd were met, and perhaps the last users of all; the rows are left. */
+  v.object({
+    kind: v.literal("walk"),
+    ...vListed,
+    metCrowd: v.optional(v.object({ key: v.number(), isLast: v.boolean() })),
+  }),
   /** Through users changed after `since` (ms), the latest first. `isAgain`: Clerk's count did not add up. */
   v.object({
     kind: v.literal("lookBack"),
@@ -175,8 +179,8 @@ export const vCounts = v.object({
   requests: v.number(),
   /** Rows from before the run whose user Clerk has. */
   confirmed: v.number(),
-  /** Orphans of whom Clerk never said that they exist. */
-  strangers: v.number(),
+  /** Orphans that are held whatever becomes of others. */
+  lone: v.number(),
   /** Rows of `clerkDriftEntries`. */
   entries: v.number(),
   missed: vMissed,
@@ -216,8 +220,8 @@ export const vDoubtState = v.union(
   v.literal("open"),
   /** Clerk does not know it. */
   v.literal("orphaned"),
-  /** The same of one of whom Clerk never said that it exists. */
-  v.literal("stranger"),
+  /** The same of one that is held whatever becomes of others. */
+  v.literal("lone"),
   /** No doubt: met among users who share one key, see `vCrowd`. */
   v.literal("met"),
 );

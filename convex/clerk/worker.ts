@@ -14,7 +14,11 @@ import { MAX_PAGE_SIZE } from "./validators";
 const REST_MS = HOUR;
 
 /** Leaves it to Clerk what is right about an id, from `delayMs` on. What is no Clerk id is not asked about. */
-export async function leaveDoubt(ctx: MutationCtx, clerkId: string, delayMs: number): Promise<void> {
+export async function leaveDoubt(
+  ctx: MutationCtx,
+  clerkId: string,
+  delayMs: number,
+): Promise<void> {
   if (!isClerkId(clerkId)) return;
   const dueAt = clock.now() + delayMs;
   await raise(ctx, undefined, clerkId, dueAt);

@@ -23,8 +23,11 @@ export async function ask(
   list: (offset: number) => Promise<Reading[]>,
 ): Taken {
   const { ctx, batch } = call;
-  const seenAt = clock.now();
-  const listed = await list(crowd.offset);
+  const isFirst = crowd.offset === crowd.start && crowd.met + crowd.idle === 0;
+  const known = isFirst ? call.page : undefined;
+  call.page = undefined;
+  const seenAt = known?.seenAt ?? clock.now();
+  const listed = known?.users ?? (await list(crowd.offset));
   const { users, page } = crowdIn(listed, crowd, batch.limit, orderOf(run));
   const args = { at: checkpoint(call, run), users: batch.takeUsers(users), page, seenAt };
   return await ctx.runMutation(internal.clerk.phases.crowd.settle, { ...args, crowd });
@@ -69,11 +72,12 @@ export const settle = internalMutation({
         return await step.goTo({ ...phase, crowd: grown });
       }
     }
-    const after = crowdAfter(crowd, page, fresh);
+    const after = crowdAfter(crowd, page, fresh, step.counts.scanned);
     if (!after.isListed) return await step.goTo({ ...phase, crowd: after.crowd });
     if (step.isIn("lookBack")) return await goBeyond(step, crowd.key, after.end);
     const { settled } = phase;
-    return await step.goTo({ kind: "walk", settled, metCrowd: crowd.key });
+    const metCrowd = { key: crowd.key, isLast: after.end === null };
+    return await step.goTo({ kind: "walk", settled, metCrowd });
   },
 });
 

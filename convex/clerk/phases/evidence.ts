@@ -19,8 +19,7 @@ export async function ask(call: Call, run: RunIn<"evidence">): Taken {
   const asked = await doubtsOf(call, run, "open", MAX_IDS);
   const setAside = batch.take(asked);
   const askedAt = clock.now();
-  const found =
-    setAside === undefined ? await clerk.listByIds(asked.filter(isClerkId)) : [];
+  const found = setAside === undefined ? await clerk.listByIds(asked.filter(isClerkId)) : [];
   const args = { at: checkpoint(call, run), asked, found, askedAt, setAside };
   return await ctx.runMutation(internal.clerk.phases.evidence.settle, args);
 }

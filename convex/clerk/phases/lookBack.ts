@@ -48,6 +48,7 @@ async function nextWindow(
   const seenAt = clock.now();
   const page = await listTwice(async () => await list(phase.offset));
   const looked = lookBackOf(page, phase, call.seam ?? null);
+  call.page = looked.next?.crowd && { users: page, seenAt };
   const isStill = comparePositions(looked.until, phase.settled) === 0 && !looked.next?.crowd;
   call.still = isStill ? (call.still ?? 0) + 1 : 0;
   // Page after page brings nobody new: the list has ended, whatever Clerk makes of the offset.

@@ -41,7 +41,8 @@ export async function ask(call: Call, run: RunIn<"walk">): Taken {
   const list = async (offset: number) => await listFrom(call, run, offset);
   if (crowd !== undefined) return await askCrowd(call, run, crowd, list);
   if (metCrowd !== undefined) {
-    call.window = { users: [], until: before(metCrowd + 1), seenAt: clock.now() };
+    const until = metCrowd.isLast ? null : before(metCrowd.key + 1);
+    call.window = { users: [], until, seenAt: clock.now() };
   }
   call.window ??= await nextWindow(call, run);
   if (call.window === undefined) return await askCrowd(call, run, crowdOf(settled.key), list);
@@ -80,6 +81,7 @@ async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"
   const rest = usersBetween(page, settled, null, ORDER);
   const isNothingNew = rest.every((user) => call.seam?.has(idOf(user)) === true);
   const hasEnded = page.length === 0 || (rest.length > 0 && isNothingNew);
+  call.page = { users: page, seenAt };
   return hasEnded ? { users: rest, until: null, seenAt } : undefined;
 }
 
@@ -119,7 +121,7 @@ async function doubtUnlisted({ ctx, run }: Step<"walk">, rows: User[], users: Re
   const listed =
     metCrowd === undefined
       ? new Set(users.map(idOf))
-      : await metAmong(ctx, run._id, ids, metCrowd);
+      : await metAmong(ctx, run._id, ids, metCrowd.key);
   for (const clerkId of ids) if (!listed.has(clerkId)) await raise(ctx, run._id, clerkId);
 }
 
