@@ -55,6 +55,17 @@ export function isLeftOf({ until }: Window, result: StepResult | null): boolean 
   return comparePositions(run.state.phase.settled, until) < 0;
 }
 
+/**
+ * Whether a list ends with a page that brings nobody new: pages may be shorter than what there is.
+ * @param offset where the next page begins
+ */
+export async function isEnd(
+  offset: number,
+  list: (offset: number) => Promise<Reading[]>,
+): Promise<boolean> {
+  return (await list(offset)).length === 0;
+}
+
 /** A page; one that is empty is asked for once more, as it ends a list. */
 export async function listTwice(list: () => Promise<Reading[]>): Promise<Reading[]> {
   const page = await list();

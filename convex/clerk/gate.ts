@@ -4,10 +4,10 @@
  * person's word do.
  */
 import type { MutationCtx, QueryCtx } from "../_generated/server";
-import { entriesOf, MAX_ENTRIES } from "./driftEntries";
+import { clock } from "./clock";
 import { isStranger, whyTooEarly, type Known } from "./plan";
-import { runningRun } from "./runs";
-import { readSyncState, updateSyncState } from "./syncState";
+import { RESUMABLE_MS, runningRun } from "./runs";
+import { readSyncState, updateSyncState, type SyncState } from "./syncState";
 
 /**
  * Who wants to remove: a full run, with the removals that it has left, the worker who judges the
@@ -26,7 +26,6 @@ export type Kept = { kind: "unclear" | "held"; reason: string };
  */
 export async function whyKept(
   ctx: QueryCtx,
-  clerkId: string,
   known: Known,
   { askedAt, remover }: { askedAt: number; remover: Remover },
 ): Promise<Kept | null> {
@@ -39,13 +38,16 @@ export async function whyKept(
   const state = await readSyncState(ctx);
   if (state.isMoved === true)
     return held("the instance was moved since the last completed full run");
-  if (await isLone(ctx, clerkId, known)) return held(LONE);
+  if (isLone(known, state)) return held(LONE);
   if (remover.by === "run") {
     return remover.left > 0 ? null : held("the run has removed as many as it was allowed to");
   }
   const run = await runningRun(ctx);
   if (run?.mode === "full" && !run.dryRun) {
-    return { kind: "unclear", reason: "a full run is under way" };
+    const isDead = clock.now() - run.state.leaseExpiresAt >= RESUMABLE_MS;
+    return isDead
+      ? held("a full run died")
+      : { kind: "unclear", reason: "a full run is under way" };
   }
   const last = state.lastFullRunId && (await ctx.db.get("clerkRuns", state.lastFullRunId));
   if (last?.state.kind === "held") return held("the last full run is held");
@@ -59,15 +61,8 @@ export const LONE =
   "neither a run nor an event of this instance ever saw them in Clerk, or a full run holds them until a person says otherwise";
 
 /** Whether an orphan is held whatever becomes of others. */
-export async function isLone(ctx: QueryCtx, clerkId: string, known: Known): Promise<boolean> {
-  const { instanceId, heldRunId } = await readSyncState(ctx);
-  if (isStranger(known, instanceId)) return true;
-  if (heldRunId === undefined) return false;
-  const entries = await entriesOf(ctx, heldRunId, clerkId);
-  if (entries.some(({ action }) => action === "held")) return true;
-  // Of more than are listed, whoever is meant may be among the others.
-  const run = await ctx.db.get("clerkRuns", heldRunId);
-  return run !== null && run.counts.held > MAX_ENTRIES;
+export function isLone(known: Known, { instanceId, isHeldAtLarge = false }: SyncState): boolean {
+  return isHeldAtLarge || known.version?.heldAt !== undefined || isStranger(known, instanceId);
 }
 
 /** Counts a removal against those that may be made before the next full run completes. */

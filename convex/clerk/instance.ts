@@ -92,7 +92,7 @@ export async function moveTo(
     lastRecentRunStartedAt: undefined,
     lastRunId: undefined,
     lastFullRunId: undefined,
-    heldRunId: undefined,
+    isHeldAtLarge: undefined,
     setAsideRunId: undefined,
     completedFullRun: undefined,
     deliveries: undefined,

@@ -12,7 +12,9 @@ import { applyEvidence, removeByEvidence, type Outcome } from "./mirror";
 import { SETTLING_MS, whyHold, type Known } from "./plan";
 import { isClerkId } from "./profile";
 import { ownerOf, type Run } from "./runs";
+import { noteVersion, readVersion } from "./rows";
 import type { Step, StepResult } from "./step";
+import { readSyncState } from "./syncState";
 import type { Counts, Phase, Reading } from "./validators";
 import { leaveDoubt } from "./worker";
 
@@ -79,12 +81,12 @@ export async function judgeOne(
 async function suspect(judge: Judge, clerkId: string, { known }: Outcome, askedAt: number) {
   const { ctx, run, counts } = judge;
   const how = { askedAt, remover: { by: "doubts" as const } };
-  const kept = run.mode === "doubts" && (await whyKept(ctx, clerkId, known, how));
+  const kept = run.mode === "doubts" && (await whyKept(ctx, known, how));
   if (kept) {
     await keep(judge, clerkId, "orphaned", kept);
     return;
   }
-  const isAlone = run.maxDeletions === undefined && (await isLone(ctx, clerkId, known));
+  const isAlone = run.maxDeletions === undefined && isLone(known, await readSyncState(ctx));
   counts.drift.orphaned += 1;
   if (isAlone) counts.lone += 1;
   const doubt = await doubtOf(ctx, ownerOf(run), clerkId);
@@ -198,8 +200,8 @@ async function decideFull(
   });
   if (reason !== null) {
     if (drift.orphaned > lone) noteMissedDeletion(step);
-    await hold(step, "orphaned", drift.orphaned - lone);
     await hold(step, "lone", lone);
+    await hold(step, "orphaned", drift.orphaned - lone);
     return await step.end({ kind: "held", reason });
   }
   await hold(step, "lone", lone);
@@ -217,9 +219,13 @@ export async function endFull(step: Step<Phase["kind"]>): Promise<StepResult> {
 
 async function hold(step: Step<Phase["kind"]>, state: "orphaned" | "lone", count: number) {
   const { ctx, run, counts, findings } = step;
+  const left = Math.max(0, MAX_ENTRIES - counts.held);
   counts.held += count;
-  for (const { clerkId } of await nextDoubts(ctx, run._id, state, MAX_ENTRIES)) {
+  for (const { clerkId } of await nextDoubts(ctx, run._id, state, left)) {
     await findings.add({ clerkId, kind: "orphaned", fields: [], action: "held" });
+    if (run.dryRun || run.maxDeletions !== undefined) continue;
+    const heldAt = clock.now();
+    await noteVersion(ctx, await readVersion(ctx, clerkId), { clerkId, heldAt });
   }
 }
 

@@ -52,7 +52,7 @@ export const begin = internalMutation({
     const isScheduled = mode === "due" && !args.dryRun;
     if (isScheduled) await updateSyncState(ctx, { lastTickAt: clock.now() });
     const options = { ...args, mode: mode === "due" ? dueMode(state) : mode, isScheduled };
-    await wakeForDoubts(ctx, "tick");
+    if (!args.dryRun) await wakeForDoubts(ctx, "tick");
     const other = await runningRun(ctx);
     if (other === null) return await leased(ctx, "begun", await beginRun(ctx, options), state);
     const deadMs = clock.now() - other.state.leaseExpiresAt;

@@ -174,7 +174,7 @@ export async function removeByEvidence(
 ): Promise<Removal> {
   const known = await meet(ctx, clerkId, await readKnown(ctx, clerkId), dryRun);
   if (known.row === null) return { kind: "gone", known };
-  const kept = await whyKept(ctx, clerkId, known, { askedAt, remover });
+  const kept = await whyKept(ctx, known, { askedAt, remover });
   if (kept !== null) return { ...kept, known };
   if (dryRun) await rehearse(ctx, { kind: "removed", clerkId });
   else {
@@ -227,8 +227,11 @@ async function carryOut(
     }
     const now = clock.now();
     // A run's write does not end what an event said a moment ago.
-    const eventAt = by.appliedBy === "event" ? now : known.version?.eventAt;
-    const applied = { clerkId: profile.clerkId, appliedAt: now, ...by, eventAt };
+    const isEvent = by.appliedBy === "event";
+    const eventAt = isEvent ? now : known.version?.eventAt;
+    // Nor does an event's write end what a run holds.
+    const heldAt = isEvent ? known.version?.heldAt : undefined;
+    const applied = { clerkId: profile.clerkId, appliedAt: now, ...by, eventAt, heldAt };
     await writeVersion(ctx, known.version, { kind: "live", version, ...applied });
   }
   if (plan.write === "version") return { kind: "unchanged", fields: [], known };

@@ -167,14 +167,14 @@ export async function writeVersion(
 }
 
 /**
- * Writes down when an id was heard of or met, and nothing else.
+ * Writes down when an id was heard of, met or held, and nothing else.
  * @param known what `readVersion` said
  * @returns what it would say now
  */
 export async function noteVersion(
   ctx: MutationCtx,
   known: StoredVersion | null,
-  { clerkId, ...times }: Pick<Version, "clerkId" | "eventAt" | "metAt">,
+  { clerkId, ...times }: Pick<Version, "clerkId" | "eventAt" | "metAt" | "heldAt">,
 ): Promise<StoredVersion> {
   if (known?._id !== undefined) {
     await ctx.db.patch("clerkVersions", known._id, times);
@@ -185,6 +185,9 @@ export async function noteVersion(
 }
 
 /** Of an id of which nothing was applied yet. */
-export function metVersion(clerkId: string, times: Pick<Version, "eventAt" | "metAt">): Version {
+export function metVersion(
+  clerkId: string,
+  times: Pick<Version, "eventAt" | "metAt" | "heldAt">,
+): Version {
   return { clerkId, kind: "met", appliedAt: clock.now(), appliedBy: "run", ...times };
 }

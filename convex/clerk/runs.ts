@@ -5,7 +5,7 @@ import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { clock, DAY, HOUR, MINUTE } from "./clock";
 import { missedBy } from "./deliveries";
-import { deleteEntries } from "./driftEntries";
+import { deleteEntries, MAX_ENTRIES } from "./driftEntries";
 import { deleteDoubts } from "./doubts";
 import { mostRemovals } from "./plan";
 import { readSyncState, updateSyncState, type SyncState } from "./syncState";
@@ -191,11 +191,12 @@ async function marksOf(ctx: QueryCtx, run: Run, { kind }: End, counts: Counts) {
   };
   if (kind === "held") {
     const isOwn = run.maxDeletions === undefined;
-    return { ...fullMarks, heldRunId: isOwn ? _id : state.heldRunId };
+    const isAtLarge = isOwn && counts.held > MAX_ENTRIES;
+    return { ...fullMarks, isHeldAtLarge: isAtLarge || state.isHeldAtLarge };
   }
   const removalsLeft = mostRemovals(counts.confirmed + counts.repaired.created);
   const completedFullRun = { met: counts.scanned, removalsLeft };
-  return { ...fullMarks, completedFullRun, heldRunId: undefined, isMoved: undefined };
+  return { ...fullMarks, completedFullRun, isHeldAtLarge: undefined, isMoved: undefined };
 }
 
 async function deliveriesAfter(ctx: QueryCtx, state: SyncState, counts: Counts) {
@@ -228,8 +229,8 @@ async function pruneRuns(ctx: MutationCtx, mode: Run["mode"], hasFindings: boole
         .withIndex("by_mode_and_hasFindings", (q) => q.eq("mode", mode).eq("hasFindings", false))
         .order("desc")
         .take(1 + MAX_SPARED);
-  const { lastRunId, lastFullRunId, heldRunId, setAsideRunId } = await readSyncState(ctx);
-  const remembered = [lastRunId, lastFullRunId, heldRunId, setAsideRunId];
+  const { lastRunId, lastFullRunId, setAsideRunId } = await readSyncState(ctx);
+  const remembered = [lastRunId, lastFullRunId, setAsideRunId];
   for (const run of ended.slice(hasFindings ? KEPT_RUNS : 1)) {
     const { repaired } = run.counts;
     const isDeletion = repaired.deleted > 0 && clock.now() - run.startedAt < DELETIONS_KEPT_MS;

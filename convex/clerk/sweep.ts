@@ -217,15 +217,26 @@ export function lookBackTo(since: number, isAgain = false): LookBack {
 
 type LookBack = Extract<Phase, { kind: "lookBack" }>;
 /** What a page of a look-back settles, and where that goes on: at an offset, in a crowd, or (null) nowhere. */
-export type Looked = Window & { until: Position; next: { offset: number; crowd?: Crowd } | null };
+export type Looked = Window & {
+  until: Position;
+  next: { offset: number; crowd?: Crowd } | null;
+  /** Where it goes on if the list has not ended with this page, which brought nobody new. */
+  unless?: { offset: number; crowd: Crowd };
+};
 
 /**
  * What a page of `-updated_at` gives. Whoever changes meanwhile moves to the front and pushes the
  * others on; whoever is deleted pulls them up. So a page is used where it begins with somebody who is settled:
  * then nobody is left out in between.
  * @param seam see `seamOf`
+ * @param isTrusted whether the page is used all the same, as no page begins so
  */
-export function lookBackOf(page: Reading[], at: LookBack, seam: Set<string> | null): Looked {
+export function lookBackOf(
+  page: Reading[],
+  at: LookBack,
+  seam: Set<string> | null,
+  isTrusted = false,
+): Looked {
   const order = "-updated_at";
   const { settled, offset } = at;
   const oldest = before(1 - at.since);
@@ -233,7 +244,7 @@ export function lookBackOf(page: Reading[], at: LookBack, seam: Set<string> | nu
   const [first = Infinity, last = Infinity] = [keys[0], keys.at(-1)];
   const stay = (next: number): Looked => ({ users: [], until: settled, next: { offset: next } });
   if (page.length === 0) return { users: [], until: oldest, next: null };
-  if (offset > 0 && first >= settled.key) {
+  if (offset > 0 && first >= settled.key && !isTrusted) {
     return stay(Math.max(0, offset - Math.ceil(page.length / 2)));
   }
   if (last < settled.key) return stay(offset + page.length);
@@ -242,8 +253,10 @@ export function lookBackOf(page: Reading[], at: LookBack, seam: Set<string> | nu
   const isNothingNew = page.every(
     (user, index) => keys[index] !== last || seam?.has(idOf(user)) === true,
   );
-  if (isOver || (last === settled.key && isNothingNew)) {
-    return { users: rest(oldest), until: oldest, next: null };
+  if (isOver) return { users: rest(oldest), until: oldest, next: null };
+  if (last === settled.key && isNothingNew) {
+    const crowd = crowdOf(last, offset);
+    return { users: rest(oldest), until: oldest, next: null, unless: { offset, crowd } };
   }
   const until = before(last);
   const ties = keys.indexOf(last);

@@ -121,8 +121,8 @@ export const clerkTables = {
     lastFullRunId: v.optional(v.id("clerkRuns")),
     /** Of the last full run that completed, of this instance: whom it met, and how many repairs may still remove. */
     completedFullRun: v.optional(v.object({ met: v.number(), removalsLeft: v.number() })),
-    /** The last full run that held users by itself, not by `maxDeletions`, since one completed. */
-    heldRunId: v.optional(v.id("clerkRuns")),
+    /** Whether a full run held more users by itself than it could write down, and none has completed since. */
+    isHeldAtLarge: v.optional(v.boolean()),
     /** The last recent run since that one that set users aside. */
     setAsideRunId: v.optional(v.id("clerkRuns")),
   }),

@@ -2,7 +2,7 @@
 import { v } from "convex/values";
 import { internal } from "../../_generated/api";
 import { internalMutation } from "../../_generated/server";
-import { checkpoint, isLeftOf, listTwice, type Call, type Taken } from "../call";
+import { checkpoint, isEnd, isLeftOf, listTwice, type Call, type Taken } from "../call";
 import { clock } from "../clock";
 import { compareUsers } from "../compare";
 import { endLookBack } from "../judgement";
@@ -13,7 +13,11 @@ import { vCheckpoint, vCrowd, vPosition, vReading } from "../validators";
 import { ask as askCrowd } from "./crowd";
 
 const ORDER = "-updated_at";
-/** Pages that show only users who are settled, because so many changed meanwhile. */
+/**
+ * Pages that lead no further, because so many changed or were deleted meanwhile, or because they hold one
+ * user each: then a page is used whatever it begins with. After as many more, the list has ended,
+ * whatever Clerk makes of the offset.
+ */
 const MAX_STILL = 8;
 
 /** Asks for the next page by latest change, and has what it settles compared, in batches. */
@@ -47,12 +51,17 @@ async function nextWindow(
 ): Promise<NonNullable<Call["window"]>> {
   const seenAt = clock.now();
   const page = await listTwice(async () => await list(phase.offset));
-  const looked = lookBackOf(page, phase, call.seam ?? null);
+  const still = call.still ?? 0;
+  const looked = lookBackOf(page, phase, call.seam ?? null, still >= MAX_STILL);
+  const { unless } = looked;
+  if (unless && !(await isEnd(phase.offset + page.length, list))) {
+    call.page = { users: page, seenAt };
+    return { users: [], until: phase.settled, next: unless, seenAt };
+  }
   call.page = looked.next?.crowd && { users: page, seenAt };
   const isStill = comparePositions(looked.until, phase.settled) === 0 && !looked.next?.crowd;
-  call.still = isStill ? (call.still ?? 0) + 1 : 0;
-  // Page after page brings nobody new: the list has ended, whatever Clerk makes of the offset.
-  if (call.still > MAX_STILL) return { ...looked, next: null, seenAt };
+  call.still = isStill ? still + 1 : 0;
+  if (call.still >= 2 * MAX_STILL) return { ...looked, next: null, seenAt };
   // The next page begins further on in the list, so that it shows more than this one.
   call.seam = seamOf(page, looked.until.key, looked.until.key, ORDER);
   return { ...looked, seenAt };

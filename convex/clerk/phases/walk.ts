@@ -2,7 +2,7 @@
 import { v } from "convex/values";
 import { internal } from "../../_generated/api";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../../_generated/server";
-import { checkpoint, isLeftOf, listTwice, type Call, type Taken } from "../call";
+import { checkpoint, isEnd, isLeftOf, listTwice, type Call, type Taken } from "../call";
 import { clock, MINUTE } from "../clock";
 import { compareUsers } from "../compare";
 import { metAmong, raise } from "../doubts";
@@ -80,7 +80,11 @@ async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"
   }
   const rest = usersBetween(page, settled, null, ORDER);
   const isNothingNew = rest.every((user) => call.seam?.has(idOf(user)) === true);
-  const hasEnded = page.length === 0 || (rest.length > 0 && isNothingNew);
+  const hasEnded =
+    page.length === 0 ||
+    (rest.length > 0 &&
+      isNothingNew &&
+      (await isEnd(page.length, async (at) => await listFrom(call, run, at))));
   call.page = { users: page, seenAt };
   return hasEnded ? { users: rest, until: null, seenAt } : undefined;
 }
