@@ -24,7 +24,7 @@ const [PAGE_SIZE, USERS] = [10, 160];
 const [FEWEST_USERS, MOST_USERS] = [110, 210];
 /**
  * There and back. At 20 changes a second 3 of the 10 places of a page change within it, where of 500
- * it would be one in a hundred: at 6 of 10 a list by latest change shifts too often to be read.
+ * it would not be one in a hundred. At 6 of 10 a list by latest change shifts too often to be read.
  */
 const REQUEST_MS = 150;
 /** From a change to its event. */
@@ -288,7 +288,8 @@ describe("a full run completes, and forgets nobody", () => {
   const named = SETTINGS.map((busy, index) => {
     const { changesPerSecond, growth, countLagMs } = busy;
     const lag = `its count ${countLagMs / SECOND} s behind`;
-    return { name: `${changesPerSecond} changes a second, it ${growth}, ${lag}`, busy, index };
+    const rate = changesPerSecond === 1 ? "1 change" : `${changesPerSecond} changes`;
+    return { name: `${rate} a second, it ${growth}, ${lag}`, busy, index };
   });
 
   for (const { name, busy, index } of named) {

@@ -6,6 +6,8 @@ const who = fc.nat(15);
 /** One of a few creation times, so that users share them. */
 const created = fc.nat(4);
 const kinds = ["status", "slow down", "reset", "hang", "html", "string"] as const;
+/** Answers about one id that are neither the user nor `resource_not_found`. */
+const refusals = ["forbid one", "gone for good"] as const;
 /** Around what the sync measures: settling, a lease, a resumption, a full run's period, tombstones. */
 const WAITS = [1, SECOND, MINUTE, 4 * MINUTE, 4 * MINUTE, 6 * MINUTE, HOUR, DAY, 31 * DAY];
 /** Lists that look right and are not. */
@@ -102,10 +104,19 @@ const step = fc.oneof(
     }),
   },
   {
-    weight: 2,
+    weight: 3,
     arbitrary: fc.record({
       do: fc.constant("fault"),
-      kind: fc.constantFrom(...kinds, ...falsifiers, "nobody by id", "nobody by id"),
+      kind: fc.constantFrom(
+        ...kinds,
+        ...refusals,
+        ...refusals,
+        ...falsifiers,
+        "nobody by id",
+        "nobody by id",
+        "repeat",
+        "repeat",
+      ),
       times: fc.constantFrom(1, 2, 5, Infinity),
     }),
   },
@@ -120,6 +131,39 @@ const step = fc.oneof(
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("catch up") }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("use the key of another instance") }) },
+  /** The app makes a row for somebody who has just signed up, and whom Clerk's API does not show yet. */
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constant("sign in unseen"), onOldRow: fc.boolean() }),
+  },
+  /** After a run: a second event of one version comes, its user leaves unheard, and time goes by. */
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("leave in doubt"),
+      who,
+      places: fc.integer({ min: 1, max: 60 }),
+    }),
+  },
+  /** An event about somebody whom the app's code refuses. */
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("refuse a newcomer") }) },
+  /** The table of users is restored, the sync's own are not. */
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("restore the table alone") }) },
+  /** From now on pages hold one user fewer than asked for, or no longer. */
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("shorten pages") }) },
+  /** Clerk counts whom it had so long ago, or one user whom it does not list. */
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant("miscount"),
+      by: fc.constantFrom("a user too many", SECOND, MINUTE),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("list an odd entry"), created }) },
+  /** The mirror is moved to another instance on purpose, with its key, or back. */
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("move to another instance") }) },
+  /** A person types what the Report of some held run said. */
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("type an older next"), which: fc.nat(3) }) },
 );
 
 export const histories = fc.record({
@@ -134,6 +178,8 @@ export const histories = fc.record({
   /** Whether a first run was made in peace. */
   isSynced: fc.boolean(),
   createdAtAfterIsInclusive: fc.boolean(),
+  /** Whether users who share a time come in another order with each page. */
+  shufflesTies: fc.boolean(),
   /** Clerk's clock against ours. */
   skewMs: fc.constantFrom(0, 0, -30 * SECOND, 30 * SECOND),
   steps: fc.array(step, { minLength: 1, maxLength: 60, size: "max" }),

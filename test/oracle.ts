@@ -16,10 +16,23 @@ export type By = "sync" | "event" | "forged" | "app";
 export const FEATURES = [
   "a crash",
   "a deletion by a run",
+  "a deletion by the worker",
   "a hold",
   "two overlapping runs",
   "a crowd",
   "a tombstone met by a late event",
+  "a row of the app's before Clerk shows its user",
+  "a table restored without what the sync knew",
+  "short pages",
+  "a page that comes again",
+  "users who share a time in another order with each page",
+  "a count that is wrong",
+  "an odd entry",
+  "an id that Clerk does not answer about",
+  "an event that the app refuses",
+  "two events of one version",
+  "a move to another instance",
+  "the next of an older report",
 ] as const;
 export type Feature = (typeof FEATURES)[number];
 
@@ -27,7 +40,11 @@ export type Feature = (typeof FEATURES)[number];
 const LAG_MS = 5 * MINUTE;
 /** So few as these worlds have may lose so many unasked. */
 const MAX_DELETIONS = 10;
+/** So long what an event said, and what the app made at a sign-in, stand against Clerk's 404. */
+const FRESH_MS = 5 * MINUTE;
 
+/** Rows of the app's own, with and without a name. */
+const OWN_FIELDS = ["_creationTime,_id,color,name"];
 /** What is left of a row that is marked as removed. */
 const MARKED_FIELDS = "_creationTime,_id,clerkId,color,deletedAt";
 
@@ -83,6 +100,16 @@ export class Oracle {
   /** When the last tombstone of each id was written, also of those that were pruned. */
   readonly #tombstonedAt = new Map<string, number>();
   #lastChange = 0;
+  /** When an event last named each id. */
+  readonly #named = new Map<string, number>();
+  /** The instance that is mirrored, and whether it was moved since a full run completed. */
+  #mirrored: ClerkStandIn;
+  #isMoved = false;
+  /** Whom a run holds, until a person says otherwise, or a full run completes. */
+  readonly #held = new Set<string>();
+  #removedByDoubts = 0;
+  /** Whether the last completed full run met nobody. */
+  #metNobody = false;
 
   /**
    * @param see looks at the database
@@ -93,6 +120,7 @@ export class Oracle {
     { see, mayBeFalse }: { see: () => Promise<Sight>; mayBeFalse: () => boolean },
   ) {
     this.#clerk = clerk;
+    this.#mirrored = clerk;
     this.#see = see;
     this.#mayBeFalse = mayBeFalse;
     clerk.onRequest = () => {
@@ -147,6 +175,32 @@ export class Oracle {
     for (const witnessed of this.#witnessed.values()) witnessed.isDisturbed = true;
   }
 
+  /** An event named an id. */
+  named(id: string): void {
+    this.#named.set(id, Date.now());
+  }
+
+  /** The mirror was moved to an instance on purpose. */
+  movedTo(instance: ClerkStandIn): void {
+    this.meet("a move to another instance");
+    this.#mirrored = instance;
+    this.#isMoved = true;
+    this.disturbed();
+  }
+
+  /** The rows are there as they were, and all that the sync knew is gone. */
+  restored(): void {
+    this.meet("a table restored without what the sync knew");
+    this.#mirrored = this.#clerk;
+    this.#isMoved = false;
+    this.#metNobody = false;
+    this.#removedByDoubts = 0;
+    this.#held.clear();
+    this.#newestLook.clear();
+    this.#tombstonedAt.clear();
+    this.#witnessed.clear();
+  }
+
   /** Clerk answered an action. */
   answered(actor: Actor, askedAt: number, looks: Map<string, string | null>): void {
     this.#answers.set(actor, { askedAt, looks });
@@ -170,8 +224,9 @@ export class Oracle {
 
     const ids = now.users.flatMap(({ clerkId }) => clerkId ?? []);
     demand("never two rows for one user", new Set(ids).size === ids.length, ids);
-    const foreign = ids.filter((id) => id.startsWith("user_other"));
-    demand("nothing is mirrored from another instance", foreign.length === 0, foreign);
+    const foreign = created.filter(({ clerkId = "" }) => clerkId.startsWith("user_other"));
+    const isHere = this.#mirrored === this.#clerk;
+    demand("nothing is mirrored from another instance", !isHere || foreign.length === 0, foreign);
     this.#checkMarked(before, now);
     this.#checkOwnFields(now, created, by);
     if (by === "app") return;
@@ -181,9 +236,9 @@ export class Oracle {
     this.#checkDead(before, created);
     this.#checkLooks([...created, ...changed], by, writer);
     if (by !== "sync") return;
-    const live = removed.filter(({ clerkId = "" }) => this.#clerk.users.has(clerkId));
+    const live = removed.filter(({ clerkId = "" }) => this.#mirrored.users.has(clerkId));
     demand("no live user's row is removed by a run", live.length === 0, live);
-    this.#checkAccounts(before, now, { removed, created, changed });
+    this.#checkAccounts(before, now, { removed, created, changed }, writer);
     this.#checkRuns(before, now);
   }
 
@@ -207,8 +262,9 @@ export class Oracle {
     const wrong = rows.filter(({ _id, color }) => color !== this.#colors.get(_id));
     demand("the app's own fields are as it left them", wrong.length === 0, { by, wrong });
     const guests = users.filter(({ clerkId }) => clerkId === undefined);
-    const isGuest = guests.length === 1 && guests[0]?.name === "Guest";
-    demand("a row without a clerkId is not touched", isGuest, guests);
+    const isGuest = guests.filter(({ name }) => name === "Guest").length === 1;
+    const isOwn = guests.every((row) => OWN_FIELDS.includes(Object.keys(row).sort().join()));
+    demand("a row without a clerkId is not touched", isGuest && isOwn, guests);
   }
 
   #checkDead({ versions }: Sight, created: User[]): void {
@@ -254,6 +310,7 @@ export class Oracle {
     before: Sight,
     now: Sight,
     { removed, created, changed }: Record<"removed" | "created" | "changed", User[]>,
+    writer: Actor | null,
   ): void {
     const sumOf = (sight: Sight, kind: "created" | "updated" | "deleted") =>
       [...now.runs.keys()].reduce(
@@ -265,14 +322,13 @@ export class Oracle {
       updated: sumOf(now, "updated") - sumOf(before, "updated"),
       deleted: sumOf(now, "deleted") - sumOf(before, "deleted"),
     };
-    const [ran] = [...now.runs.values()].filter(
-      (run) => JSON.stringify(run) !== JSON.stringify(before.runs.get(run._id)),
-    );
+    // A run may wake the worker, whose own run changes then, too.
+    const [ran] = [...now.runs.values()]
+      .filter((run) => JSON.stringify(run) !== JSON.stringify(before.runs.get(run._id)))
+      .sort((a, b) => Number(a.mode === "doubts") - Number(b.mode === "doubts"));
     const writes = created.length + changed.length + removed.length;
-    if (ran === undefined) {
-      demand("a repair writes one user", writes <= 1, writes);
-      return;
-    }
+    demand("a report accounts for every repair", ran !== undefined || writes === 0, writes);
+    if (ran === undefined) return;
     const done = { created: created.length, updated: changed.length, deleted: removed.length };
     const isCounted = JSON.stringify(counted) === JSON.stringify(done);
     demand("the reports account for every repair", isCounted, { counted, done });
@@ -288,20 +344,67 @@ export class Oracle {
     const isListed = listed.sort().join() === made.sort().join();
     demand("the reports name every repair", isListed, { listed, made });
     demand("a dry run writes nothing", !ran.dryRun || writes === 0, made);
-    if (removed.length > 0) this.#checkDeletions(before, ran, removed);
+    if (removed.length > 0) this.#checkDeletions(before, ran, removed, writer);
   }
 
-  #checkDeletions({ versions }: Sight, ran: Run, removed: User[]): void {
+  /** What allowed each removal: Clerk's answer about that very id, its freshness, and no ground to hold. */
+  #checkDeletions(
+    { versions, runs }: Sight,
+    ran: Run,
+    removed: User[],
+    writer: Actor | null,
+  ): void {
     this.meet("a deletion by a run");
-    demand("a recent run deletes nobody", ran.mode === "full", ran);
-    const { maxDeletions } = ran;
-    const isAllowed =
-      maxDeletions === undefined
-        ? removed.every(({ clerkId = "" }) => versions.has(clerkId)) &&
-          ran.counts.repaired.deleted <= MAX_DELETIONS &&
-          ran.counts.confirmed > 0
-        : ran.counts.repaired.deleted <= maxDeletions;
-    demand("a run deletes only what its rules allow", isAllowed, { maxDeletions, removed });
+    const now = Date.now();
+    const answer = writer && this.#answers.get(writer);
+    for (const row of removed) {
+      const { clerkId = "", clerkCreatedAt, _creationTime } = row;
+      const isGone = answer?.looks.has(clerkId) === false;
+      demand("a removal has Clerk's word for it", isGone, row);
+      const namedAt = this.#named.get(clerkId) ?? -Infinity;
+      const isOwn = clerkCreatedAt === undefined;
+      const isFresh = namedAt <= now - FRESH_MS && (!isOwn || _creationTime <= now - FRESH_MS);
+      demand("a removal is fresh", isFresh, { row, namedAt, now });
+    }
+    const isPerson = writer !== null && "clerkId" in writer.args;
+    const { maxDeletions, mode, counts } = ran;
+    if (isPerson) {
+      const isNamed = removed.every(({ clerkId }) => clerkId === writer.args.clerkId);
+      demand("a person's repair removes whom it names", isNamed, removed);
+      return;
+    }
+    demand("a recent run deletes nobody", mode !== "recent", ran);
+    if (maxDeletions !== undefined) {
+      const isAllowed = counts.repaired.deleted <= maxDeletions;
+      demand("a run deletes only what its rules allow", isAllowed, { maxDeletions, removed });
+      return;
+    }
+    demand("nobody is removed unasked after a move", !this.#isMoved, removed);
+    const strangers = removed.filter(({ clerkId = "", clerkCreatedAt }) => {
+      const known = versions.get(clerkId);
+      return (known === undefined || known.kind === "met") && clerkCreatedAt === undefined;
+    });
+    demand("nobody unconfirmed is removed unasked", strangers.length === 0, strangers);
+    const held = removed.filter(({ clerkId = "" }) => this.#held.has(clerkId));
+    demand("nobody held is removed unasked", held.length === 0, held);
+    if (mode === "full") {
+      const isConfirmed = counts.confirmed > 0 || this.#metNobody;
+      const isAllowed = counts.repaired.deleted <= MAX_DELETIONS && isConfirmed;
+      demand("a run deletes only what its rules allow", isAllowed, { counts, removed });
+      return;
+    }
+    this.#removedByDoubts += removed.length;
+    this.meet("a deletion by the worker");
+    const isFew = this.#removedByDoubts <= MAX_DELETIONS;
+    demand("repairs remove no more than a run may", isFew, this.#removedByDoubts);
+    const others = [...runs.values()].filter((run) => run.mode === "full" && !run.dryRun);
+    const isUnderWay = others.some(({ state }) => state.kind === "running");
+    demand("no repair removes while a full run is under way", !isUnderWay, removed);
+    const last = others
+      .filter(({ state }) => state.kind === "completed" || state.kind === "held")
+      .sort((a, b) => endOf(a) - endOf(b))
+      .at(-1);
+    demand("no repair removes while the last full run is held", last?.state.kind === "completed");
   }
 
   #checkRuns(before: Sight, now: Sight): void {
@@ -309,8 +412,11 @@ export class Oracle {
       const old = before.runs.get(run._id);
       if (old === undefined) this.#witness(run);
       const { state } = run;
-      if (state.kind === "running" && state.phase.kind === "walk" && state.phase.crowd) {
+      if (state.kind === "running" && "crowd" in state.phase && state.phase.crowd) {
         this.meet("a crowd");
+        if (this.#clerk.shufflesTies && state.phase.crowd.met > 1) {
+          this.meet("users who share a time in another order with each page");
+        }
       }
       const witnessed = this.#witnessed.get(run._id);
       if (state.kind === "running") {
@@ -321,8 +427,24 @@ export class Oracle {
         continue;
       }
       this.#witnessed.delete(run._id);
+      if (old?.state.kind === "running") this.#noteEnd(run, now);
       if (state.kind === "held") this.meet("a hold");
       if (witnessed && run.mode === "full") this.#checkEnd(run, witnessed);
+    }
+  }
+
+  /** What a full run's end means for who is held. */
+  #noteEnd({ _id, mode, dryRun, maxDeletions, state, counts }: Run, { entries }: Sight): void {
+    if (mode !== "full" || dryRun) return;
+    if (state.kind === "completed") {
+      this.#metNobody = counts.scanned === 0;
+      this.#held.clear();
+      this.#isMoved = false;
+      this.#removedByDoubts = 0;
+    } else if (state.kind === "held" && maxDeletions === undefined) {
+      for (const { runId, action, clerkId } of entries) {
+        if (runId === _id && action === "held") this.#held.add(clerkId);
+      }
     }
   }
 
@@ -347,8 +469,9 @@ export class Oracle {
     const changed = [...this.#clerk.users.values()].filter(
       ({ updated_at }) => updated_at >= startedAt - MINUTE,
     );
-    const isEnough = counts.scanned + placed + changed.length >= fewestUsers;
-    demand("a list with users missing judges nobody", isEnough, { counts, fewestUsers, placed });
+    const listed = counts.scanned + placed + changed.length;
+    const isTold = isDisturbed || listed + counts.unlisted >= fewestUsers;
+    demand("whom a list lacks the report counts", isTold, { counts, fewestUsers, placed });
     if (dryRun || isDisturbed || state.kind === "held") return;
     const left = new Set(
       this.sight.entries
@@ -358,7 +481,9 @@ export class Oracle {
     const rowOf = new Map(this.sight.users.map((row) => [row.clerkId, row]));
     const missed = [...this.#clerk.users.values()].filter((user) => {
       const { id } = user;
-      const isExempt = left.has(id) || this.#tainted.has(id) || this.#unversioned.has(id);
+      // An entry without a usable id is listed by its place.
+      const isOdd = !/^user_\w+$/.test(id);
+      const isExempt = isOdd || left.has(id) || this.#tainted.has(id) || this.#unversioned.has(id);
       const isMet = (this.#changes.get(id) ?? 0) <= lookedBackAt;
       const row = rowOf.get(id);
       const isShown = row?.firstName === user.first_name && row.banned === user.banned;
@@ -372,4 +497,8 @@ export class Oracle {
     });
     demand("a completed run leaves nobody who was gone before it", ghosts.length === 0, ghosts);
   }
+}
+
+function endOf({ state }: Run): number {
+  return state.kind === "running" ? Infinity : state.finishedAt;
 }

@@ -27,6 +27,15 @@ const NEW_SECRET = `whsec_${btoa("a secret that did not")}`;
 const REQUEST_MS = 10;
 /** By then a run that does not go on is taken for dead. */
 const LEASE_MS = 4 * MINUTE;
+/** Rows of the app's own that somebody may turn out to be the user of. */
+const OLD_ROWS = 3;
+const SYNC_TABLES = [
+  "clerkVersions",
+  "clerkRuns",
+  "clerkDriftEntries",
+  "clerkDoubts",
+  "clerkSyncState",
+] as const;
 /** Within so long Clerk's answers show a change. */
 const MAX_LAG_MS = 4 * MINUTE;
 
@@ -39,7 +48,7 @@ export class World {
   readonly clerk = new ClerkStandIn();
   readonly #oracle = new Oracle(this.clerk, {
     see: async () => await this.#see(),
-    mayBeFalse: () => this.#isFalsified || this.#laggingSince !== null,
+    mayBeFalse: () => this.#isFalsified || this.#laggingSince !== null || this.#isAway,
   });
   readonly #t = convexTest({ schema, modules, transactionLimits: true });
   readonly #gate: Gate = newGate();
@@ -52,10 +61,14 @@ export class World {
   #looks = 0;
   #laggingSince: number | null = null;
   #isFalsified = false;
+  /** Whether the mirror is moved to the other instance. */
+  #isAway = false;
+  readonly #odd = new Set<string>();
 
   constructor(history: History) {
     this.#skewMs = history.skewMs;
     this.clerk.createdAtAfterIsInclusive = history.createdAtAfterIsInclusive;
+    this.clerk.shufflesTies = history.shufflesTies;
     this.#other.instanceId = "ins_other";
     this.#other.secretKey = "sk_test_other";
     for (let i = 0; i < 3; i += 1) {
@@ -107,9 +120,6 @@ export class World {
   async #begin({ before, isSynced }: History): Promise<void> {
     for (let i = 0; i < before.known + before.unknown; i += 1) this.#create(i % 5);
     const known = [...this.clerk.users.values()].slice(0, before.known);
-    // Nothing tells the sync how old they are: a person who allows a deletion in their first minutes
-    // has to know.
-    await this.#wait(6 * MINUTE);
     await this.#t.run(async (ctx) => {
       // As an app has them from before: nothing but what it wrote itself.
       await ctx.db.insert("users", { name: "Guest", color: "guest" });
@@ -120,7 +130,12 @@ export class World {
       for (let i = 0; i < before.gone; i += 1) {
         await ctx.db.insert("users", { clerkId: `user_gone${i}`, color: "before" });
       }
+      for (let i = 0; i < OLD_ROWS; i += 1) {
+        await ctx.db.insert("users", { name: "Old row", color: "before" });
+      }
     });
+    // They may be of users who sign up at this moment.
+    await this.#wait(6 * MINUTE);
     await this.#oracle.look("app");
     if (isSynced) await this.#runInPeace({});
   }
@@ -169,9 +184,8 @@ export class World {
         await this.#call({ mode: "due" });
         return;
       case "repair": {
-        // It believes Clerk at once: a person who asks while Clerk is behind gets what Clerk shows.
         const clerkId = this.#pick(step.who);
-        if (clerkId === undefined || this.#laggingSince !== null) return;
+        if (clerkId === undefined) return;
         await this.#arrival(
           this.#t.action(internal.clerk.reconcile.user, { clerkId }).catch(() => undefined),
         );
@@ -220,9 +234,6 @@ export class World {
         this.#heal();
         return;
       case "fall behind":
-        if (this.#gate.actors.some(({ args }) => "clerkId" in args && !("instanceId" in args))) {
-          return;
-        }
         this.#fallBehind(step.byMs);
         return;
       case "catch up":
@@ -233,7 +244,147 @@ export class World {
         if (this.#sight.runs.size > 0 && (await this.#isPinned())) {
           vi.stubEnv("CLERK_SECRET_KEY", this.#other.secretKey);
         }
+        return;
+      case "sign in unseen":
+        await this.#signInUnseen(step.onOldRow);
+        return;
+      case "leave in doubt":
+        await this.#leaveInDoubt(step);
+        return;
+      case "refuse a newcomer": {
+        this.#create(null);
+        const event = this.#events.at(-1);
+        appChoice.refused.add((event?.event.data as { id: string }).id);
+        if (event !== undefined) await this.#deliverThis(event);
+        return;
+      }
+      case "restore the table alone":
+        await this.#restore();
+        return;
+      case "shorten pages":
+        this.#oracle.meet("short pages");
+        this.clerk.dropsFromPage =
+          this.clerk.dropsFromPage === null
+            ? (users) => users.slice(0, users.length > 1 ? -1 : 1)
+            : null;
+        return;
+      case "miscount":
+        this.#miscount(step.by);
+        return;
+      case "list an odd entry":
+        this.#listOdd(step.created);
+        return;
+      case "move to another instance":
+        if (await this.#isPinned()) await this.#move();
+        return;
+      case "type an older next":
+        await this.#typeNext(step.which);
     }
+  }
+
+  /** Somebody signs up and in at once, so that the app has a row before Clerk's API shows them. */
+  async #signInUnseen(onOldRow: boolean): Promise<void> {
+    this.#past.push({ at: Date.now(), users: new Map(this.clerk.users) });
+    if (this.#laggingSince === null) this.#fallBehind(0);
+    this.#create(null);
+    const { id: clerkId } = this.#events.at(-1)?.event.data as { id: string };
+    const old = this.#sight.users.find(({ name }) => name === "Old row");
+    // Until a first full run has met the app's rows, a person who allows deletions has to know them.
+    const isTaken = onOldRow && old !== undefined && (await this.#hasRun());
+    await this.#t.run(async (ctx) => {
+      if (isTaken) await ctx.db.patch("users", old._id, { clerkId, name: undefined });
+      else {
+        const rowId = await ctx.db.insert("users", { clerkId, color: "signed in" });
+        this.#oracle.colored(rowId, "signed in");
+      }
+    });
+    this.#oracle.meet("a row of the app's before Clerk shows its user");
+    this.#oracle.disturbed();
+    await this.#oracle.look("app");
+  }
+
+  async #leaveInDoubt({ who, places }: StepTo<"leave in doubt">): Promise<void> {
+    await this.#call({ pageSize: 4 });
+    await this.#proceed(this.#gate.actors.length - 1, 600);
+    const user = [...this.clerk.users.values()][who % this.clerk.users.size];
+    if (user === undefined) return;
+    const index = [...this.clerk.users.keys()].indexOf(user.id);
+    for (const atEqualVersion of [false, true]) {
+      this.#change({ do: "update", who: index, atEqualVersion });
+      const event = this.#events.at(-1);
+      if (event !== undefined) await this.#deliverThis(event);
+    }
+    this.#leaveUnheard(index);
+    await this.#wait(1);
+    await this.#proceed(this.#gate.actors.length - 1, 600);
+    await this.#wait(6 * MINUTE);
+    await this.#proceed(this.#gate.actors.length - 1, places);
+  }
+
+  async #hasRun(): Promise<boolean> {
+    const state = await this.#t.run(async (ctx) => await ctx.db.query("clerkSyncState").unique());
+    return state?.lastFullRunStartedAt !== undefined;
+  }
+
+  async #restore(): Promise<void> {
+    // Whoever restores a table has the right key.
+    vi.stubEnv("CLERK_SECRET_KEY", this.clerk.secretKey);
+    await this.#wait(6 * MINUTE);
+    await this.#t.run(async ({ db }) => {
+      for (const table of SYNC_TABLES) {
+        for (const { _id } of await db.query(table).take(5000)) await db.delete(table, _id);
+      }
+    });
+    this.#isAway = false;
+    this.#oracle.restored();
+    await this.#oracle.look("app");
+  }
+
+  #miscount(by: StepTo<"miscount">["by"]): void {
+    this.#oracle.meet("a count that is wrong");
+    this.#oracle.disturbed();
+    if (by === "a user too many") {
+      this.clerk.countsTooMany = 1;
+      return;
+    }
+    const since = Date.now() - Number(by);
+    const past = this.#past.findLast(({ at }) => at <= since) ?? this.#past[0];
+    if (past !== undefined) this.clerk.countFrom(past.users);
+  }
+
+  #listOdd(created: number): void {
+    const isNameless = created % 2 === 0;
+    const id = isNameless ? `user_import-${this.#looks}` : `user_odd${this.#looks}`;
+    const created_at = isNameless ? START + created : (null as never);
+    this.#looks += 1;
+    this.clerk.createUser({ id, created_at, updated_at: this.#clerkNow });
+    this.#odd.add(id);
+    this.#oracle.meet("an odd entry");
+    this.#oracle.placed();
+  }
+
+  async #move(): Promise<void> {
+    this.#isAway = !this.#isAway;
+    const { instanceId, secretKey } = this.#isAway ? this.#other : this.clerk;
+    vi.stubEnv("CLERK_SECRET_KEY", secretKey);
+    await this.#t.mutation(internal.clerk.reconcile.pinInstance, { instanceId });
+    this.#oracle.movedTo(this.#isAway ? this.#other : this.clerk);
+    await this.#oracle.look("sync");
+  }
+
+  /** What a Report said some time ago may fit no longer. */
+  async #typeNext(which: number): Promise<void> {
+    const held = [...this.#sight.runs.values()].filter(({ state }) => state.kind === "held");
+    const run = held[which % held.length];
+    if (run === undefined) return;
+    this.#oracle.meet("the next of an older report");
+    await this.#call({ maxDeletions: await this.#deletionsAllowedBy(run), pageSize: 3 });
+  }
+
+  async #deletionsAllowedBy(run: Run): Promise<number | undefined> {
+    const { next } = (await this.#report(run)) ?? {};
+    const args = JSON.parse(/'(.*)'/.exec(next ?? "")?.[1] ?? "{}") as { maxDeletions?: number };
+    return args.maxDeletions;
   }
 
   get #clerkNow(): number {
@@ -296,7 +447,18 @@ export class World {
     delivery.isDelivered = true;
     const { event } = delivery;
     const { id } = event.data as { id: string };
-    const isLate = this.#sight.versions.get(id)?.kind === "tombstone";
+    const { kind, version } = this.#sight.versions.get(id) ?? {};
+    const isLate = kind === "tombstone";
+    const { updated_at, first_name } = event.data as Partial<ClerkUserJSON>;
+    const row = this.#sight.users.find(({ clerkId }) => clerkId === id);
+    if (version !== undefined && version === updated_at && row?.firstName !== first_name) {
+      this.#oracle.meet("two events of one version");
+    }
+    if (appChoice.refused.has(id) && row === undefined && event.type !== "user.deleted") {
+      this.#oracle.meet("an event that the app refuses");
+    }
+    // Events of another instance than the mirrored one are not heard.
+    if (!this.#isAway) this.#oracle.named(id);
     if (isLate && event.type !== "user.deleted") {
       this.#oracle.meet("a tombstone met by a late event");
     }
@@ -319,6 +481,7 @@ export class World {
         : { ...user, updated_at: at, first_name: `forged${this.#looks}` };
     const { instanceId } = this.clerk;
     if (this.#isLeaked) this.#oracle.tainted(id);
+    if (this.#isLeaked && !this.#isAway) this.#oracle.named(id);
     const status = await this.#post(userEvent(type, data, { instanceId, at }), LEAKED_SECRET);
     demand("a retired secret is refused", status === (this.#isLeaked ? 200 : 400), status);
     await this.#oracle.look(this.#isLeaked ? "forged" : "event");
@@ -365,19 +528,28 @@ export class World {
   }
 
   #order({ kind, times }: StepTo<"fault">): void {
-    this.#isFalsified ||= !["status", "slow down", "reset", "hang", "html", "string"].includes(
-      kind,
-    );
+    if (kind === "repeat") this.#oracle.meet("a page that comes again");
+    if (kind === "forbid one" || kind === "gone for good") {
+      this.#oracle.meet("an id that Clerk does not answer about");
+    }
+    this.#isFalsified ||= !TRUTHFUL.includes(kind);
     const [path, fault] = FAULTS[kind];
-    this.clerk.order(path, fault, times);
+    this.clerk.order(path, typeof fault === "function" ? fault() : fault, times);
   }
 
   #heal(): void {
     this.clerk.heal();
+    this.clerk.dropsFromPage = null;
+    this.clerk.countsTooMany = 0;
+    this.clerk.countFrom(null);
+    for (const id of this.#odd) {
+      if (this.clerk.users.delete(id)) this.#oracle.died(id);
+    }
+    this.#odd.clear();
     this.#isFalsified = false;
     this.#catchUp();
     appChoice.refused.clear();
-    vi.stubEnv("CLERK_SECRET_KEY", this.clerk.secretKey);
+    vi.stubEnv("CLERK_SECRET_KEY", (this.#isAway ? this.#other : this.clerk).secretKey);
   }
 
   #fallBehind(byMs: number): void {
@@ -403,7 +575,7 @@ export class World {
   // Runs and repairs.
 
   async #call(args: FunctionArgs<typeof internal.clerk.reconcile.run>): Promise<void> {
-    const isUnderWay = this.#gate.actors.some((actor) => !("clerkId" in actor.args));
+    const isUnderWay = this.#gate.actors.some(({ args: other }) => "mode" in other);
     if (isUnderWay) this.#oracle.meet("two overlapping runs");
     await this.#arrival(this.#t.action(internal.clerk.reconcile.run, args));
   }
@@ -476,6 +648,7 @@ export class World {
     if (slow.next === "nothing" || run === undefined) return;
     await this.#wait(LEASE_MS);
     const { mode, dryRun, maxDeletions, pageSize } = run;
+    if (mode === "doubts") return;
     await this.#call({ mode, dryRun, maxDeletions, pageSize });
     const next = this.#gate.actors.at(-1);
     for (let i = 0; i < 2 * places && next && next.next !== "nothing"; i += 1) {
@@ -516,7 +689,9 @@ export class World {
   }
 
   get #isUnderWay(): boolean {
-    return [...this.#sight.runs.values()].some(({ state }) => state.kind === "running");
+    return [...this.#sight.runs.values()].some(
+      ({ mode, state }) => mode !== "doubts" && state.kind === "running",
+    );
   }
 
   async #runInPeace(args: { maxDeletions?: number; dryRun?: boolean }): Promise<Run> {
@@ -524,7 +699,7 @@ export class World {
     await this.#finishAll();
     await this.#call(args);
     await this.#finishAll();
-    const run = [...this.#sight.runs.values()].at(-1);
+    const run = [...this.#sight.runs.values()].findLast(({ mode }) => mode !== "doubts");
     if (run === undefined) throw new Violation("a run begins: there is none");
     // A dead run was taken to its end first.
     return run.startedAt < startedAt ? await this.#runInPeace(args) : run;
@@ -542,6 +717,7 @@ export class World {
     vi.stubEnv("CLERK_WEBHOOK_SECRET", NEW_SECRET);
     await this.#finishAll();
     await this.#wait(5 * MINUTE + 1);
+    if (this.#isAway) await this.#move();
     if (!(await this.#isPinned())) {
       // A run rightly refuses to pin an instance that knows few of the rows: a person has to.
       const { instanceId } = this.clerk;
@@ -552,20 +728,21 @@ export class World {
     let run = await this.#runInPeace({});
     if (rehearsed !== null) {
       const [foretold, done] = [rehearsed, run].map(({ state: { kind }, counts }) =>
-        JSON.stringify([kind, counts.drift, counts.setAside]),
+        JSON.stringify([kind, counts.drift, counts.held, counts.setAside, counts.postponed]),
       );
       demand("a dry run says what the next run does", foretold === done, { foretold, done });
     }
-    if (run.state.kind === "held") {
-      const { next } = (await this.#report(run)) ?? {};
-      const { maxDeletions } = JSON.parse(/'(.*)'/.exec(next ?? "")?.[1] ?? "{}") as {
-        maxDeletions?: number;
-      };
+    // A row of the app's that is met for the first time is judged five minutes later.
+    for (let i = 0; i < 4 && (run.state.kind === "held" || run.counts.postponed > 0); i += 1) {
+      await this.#wait(5 * MINUTE + 1);
+      const maxDeletions =
+        run.state.kind === "held" ? await this.#deletionsAllowedBy(run) : undefined;
       run = await this.#runInPeace({ maxDeletions });
     }
     const { counts, state } = run;
     demand("a run in peace completes", state.kind === "completed", state);
-    demand("a run in peace leaves nobody", counts.setAside + counts.postponed === 0, counts);
+    const left = counts.setAside + counts.postponed + counts.unlisted;
+    demand("a run in peace leaves nobody", left === 0, counts);
     const shown = this.#sight.users.flatMap(({ clerkId, firstName, clerkCreatedAt, banned }) =>
       clerkId === undefined ? [] : [clerkId, firstName, clerkCreatedAt, banned].join(),
     );
@@ -618,13 +795,41 @@ function changeOf(
 type Kind = StepTo<"fault">["kind"];
 const LIST = /^\/v1\/users\?/;
 const BY_ID = /user_id=/;
+const ONE = /^\/v1\/users\/user_/;
 const ANY = /^/;
 
 function changeList(change: (users: unknown[]) => unknown[]): Fault {
   return { kind: "change", change: (json) => (Array.isArray(json) ? change(json) : json) };
 }
 
-const FAULTS: Record<Kind, [path: RegExp, fault: Fault]> = {
+const TRUTHFUL: Kind[] = [
+  "status",
+  "slow down",
+  "reset",
+  "hang",
+  "html",
+  "string",
+  "forbid one",
+  "gone for good",
+];
+
+/** The answer to the list before, instead of the right one. */
+function repeated(): Fault {
+  let last: unknown;
+  return {
+    kind: "change",
+    change: (json) => {
+      const before = last ?? json;
+      last = json;
+      return before;
+    },
+  };
+}
+
+const FAULTS: Record<Kind, [path: RegExp, fault: Fault | (() => Fault)]> = {
+  "forbid one": [ONE, { kind: "status", status: 403, code: "authorization_invalid" }],
+  "gone for good": [ONE, { kind: "status", status: 410, code: "resource_gone" }],
+  repeat: [/^\/v1\/users\?(?!.*user_id)/, repeated],
   status: [ANY, { kind: "status", status: 500 }],
   "slow down": [ANY, { kind: "status", status: 429, retryAfter: 7 }],
   reset: [ANY, { kind: "reset" }],
