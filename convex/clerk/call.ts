@@ -4,6 +4,7 @@ import type { ActionCtx } from "../_generated/server";
 import type { Clerk } from "./api";
 import type { Batch } from "./batch";
 import { isIn, ownerOf, type RunningRun } from "./runs";
+import { ClerkError } from "./request";
 import type { StepResult } from "./step";
 import { comparePositions, type Looked, type Window } from "./sweep";
 import type { Reading } from "./validators";
@@ -63,11 +64,27 @@ export async function isEnd(
   offset: number,
   list: (offset: number) => Promise<Reading[]>,
 ): Promise<boolean> {
-  return (await list(offset)).length === 0;
+  return await unlessSlowed(async () => (await list(offset)).length === 0, false);
 }
 
 /** A page; one that is empty is asked for once more, as it ends a list. */
 export async function listTwice(list: () => Promise<Reading[]>): Promise<Reading[]> {
   const page = await list();
-  return page.length === 0 ? await list() : page;
+  return page.length === 0 ? await unlessSlowed(list, page) : page;
+}
+
+/**
+ * Asks a second question within a step. Where Clerk lets through one question and refuses the next,
+ * steps that need two would never be made.
+ */
+export async function unlessSlowed<Answer>(
+  ask: () => Promise<Answer>,
+  otherwise: Answer,
+): Promise<Answer> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (error instanceof ClerkError && error.whatNext === "slow down") return otherwise;
+    throw error;
+  }
 }

@@ -2,7 +2,7 @@
 import { v } from "convex/values";
 import { internal } from "../../_generated/api";
 import { internalMutation } from "../../_generated/server";
-import { checkpoint, doubtsOf, type Call, type Taken } from "../call";
+import { checkpoint, doubtsOf, unlessSlowed, type Call, type Taken } from "../call";
 import { clock, SECOND } from "../clock";
 import { doubtOf, nextDoubts } from "../doubts";
 import type { Remover } from "../gate";
@@ -25,7 +25,10 @@ export async function ask(call: Call, run: RunIn<"delete">): Taken {
   const gone: string[] = [];
   const alive: Reading[] = [];
   for (const clerkId of ids) {
-    const user = setAside === undefined ? await clerk.getUser(clerkId) : null;
+    const ask = async () => (setAside === undefined ? await clerk.getUser(clerkId) : null);
+    const isFirst = gone.length + alive.length === 0;
+    const user = isFirst ? await ask() : await unlessSlowed(ask, undefined);
+    if (user === undefined) break;
     if (user === null) gone.push(clerkId);
     else alive.push(user);
     if (clock.now() - askedAt > MAX_REMOVALS_MS) break;

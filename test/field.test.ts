@@ -1,0 +1,408 @@
+/** What the world did to the sync: removals that nobody meant, and lists and counts that are not what they should be. */
+import { describe, expect, test, vi } from "vitest";
+import { hooks } from "../convex/clerk/app";
+import { DAY, HOUR, MINUTE, SECOND } from "../convex/clerk/clock";
+import schema from "../convex/schema";
+import type { ClerkUserJSON } from "../scripts/clerk-json";
+import { expectMirror, signUp } from "./people";
+import { complete, internal, LONG_AGO, pass, post, rows, run, useSetting } from "./setting";
+
+const setting = useSetting({ http: false });
+const { pinInstance, status, report } = internal.clerk.reconcile;
+
+async function ids(): Promise<(string | undefined)[]> {
+  return (await rows(setting.t)).map(({ clerkId }) => clerkId);
+}
+
+/** Everything that is scheduled happens, in its time. */
+async function settle(): Promise<void> {
+  await setting.t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
+}
+
+/** Starts a run and goes no further than that call. */
+async function call(args: Parameters<typeof complete>[1] = {}) {
+  return await setting.t.action(run, args);
+}
+
+function argumentsOf(next: string | null): Record<string, unknown> {
+  return JSON.parse(/'(.*)'$/.exec(next ?? "")?.[1] ?? "{}") as Record<string, unknown>;
+}
+
+/** Somebody signs up and in at once; Clerk's API does not show them until they are `shown`. */
+async function signInUnseen(row?: { _id: never }) {
+  const { t, clerk } = setting;
+  const { user } = clerk.createUser({ created_at: Date.now() });
+  clerk.users.delete(user.id);
+  await t.run(async (ctx) => {
+    if (row === undefined) await ctx.db.insert("users", { clerkId: user.id, color: "signed in" });
+    else await ctx.db.patch("users", row._id, { clerkId: user.id });
+  });
+  return { id: user.id, show: () => clerk.users.set(user.id, user) };
+}
+
+/** Users are deleted in Clerk, and no event tells of it. */
+function loseDeletions(gone: string[]): void {
+  for (const id of gone) setting.clerk.users.delete(id);
+}
+
+describe("a newcomer whom the app knows before Clerk's API does", () => {
+  test("is not removed by the number that a person allows, typed ten minutes later", async () => {
+    const all = signUp(setting, 100);
+    await complete(setting.t);
+    pass(DAY);
+    loseDeletions(all.slice(0, 12));
+    const first = await signInUnseen();
+    const held = await call();
+    expect(held).toMatchObject({ status: "held", held: 12, postponed: 1 });
+    expect(argumentsOf(held.next)).toEqual({ maxDeletions: 13 });
+    first.show();
+    pass(10 * MINUTE);
+    const second = await signInUnseen();
+    const allowed = await call(argumentsOf(held.next));
+    expect(allowed).toMatchObject({ status: "completed", repaired: { deleted: 12 } });
+    expect(await ids()).toEqual(expect.arrayContaining([first.id, second.id]));
+  });
+
+  test("holds up no run, one a day", async () => {
+    signUp(setting, 30);
+    await complete(setting.t);
+    for (let day = 0; day < 5; day += 1) {
+      pass(DAY);
+      const { id, show } = await signInUnseen();
+      expect(await call()).toMatchObject({ status: "completed", postponed: 1 });
+      show();
+      await settle();
+      expect(await ids()).toContain(id);
+    }
+  });
+
+  test("is not removed either where the app put the id on a guest's old row", async () => {
+    const { t, clerk } = setting;
+    signUp(setting, 30);
+    await t.run(async (ctx) => await ctx.db.insert("users", { color: "a guest" }));
+    await complete(t);
+    pass(7 * DAY);
+    const guest = (await rows(t)).find(({ clerkId }) => clerkId === undefined);
+    const { id, show } = await signInUnseen(guest as never);
+    expect(await call({ maxDeletions: 9 })).toMatchObject({ status: "completed", postponed: 1 });
+    const repair = await t.action(internal.clerk.reconcile.user, { clerkId: id });
+    expect(repair).toMatchObject({
+      outcome: "unchanged",
+      reason: "its row was first met in the last five minutes",
+    });
+    show();
+    await settle();
+    expect(await ids()).toContain(id);
+    expect(clerk.users.has(id)).toBe(true);
+  });
+});
+
+test("a table restored without what the sync knew loses a deleted user unasked, as any other", async () => {
+  const { t } = setting;
+  const all = signUp(setting, 30);
+  await complete(t);
+  await t.run(async ({ db }) => {
+    for (const table of Object.keys(schema.tables)) {
+      if (table === "users") continue;
+      for (const { _id } of await db.query(table as "clerkRuns").take(1000)) await db.delete(_id);
+    }
+  });
+  expect(await complete(t)).toMatchObject({ status: "completed", unchanged: 30 });
+  pass(DAY);
+  loseDeletions(all.slice(0, 1));
+  expect(await complete(t)).toMatchObject({ status: "completed", repaired: { deleted: 1 } });
+  await expectMirror(setting);
+});
+
+describe("20 users of whom events left doubts, and whose deletions are lost", () => {
+  const twice = async (all: string[]) => {
+    const { t, clerk } = setting;
+    for (const id of all) {
+      const at = Date.now();
+      await post(t, clerk.updateUser(id, { first_name: "One" }, at));
+      await post(t, clerk.updateUser(id, { first_name: "Two" }, at));
+    }
+  };
+  const refused = async (all: string[]) => {
+    const { t, clerk } = setting;
+    hooks.updated = () => Promise.reject(new Error("refused"));
+    for (const id of all) await post(t, clerk.updateUser(id, { first_name: "One" }, Date.now()));
+    delete hooks.updated;
+  };
+
+  test.each([
+    ["two of one version", twice],
+    ["refused by the app", refused],
+  ])("%s: nobody is removed until a person says so", async (_, leaveDoubts) => {
+    const { t } = setting;
+    const all = signUp(setting, 60);
+    await complete(t);
+    pass(HOUR);
+    await leaveDoubts(all.slice(0, 20));
+    loseDeletions(all.slice(0, 20));
+    expect(await call()).toMatchObject({ repaired: { deleted: 0 } });
+    await settle();
+    expect((await rows(t)).length).toBe(60);
+    const doubts = await t.query(report, { mode: "doubts" });
+    expect(doubts?.entries.filter(({ action }) => action === "held").length).toBe(20);
+    const held = await complete(t, { mode: "full" });
+    expect(held).toMatchObject({ status: "held", held: 20 });
+    await settle();
+    expect((await rows(t)).length).toBe(60);
+    await complete(t, argumentsOf(held.next));
+    await expectMirror(setting);
+  });
+});
+
+test("refused events that wait across a move to another instance remove nobody there", async () => {
+  const { t, clerk } = setting;
+  const all = signUp(setting, 20);
+  hooks.created = () => Promise.reject(new Error("refused"));
+  for (const id of all) {
+    await t.run(async (ctx) => await ctx.db.insert("users", { clerkId: id, color: "own" }));
+    hooks.updated = hooks.created;
+    await post(t, clerk.updateUser(id, { first_name: "New" }, Date.now()));
+  }
+  delete hooks.created;
+  delete hooks.updated;
+  pass(6 * MINUTE);
+  clerk.users.clear();
+  clerk.instanceId = "ins_new";
+  clerk.createUser({ created_at: LONG_AGO });
+  await t.mutation(pinInstance, { instanceId: "ins_new" });
+  expect(await call()).toMatchObject({ status: "held", held: 20 });
+  await settle();
+  expect((await rows(t)).length).toBe(21);
+});
+
+test("who was held stays held though fewer are orphaned by the next run, until a person says so", async () => {
+  const { t, clerk } = setting;
+  const all = signUp(setting, 60);
+  await complete(t);
+  pass(HOUR);
+  const gone = all.slice(0, 12).map((id) => [id, clerk.users.get(id)] as const);
+  loseDeletions(gone.map(([id]) => id));
+  expect(await complete(t)).toMatchObject({ status: "held", held: 12 });
+  for (const [id, user] of gone.slice(0, 5)) if (user) clerk.users.set(id, user);
+  pass(DAY);
+  // One more is gone, whom no run has held: that one alone may go unasked.
+  loseDeletions(all.slice(59));
+  const later = await complete(t, { mode: "due" });
+  expect(later).toMatchObject({ status: "held", held: 7, repaired: { deleted: 1 } });
+  await complete(t, argumentsOf(later.next));
+  await expectMirror(setting);
+});
+
+describe("a list whose pages hold fewer than asked for", () => {
+  const middle = (users: ClerkUserJSON[]) => (users.length > 1 ? users.slice(0, -1) : users);
+  const faults: [string, () => void][] = [
+    ["one user fewer", () => (setting.clerk.dropsFromPage = middle)],
+    ["ten at most", () => (setting.clerk.limitFallsBackTo = 10)],
+  ];
+
+  test.each(faults)("%s: a recent run brings every change all the same", async (_, fault) => {
+    const { t, clerk } = setting;
+    const all = signUp(setting, 100);
+    await complete(t);
+    pass(HOUR);
+    for (const [i, id] of all.slice(0, 71).entries()) {
+      clerk.updateUser(id, { first_name: "New" }, Date.now() - MINUTE + i);
+    }
+    fault();
+    const recent = await complete(t, { mode: "recent", pageSize: 50 });
+    expect(recent).toMatchObject({ status: "completed", scanned: 71, repaired: { updated: 71 } });
+    await expectMirror(setting);
+  });
+
+  test.each(faults)("%s: a full run meets everyone, and doubts nobody", async (_, fault) => {
+    const { t, clerk } = setting;
+    const all = signUp(setting, 262);
+    await complete(t);
+    pass(HOUR);
+    loseDeletions(all.slice(7, 9));
+    fault();
+    const full = await complete(t, { pageSize: 50 });
+    expect(full).toMatchObject({ status: "completed", scanned: 260, unlisted: 0 });
+    expect(full.repaired).toEqual({ created: 0, updated: 0, deleted: 2 });
+    expect(clerk.requests.filter(({ query }) => query.has("user_id")).length).toBe(1);
+    await expectMirror(setting);
+  });
+});
+
+describe("a count that does not add up", () => {
+  test("is a finding, with both counts and the command, and stops nothing", async () => {
+    const { t, clerk } = setting;
+    const all = signUp(setting, 30);
+    await complete(t);
+    pass(HOUR);
+    clerk.countsTooMany = 1;
+    loseDeletions(all.slice(0, 2));
+    const full = await complete(t);
+    expect(full).toMatchObject({ status: "completed", unlisted: 1, repaired: { deleted: 2 } });
+    const { verdict, reasons } = await t.query(status, {});
+    expect([verdict, reasons.length]).toEqual(["attention", 1]);
+    expect(reasons[0]).toMatch(/^Clerk counts 29 users and lists 28,.+clerk\/reconcile:run/);
+    expect((await t.fetch("/clerk-users-health", { method: "GET" })).status).toBe(200);
+    pass(MINUTE);
+    expect((await complete(t, { mode: "due" })).mode).toBe("recent");
+    clerk.countsTooMany = 0;
+    await complete(t);
+    expect((await t.query(status, {})).verdict).toBe("healthy");
+  });
+
+  test("because it lags behind deletions is asked once more, and adds up", async () => {
+    const { t, clerk } = setting;
+    const all = signUp(setting, 30);
+    await complete(t);
+    pass(HOUR);
+    const before = new Map(clerk.users);
+    for (const id of all.slice(0, 3)) await post(t, clerk.deleteUser(id, Date.now()));
+    clerk.countFrom(before);
+    const first = await call();
+    expect(first).toMatchObject({ status: "running" });
+    expect(first.summary).toMatch("Clerk counts 30 users and listed 27: it is asked once more.");
+    clerk.countFrom(null);
+    expect(await complete(t)).toMatchObject({ status: "completed", unlisted: 0 });
+  });
+});
+
+describe("60 users who share a time, in another order with each page", () => {
+  test.each([7, 20, 40])("of change are all met by a recent run, %i a page", async (pageSize) => {
+    const { t, clerk } = setting;
+    const all = signUp(setting, 80);
+    await complete(t);
+    pass(HOUR);
+    clerk.shufflesTies = true;
+    const at = Date.now() - MINUTE;
+    for (const id of all.slice(0, 60)) clerk.updateUser(id, { first_name: "New" }, at);
+    const recent = await complete(t, { mode: "recent", pageSize });
+    expect(recent).toMatchObject({ status: "completed", scanned: 60, repaired: { updated: 60 } });
+    await expectMirror(setting);
+  });
+
+  test.each([7, 20, 40])("of creation are all met by a full run, %i a page", async (pageSize) => {
+    const { t, clerk } = setting;
+    clerk.shufflesTies = true;
+    const crowd = Array.from({ length: 60 }, () => clerk.createUser({ created_at: LONG_AGO }));
+    signUp(setting, 20, 5);
+    const full = await complete(t, { pageSize });
+    expect(full).toMatchObject({ status: "completed", scanned: 80, unlisted: 0 });
+    await expectMirror(setting);
+    pass(HOUR);
+    loseDeletions(crowd.slice(0, 2).map(({ user }) => user.id));
+    await complete(t, { pageSize });
+    await expectMirror(setting);
+  });
+});
+
+describe("an entry of the list", () => {
+  test.each([
+    ["without a creation time", { created_at: null }, "user_odd"],
+    ["with a text for it", { created_at: "yesterday" }, "user_odd"],
+    ["with a fraction for it", { created_at: LONG_AGO + 2500.5 }, "user_odd"],
+    ["with an id of another form", { id: "user_import-7" }, "N4"],
+  ])("%s is set aside, and everyone else is mirrored", async (_, odd, place) => {
+    const { t, clerk } = setting;
+    const all = signUp(setting, 9);
+    const json = { id: "user_odd", created_at: LONG_AGO + 4500, first_name: "Odd", ...odd };
+    clerk.createUser(json as never);
+    for (const pageSize of [4, 500]) {
+      const full = await complete(t, { pageSize });
+      expect(full).toMatchObject({ status: "completed", setAside: 1 });
+      const entry = full.entries.find(({ action }) => action === "setAside");
+      expect(entry?.clerkId).toBe(place === "N4" ? `${all[4]} +1` : place);
+      expect((await ids()).sort()).toEqual([...all].sort());
+    }
+    expect(JSON.stringify(setting.log)).not.toMatch("import-7");
+  });
+});
+
+describe("an id about which Clerk answers neither the user nor resource_not_found", () => {
+  test.each([410, 403, 422])("but %i is set aside, and others go", async (code) => {
+    const { t, clerk } = setting;
+    const all = signUp(setting, 60);
+    await complete(t);
+    pass(HOUR);
+    loseDeletions(all.slice(0, 9));
+    clerk.order(new RegExp(`/v1/users/${all[4]}$`), { kind: "status", status: code, code: "no" });
+    const full = await complete(t);
+    expect(full).toMatchObject({ status: "completed", setAside: 1, repaired: { deleted: 8 } });
+    const entry = full.entries.find(({ action }) => action === "setAside");
+    expect(entry).toMatchObject({ clerkId: all[4], kind: "orphaned" });
+    expect(entry?.reason).toMatch(String(code));
+    expect(entry?.reason).not.toMatch("CLERK_SECRET_KEY");
+  });
+
+  test("because of one id among a hundred, leaves the other ninety-nine judged", async () => {
+    const { t, clerk } = setting;
+    const all = signUp(setting, 300);
+    await complete(t);
+    pass(HOUR);
+    loseDeletions(all.slice(0, 8));
+    const refused = { kind: "status", status: 422, code: "form_param_value_invalid" } as const;
+    clerk.order(new RegExp(`user_id=${all[3]}`), refused);
+    const full = await complete(t);
+    expect(full).toMatchObject({ status: "completed", setAside: 1, repaired: { deleted: 7 } });
+  });
+});
+
+describe("requests that Clerk wants to come slower", () => {
+  /** @param refuses whether the n-th request is refused, n from 0 on */
+  function limit(refuses: (n: number) => boolean, retryAfter: number): void {
+    let asked = -1;
+    const { clerk } = setting;
+    vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+      asked += 1;
+      pass(10);
+      if (!refuses(asked)) return await clerk.fetch(...args);
+      const headers = { "retry-after": String(retryAfter) };
+      return new Response("{}", { status: 429, headers });
+    });
+  }
+
+  test.each<[string, (n: number) => boolean, number]>([
+    ["7 of 10, by 5 s", (n) => n % 10 < 7, 5],
+    ["7 of 10, by 60 s", (n) => n % 10 < 7, 60],
+    ["every second one, by 1 s", (n) => n % 2 === 1, 1],
+    ["every second one, by two minutes", (n) => n % 2 === 1, 120],
+  ])("%s: the run gets to its end, however long it takes", async (_, refuses, retryAfter) => {
+    const { t } = setting;
+    const all = signUp(setting, 60);
+    await complete(t);
+    pass(HOUR);
+    loseDeletions(all.slice(0, 3));
+    limit(refuses, retryAfter);
+    const full = await complete(t, { pageSize: 10 });
+    expect(full).toMatchObject({ status: "completed", repaired: { deleted: 3 } });
+    await expectMirror(setting);
+  });
+
+  test("wait within a call for half a minute, and say so where it takes longer", async () => {
+    signUp(setting, 3);
+    limit((n) => n === 1, 20);
+    const before = Date.now();
+    expect(await call()).toMatchObject({ status: "completed" });
+    expect(Date.now() - before).toBeGreaterThanOrEqual(20 * SECOND);
+    limit((n) => n === 1, 90);
+    const waiting = await call();
+    expect(waiting.status).toBe("running");
+    expect(waiting.summary).toMatch("It waits: Clerk answered GET /users with 429");
+    await settle();
+  });
+
+  test("do not make a key that was changed meanwhile ask another instance unnoticed", async () => {
+    const { t, clerk } = setting;
+    signUp(setting, 3);
+    await complete(t);
+    limit((n) => n === 1, 40);
+    expect((await call()).status).toBe("running");
+    clerk.secretKey = "sk_test_other";
+    clerk.instanceId = "ins_other";
+    clerk.users.clear();
+    clerk.createUser({ id: "user_other", created_at: LONG_AGO });
+    vi.stubEnv("CLERK_SECRET_KEY", clerk.secretKey);
+    await settle();
+    expect(await ids()).not.toContain("user_other");
+    expect((await t.query(report, {}))?.summary).toMatch("instance ins_other");
+  });
+});
