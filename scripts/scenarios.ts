@@ -108,7 +108,6 @@ export class Mirror {
         fullRunStartedAt: at - DAY,
         lastFullRunStartedAt: at - DAY,
         lastRecentRunStartedAt: at,
-        completedFullRun: { met: users.length, removalsLeft: 10 },
       });
     });
     for (let from = 0; from < users.length; from += SEEDED_AT_ONCE) {

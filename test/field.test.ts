@@ -193,6 +193,23 @@ test("who was held stays held though fewer are orphaned by the next run, until a
   await expectMirror(setting);
 });
 
+test("who was held, found alive by a later run, and deleted then goes unasked, as any other", async () => {
+  const { t, clerk } = setting;
+  const all = signUp(setting, 60);
+  await complete(t);
+  pass(HOUR);
+  const gone = all.slice(0, 12).map((id) => [id, clerk.users.get(id)] as const);
+  loseDeletions(gone.map(([id]) => id));
+  expect(await complete(t)).toMatchObject({ status: "held", held: 12 });
+  for (const [id, user] of gone) if (user) clerk.users.set(id, user);
+  pass(DAY);
+  expect(await complete(t)).toMatchObject({ status: "completed", unchanged: 60 });
+  pass(DAY);
+  loseDeletions(all.slice(0, 3));
+  expect(await complete(t)).toMatchObject({ status: "completed", repaired: { deleted: 3 } });
+  await expectMirror(setting);
+});
+
 describe("a list whose pages hold fewer than asked for", () => {
   const middle = (users: ClerkUserJSON[]) => (users.length > 1 ? users.slice(0, -1) : users);
   const faults: [string, () => void][] = [

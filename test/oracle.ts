@@ -438,7 +438,11 @@ export class Oracle {
     if (mode !== "full" || dryRun) return;
     if (state.kind === "completed") {
       this.#metNobody = counts.scanned === 0;
-      this.#held.clear();
+      const left = entries.filter(
+        ({ runId, action }) => runId === _id && (action === "postponed" || action === "setAside"),
+      );
+      const unjudged = new Set(left.map(({ clerkId }) => clerkId));
+      for (const id of this.#held) if (!unjudged.has(id)) this.#held.delete(id);
       this.#isMoved = false;
       this.#removedByDoubts = 0;
     } else if (state.kind === "held" && maxDeletions === undefined) {

@@ -5,9 +5,10 @@
  */
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { clock } from "./clock";
+import { entriesOf, MAX_ENTRIES } from "./driftEntries";
 import { isStranger, whyTooEarly, type Known } from "./plan";
 import { RESUMABLE_MS, runningRun } from "./runs";
-import { readSyncState, updateSyncState, type SyncState } from "./syncState";
+import { readSyncState, updateSyncState } from "./syncState";
 
 /**
  * Who wants to remove: a full run, with the removals that it has left, the worker who judges the
@@ -26,6 +27,7 @@ export type Kept = { kind: "unclear" | "held"; reason: string };
  */
 export async function whyKept(
   ctx: QueryCtx,
+  clerkId: string,
   known: Known,
   { askedAt, remover }: { askedAt: number; remover: Remover },
 ): Promise<Kept | null> {
@@ -38,7 +40,7 @@ export async function whyKept(
   const state = await readSyncState(ctx);
   if (state.isMoved === true)
     return held("the instance was moved since the last completed full run");
-  if (isLone(known, state)) return held(LONE);
+  if (await isLone(ctx, clerkId, known)) return held(LONE);
   if (remover.by === "run") {
     return remover.left > 0 ? null : held("the run has removed as many as it was allowed to");
   }
@@ -61,8 +63,20 @@ export const LONE =
   "neither a run nor an event of this instance ever saw them in Clerk, or a full run holds them until a person says otherwise";
 
 /** Whether an orphan is held whatever becomes of others. */
-export function isLone(known: Known, { instanceId, isHeldAtLarge = false }: SyncState): boolean {
-  return isHeldAtLarge || known.version?.heldAt !== undefined || isStranger(known, instanceId);
+export async function isLone(ctx: QueryCtx, clerkId: string, known: Known): Promise<boolean> {
+  const state = await readSyncState(ctx);
+  const { instanceId, isHeldAtLarge = false, completedFullRun } = state;
+  if (isHeldAtLarge || isStranger(known, instanceId)) return true;
+  const { heldAt } = known.version ?? {};
+  if (heldAt === undefined) return false;
+  if (completedFullRun === undefined || completedFullRun.startedAt <= heldAt) return true;
+  // A full run that has completed since found them alive, but for whom it could not judge.
+  const { runId } = completedFullRun;
+  const isUnjudged = (await entriesOf(ctx, runId, clerkId)).some(
+    ({ action }) => action !== "updated",
+  );
+  const run = await ctx.db.get("clerkRuns", runId);
+  return isUnjudged || (run?.counts.entries ?? 0) >= MAX_ENTRIES;
 }
 
 /** Counts a removal against those that may be made before the next full run completes. */

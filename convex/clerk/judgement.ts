@@ -14,7 +14,6 @@ import { isClerkId } from "./profile";
 import { ownerOf, type Run } from "./runs";
 import { noteVersion, readVersion } from "./rows";
 import type { Step, StepResult } from "./step";
-import { readSyncState } from "./syncState";
 import type { Counts, Phase, Reading } from "./validators";
 import { leaveDoubt } from "./worker";
 
@@ -81,12 +80,12 @@ export async function judgeOne(
 async function suspect(judge: Judge, clerkId: string, { known }: Outcome, askedAt: number) {
   const { ctx, run, counts } = judge;
   const how = { askedAt, remover: { by: "doubts" as const } };
-  const kept = run.mode === "doubts" && (await whyKept(ctx, known, how));
+  const kept = run.mode === "doubts" && (await whyKept(ctx, clerkId, known, how));
   if (kept) {
     await keep(judge, clerkId, "orphaned", kept);
     return;
   }
-  const isAlone = run.maxDeletions === undefined && isLone(known, await readSyncState(ctx));
+  const isAlone = run.maxDeletions === undefined && (await isLone(ctx, clerkId, known));
   counts.drift.orphaned += 1;
   if (isAlone) counts.lone += 1;
   const doubt = await doubtOf(ctx, ownerOf(run), clerkId);

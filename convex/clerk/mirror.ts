@@ -174,7 +174,7 @@ export async function removeByEvidence(
 ): Promise<Removal> {
   const known = await meet(ctx, clerkId, await readKnown(ctx, clerkId), dryRun);
   if (known.row === null) return { kind: "gone", known };
-  const kept = await whyKept(ctx, known, { askedAt, remover });
+  const kept = await whyKept(ctx, clerkId, known, { askedAt, remover });
   if (kept !== null) return { ...kept, known };
   if (dryRun) await rehearse(ctx, { kind: "removed", clerkId });
   else {

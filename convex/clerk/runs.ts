@@ -195,7 +195,7 @@ async function marksOf(ctx: QueryCtx, run: Run, { kind }: End, counts: Counts) {
     return { ...fullMarks, isHeldAtLarge: isAtLarge || state.isHeldAtLarge };
   }
   const removalsLeft = mostRemovals(counts.confirmed + counts.repaired.created);
-  const completedFullRun = { met: counts.scanned, removalsLeft };
+  const completedFullRun = { runId: _id, startedAt, met: counts.scanned, removalsLeft };
   return { ...fullMarks, completedFullRun, isHeldAtLarge: undefined, isMoved: undefined };
 }
 
@@ -229,8 +229,8 @@ async function pruneRuns(ctx: MutationCtx, mode: Run["mode"], hasFindings: boole
         .withIndex("by_mode_and_hasFindings", (q) => q.eq("mode", mode).eq("hasFindings", false))
         .order("desc")
         .take(1 + MAX_SPARED);
-  const { lastRunId, lastFullRunId, setAsideRunId } = await readSyncState(ctx);
-  const remembered = [lastRunId, lastFullRunId, setAsideRunId];
+  const { lastRunId, lastFullRunId, completedFullRun, setAsideRunId } = await readSyncState(ctx);
+  const remembered = [lastRunId, lastFullRunId, completedFullRun?.runId, setAsideRunId];
   for (const run of ended.slice(hasFindings ? KEPT_RUNS : 1)) {
     const { repaired } = run.counts;
     const isDeletion = repaired.deleted > 0 && clock.now() - run.startedAt < DELETIONS_KEPT_MS;

@@ -120,7 +120,14 @@ export const clerkTables = {
     /** The last real full run that completed or was held. */
     lastFullRunId: v.optional(v.id("clerkRuns")),
     /** Of the last full run that completed, of this instance: whom it met, and how many repairs may still remove. */
-    completedFullRun: v.optional(v.object({ met: v.number(), removalsLeft: v.number() })),
+    completedFullRun: v.optional(
+      v.object({
+        runId: v.id("clerkRuns"),
+        startedAt: v.number(),
+        met: v.number(),
+        removalsLeft: v.number(),
+      }),
+    ),
     /** Whether a full run held more users by itself than it could write down, and none has completed since. */
     isHeldAtLarge: v.optional(v.boolean()),
     /** The last recent run since that one that set users aside. */
