@@ -5,7 +5,7 @@ const SYNC = "convex/clerk";
 
 /** Imports point one way: entries → stores and Clerk's API → pure files → tables and app. */
 const LAYERS = [
-  ["app", "clock", "environment", "paths", "refusal"],
+  ["app", "clock", "environment", "paths", "refusal", "runValidators"],
   ["validators"],
   ["profile", "plan", "tables", "log"],
   ["sweep", "syncState", "commands", "driftLog"],
@@ -25,7 +25,7 @@ const LAYERS = [
   ["doctor"],
 ];
 /** Files that decide without touching the database, Clerk or the clock. */
-const PURE = ["app", "paths", "validators", "tables", "profile", "plan", "sweep", "batch"];
+const PURE = ["app", "paths", "validators", "runValidators", "tables", "profile", "plan", "sweep", "batch"];
 
 /** What a file may not import: its own layer and those above, the app's files, and, if pure, what acts. */
 function forbiddenTo(name, others) {

@@ -1,8 +1,8 @@
 /** What the caller may do about their own row; apart from `users.ts`, so that queries load less. */
 import { ConvexError, v } from "convex/values";
+import { internal } from "./_generated/api";
 import type { Doc } from "./_generated/dataModel";
 import { mutation, type QueryCtx } from "./_generated/server";
-import { leaveDoubt } from "./clerk/worker";
 import { userByClerkId } from "./users";
 
 /** One id may ask for a repair this often, ms: it costs two requests to Clerk. */
@@ -41,7 +41,7 @@ export const ensureSynced = mutation({
     if (last && requestedAt - last.requestedAt < SYNC_REQUEST_PERIOD_MS) return null;
     if (last) await ctx.db.patch("syncRequests", last._id, { requestedAt });
     else await ctx.db.insert("syncRequests", { clerkId, requestedAt });
-    await leaveDoubt(ctx, clerkId, 0);
+    await ctx.scheduler.runAfter(0, internal.clerk.worker.doubt, { clerkId });
     return null;
   },
 });

@@ -114,7 +114,7 @@ export class Mirror {
       await this.#t.run(async (ctx) => {
         for (const user of users.slice(from, from + SEEDED_AT_ONCE)) {
           const reading = readUser(user);
-          if (reading?.kind !== "profile") throw new Error("expected a user that can be mirrored");
+          if (reading.kind !== "profile") throw new Error("expected a user that can be mirrored");
           const { profile, version } = reading;
           const row: Row = profile;
           await ctx.db.insert("users", { ...row, ...newUserFields(row), ...change });

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { DriftLog } from "../convex/clerk/driftLog";
 import { log } from "../convex/clerk/log";
-import type { DriftEntry } from "../convex/clerk/validators";
+import type { DriftEntry } from "../convex/clerk/runValidators";
 
 let lines: string[];
 

@@ -40,7 +40,7 @@ export async function seed({ t, clerk }: Setting, ids: string[]): Promise<void> 
         const user = clerk.users.get(id);
         if (user === undefined) continue;
         const reading = readUser(user);
-        if (reading?.kind !== "profile") throw new Error(`${id} can't be read`);
+        if (reading.kind !== "profile") throw new Error(`${id} can't be read`);
         const { profile, version } = reading;
         await ctx.db.insert("users", { ...profile, color: "own" });
         const applied = { clerkId: id, appliedAt: LONG_AGO, appliedBy: "run" as const };

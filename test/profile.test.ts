@@ -21,7 +21,7 @@ const base = { id: "user_1", created_at: LONG_AGO };
 
 function profileOf(json: unknown): Record<string, unknown> {
   const reading = readUser(json);
-  if (reading?.kind !== "profile") throw new Error(`unreadable: ${JSON.stringify(reading)}`);
+  if (reading.kind !== "profile") throw new Error(`unreadable: ${JSON.stringify(reading)}`);
   return reading.profile;
 }
 
@@ -155,7 +155,7 @@ describe("a user of an unknown shape is unreadable, with a reason that holds no 
       clerkId: "user_1",
       clerkCreatedAt: LONG_AGO,
     });
-    expect(reading?.kind === "unreadable" && reading.reason).toMatch(reason);
+    expect(reading.kind === "unreadable" && reading.reason).toMatch(reason);
     expect(JSON.stringify(reading)).not.toMatch("4711");
   });
 

@@ -20,7 +20,8 @@ import {
   youngIn,
   type Looked,
 } from "../convex/clerk/sweep";
-import type { Crowd, Position, Reading } from "../convex/clerk/validators";
+import type { Crowd, Position } from "../convex/clerk/runValidators";
+import type { Reading } from "../convex/clerk/validators";
 
 const CREATED = "+created_at";
 const CHANGED = "-updated_at";

@@ -50,6 +50,7 @@ import type * as clerk_report from "../clerk/report.js";
 import type * as clerk_request from "../clerk/request.js";
 import type * as clerk_routes from "../clerk/routes.js";
 import type * as clerk_rows from "../clerk/rows.js";
+import type * as clerk_runValidators from "../clerk/runValidators.js";
 import type * as clerk_runs from "../clerk/runs.js";
 import type * as clerk_step from "../clerk/step.js";
 import type * as clerk_sweep from "../clerk/sweep.js";
@@ -114,6 +115,7 @@ declare const fullApi: ApiFromModules<{
   "clerk/request": typeof clerk_request;
   "clerk/routes": typeof clerk_routes;
   "clerk/rows": typeof clerk_rows;
+  "clerk/runValidators": typeof clerk_runValidators;
   "clerk/runs": typeof clerk_runs;
   "clerk/step": typeof clerk_step;
   "clerk/sweep": typeof clerk_sweep;

@@ -6,7 +6,8 @@ import type { SyncState } from "./syncState";
 import { raise } from "./doubts";
 import { isFirstLook, type Run, type RunIn } from "./runs";
 import { idOf, positionOf, type Order } from "./sweep";
-import type { Position, Reading } from "./validators";
+import type { Position } from "./runValidators";
+import type { Reading } from "./validators";
 
 /**
  * Compares users one by one until the transaction has read enough.

@@ -7,7 +7,8 @@ import { internal } from "../_generated/api";
 import { internalMutation, type MutationCtx } from "../_generated/server";
 import { clock, MINUTE } from "./clock";
 import { readSyncState, updateSyncState, type SyncState } from "./syncState";
-import { vEventType, type Counts, type Delivery, type EventType } from "./validators";
+import type { Counts } from "./runValidators";
+import { vEventType, type Delivery, type EventType } from "./validators";
 
 /**
  * A change that is younger may still be told of: Svix's first attempts are at once, after 5 s and

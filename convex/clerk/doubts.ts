@@ -6,7 +6,7 @@ import type { Infer } from "convex/values";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { clock } from "./clock";
-import type { vDoubtState } from "./validators";
+import type { vDoubtState } from "./runValidators";
 
 type Doubt = Doc<"clerkDoubts">;
 /** Whose doubts: a run's, or, where undefined, those of events and people. */

@@ -2,7 +2,7 @@
 import type { PaginationResult } from "convex/server";
 import type { Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
-import type { DriftEntry } from "./validators";
+import type { DriftEntry } from "./runValidators";
 
 /**
  * So many entries are kept of the users that a run sets aside, of the orphans that it holds, and of

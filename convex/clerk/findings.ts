@@ -5,7 +5,8 @@ import type { Outcome } from "./mirror";
 import { hasRow } from "./rows";
 import { isFirstLook, type Run } from "./runs";
 import { readSyncState, type SyncState } from "./syncState";
-import type { Counts, DriftEntry, Reading, Version } from "./validators";
+import type { Counts, DriftEntry } from "./runValidators";
+import type { Reading, Version } from "./validators";
 
 /** Findings of one step. Their entries are written at once, their counts with the step's checkpoint. */
 export class Findings {

@@ -14,7 +14,8 @@ import { isClerkId } from "./profile";
 import { ownerOf, type Run } from "./runs";
 import { noteVersion, readVersion } from "./rows";
 import type { Step, StepResult } from "./step";
-import type { Counts, Phase, Reading } from "./validators";
+import type { Counts, Phase } from "./runValidators";
+import type { Reading } from "./validators";
 import { leaveDoubt } from "./worker";
 
 /** Between two requests of the worker. */

@@ -21,7 +21,7 @@ import {
 import { Step, type StepResult } from "./step";
 import { nextDoubts } from "./doubts";
 import { readSyncState, updateSyncState, type SyncState } from "./syncState";
-import { vCheckpoint, vDoubtState, vMode, vRunOptions } from "./validators";
+import { vCheckpoint, vDoubtState, vMode, vRunOptions } from "./runValidators";
 import { wakeForDoubts } from "./worker";
 
 /** Resumptions without a step in between: what has killed so many calls will kill the next one. */

@@ -22,7 +22,7 @@ import { log } from "./log";
 import { logEnd, ReconcileError, reportOf, vReport, type Report } from "./report";
 import { ClerkError, isConfigured } from "./request";
 import { cancelRun, newestRun, type Run, type RunOptions } from "./runs";
-import { MAX_PAGE_SIZE, vDriftEntry, vMode, vReportMode } from "./validators";
+import { MAX_PAGE_SIZE, vDriftEntry, vMode, vReportMode } from "./runValidators";
 
 /** Entries that a query returns: an array holds 8,192 elements. */
 const MAX_ENTRIES_SHOWN = 8000;

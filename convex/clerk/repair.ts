@@ -10,7 +10,8 @@ import { judgeOne, listRemoval, type Judge } from "./judgement";
 import { removeByEvidence } from "./mirror";
 import { log } from "./log";
 import { readSyncState } from "./syncState";
-import { vReading, type DriftEntry, type Reading } from "./validators";
+import type { DriftEntry } from "./runValidators";
+import { vReading, type Reading } from "./validators";
 import { reportOfToday } from "./worker";
 
 /** What `reconcile:user` answers. `reason`: what is left out, or why it is too early to judge. */

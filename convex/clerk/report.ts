@@ -3,7 +3,7 @@ import { v, type Infer } from "convex/values";
 import type { Doc } from "../_generated/dataModel";
 import { runCommand } from "./commands";
 import { log } from "./log";
-import { vCounts, vReportMode } from "./validators";
+import { vCounts, vReportMode } from "./runValidators";
 
 /** What `reconcile:run` returns and the log's last line of a run holds. Counts are explained at `vCounts`. */
 export const vReport = v.object({

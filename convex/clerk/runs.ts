@@ -9,7 +9,7 @@ import { deleteEntries, MAX_ENTRIES } from "./driftEntries";
 import { deleteDoubts } from "./doubts";
 import { mostRemovals } from "./plan";
 import { readSyncState, updateSyncState, type SyncState } from "./syncState";
-import type { Counts, Phase, RunState, vRunOptions } from "./validators";
+import type { Counts, Phase, RunState, vRunOptions } from "./runValidators";
 
 /** A run that does not reach its next checkpoint for this long is taken for dead. */
 const LEASE_MS = 3 * MINUTE;

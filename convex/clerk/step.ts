@@ -4,7 +4,7 @@ import type { MutationCtx } from "../_generated/server";
 import { Findings } from "./findings";
 import { endRun, isIn, isRunning, lease, type End, type Run, type RunIn } from "./runs";
 import { readSyncState, type SyncState } from "./syncState";
-import type { Counts, DriftEntry, Phase, RunState, vCheckpoint } from "./validators";
+import type { Counts, DriftEntry, Phase, RunState, vCheckpoint } from "./runValidators";
 
 // A transaction may read 32,000 documents and 16 MiB and write half as many documents. A step stays
 // far below, because one that fails repeats all of its work.

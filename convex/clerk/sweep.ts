@@ -1,7 +1,8 @@
 /** Pure: pages of Clerk's user lists → users to compare, windows to settle, batches to send. */
 import { readUser, type Unread } from "./profile";
 import { SETTLING_MS } from "./plan";
-import type { Crowd, Phase, Position, Reading } from "./validators";
+import type { Crowd, Phase, Position } from "./runValidators";
+import type { Reading } from "./validators";
 
 /** How Clerk sorts a list: by creation time, or by latest change, the latest first. */
 export type Order = "+created_at" | "-updated_at";

@@ -7,15 +7,13 @@ import { v, type ObjectType, type PropertyValidators, type VObject } from "conve
 import type { profileFields } from "./app";
 import {
   vCounts,
-  vDelivery,
   vDoubtState,
   vDriftEntry,
-  vProfile,
   vReportMode,
   vRunOptions,
   vRunState,
-  vVersion,
-} from "./validators";
+} from "./runValidators";
+import { vDelivery, vProfile, vVersion } from "./validators";
 
 /** Fields that the sync writes, all optional: a guest's row has none, an old row may lack some. */
 const syncedFields = {

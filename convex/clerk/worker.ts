@@ -2,13 +2,14 @@
  * The worker who judges the doubts that events and people leave: a run of mode `doubts`, whose Report
  * is that of a day. It takes no lease from other runs.
  */
+import { v } from "convex/values";
 import { internal } from "../_generated/api";
-import type { MutationCtx } from "../_generated/server";
+import { internalMutation, type MutationCtx } from "../_generated/server";
 import { clock, DAY, HOUR } from "./clock";
 import { nextDoubts, raise } from "./doubts";
 import { isClerkId } from "./profile";
 import { insertRun, isRunning, newestRun, passOn, type Run, type RunningRun } from "./runs";
-import { MAX_PAGE_SIZE } from "./validators";
+import { MAX_PAGE_SIZE } from "./runValidators";
 
 /** A worker who gave up rests until the next tick; where there is no schedule, for so long. */
 const REST_MS = HOUR;
@@ -24,6 +25,16 @@ export async function leaveDoubt(
   await raise(ctx, undefined, clerkId, dueAt);
   await wake(ctx, dueAt);
 }
+
+/** The same for an app's function that is to load little: it schedules this. */
+export const doubt = internalMutation({
+  args: { clerkId: v.string() },
+  returns: v.null(),
+  handler: async (ctx, { clerkId }): Promise<null> => {
+    await leaveDoubt(ctx, clerkId, 0);
+    return null;
+  },
+});
 
 /**
  * Has the worker at work from a time on, if a doubt waits, unless it is or will be by then.

@@ -9,7 +9,7 @@ import type { RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
 import { lookBackTo, START } from "../sweep";
 import { updateSyncState } from "../syncState";
-import { vCheckpoint } from "../validators";
+import { vCheckpoint } from "../runValidators";
 
 /** How far before its watermark a recent run looks: Clerk's list is "eventually consistent". */
 const RECENT_OVERLAP_MS = 5 * MINUTE;

@@ -7,7 +7,7 @@ import { clock, MINUTE } from "../clock";
 import type { RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
 import { lookBackTo } from "../sweep";
-import { vCheckpoint } from "../validators";
+import { vCheckpoint } from "../runValidators";
 import { doubtUndated } from "./undated";
 
 /** Counts lag behind, and lists too: so long later both are asked once more. */

@@ -10,7 +10,8 @@ import { doubtOf, markMet } from "../doubts";
 import type { RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
 import { before, crowdAfter, crowdIn, idOf } from "../sweep";
-import { vCheckpoint, vCrowd, vReading, type Crowd, type Reading } from "../validators";
+import { vCheckpoint, vCrowd, type Crowd } from "../runValidators";
+import { vReading, type Reading } from "../validators";
 
 /**
  * Takes the next page of a crowd.

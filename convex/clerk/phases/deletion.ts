@@ -10,7 +10,8 @@ import { decideDoubts, endFull, judgeOne, removeOne, setAsideOne } from "../judg
 import { ownerOf, type RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
 import { idOf } from "../sweep";
-import { vCheckpoint, vReading, type Reading } from "../validators";
+import { vCheckpoint } from "../runValidators";
+import { vReading, type Reading } from "../validators";
 
 /** Deletions in one step: each is asked for on its own first, for at most so long. */
 const MAX_REMOVALS = 25;

@@ -11,7 +11,8 @@ import { isClerkId } from "../profile";
 import { ownerOf, type RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
 import { idOf } from "../sweep";
-import { vCheckpoint, vReading } from "../validators";
+import { vCheckpoint } from "../runValidators";
+import { vReading } from "../validators";
 
 /** Asks for up to 100 ids; not for one that is to be set aside. */
 export async function ask(call: Call, run: RunIn<"evidence">): Taken {

@@ -9,7 +9,8 @@ import { endLookBack } from "../judgement";
 import type { RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
 import { comparePositions, lookBackOf, partOf, seamOf } from "../sweep";
-import { vCheckpoint, vCrowd, vPosition, vReading } from "../validators";
+import { vCheckpoint, vCrowd, vPosition } from "../runValidators";
+import { vReading } from "../validators";
 import { ask as askCrowd } from "./crowd";
 
 const ORDER = "-updated_at";

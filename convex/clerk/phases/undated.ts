@@ -7,7 +7,7 @@ import { decide } from "../judgement";
 import { isMirrored } from "../rows";
 import type { RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
-import { vCheckpoint } from "../validators";
+import { vCheckpoint } from "../runValidators";
 
 /** Asks Clerk nothing. */
 export async function ask(call: Call, run: RunIn<"undated">): Taken {

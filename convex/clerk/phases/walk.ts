@@ -24,7 +24,8 @@ import {
   youngIn,
   type Young,
 } from "../sweep";
-import { vCheckpoint, vPosition, vReading, type Position, type Reading } from "../validators";
+import { vCheckpoint, vPosition, type Position } from "../runValidators";
+import { vReading, type Reading } from "../validators";
 import { ask as askCrowd } from "./crowd";
 
 const ORDER = "+created_at";

@@ -1,0 +1,180 @@
+/** Validators of what a run keeps, and the types that follow from them; apart, so that the webhook loads none of them. */
+import { v, type Infer } from "convex/values";
+
+/**
+ * A place in a list: by creation time (`key` is Clerk's `created_at`), or by latest change first
+ * (`key` is its `updated_at`, negated), then by id. Ids sort after "".
+ */
+export const vPosition = v.object({ key: v.number(), clerkId: v.string() });
+export type Position = Infer<typeof vPosition>;
+
+/** A listing of users who share one key and are more than a page: see `crowdAfter`. */
+export const vCrowd = v.object({
+  key: v.number(),
+  /** Where a pass through them begins in the list, and where the next page does. */
+  start: v.number(),
+  offset: v.number(),
+  /** Where in the list the first of them stands, once this pass has seen it. */
+  first: v.nullable(v.number()),
+  /** How many different ones were met, how many of them in this pass, and how many passes met nobody new. */
+  met: v.number(),
+  fresh: v.number(),
+  idle: v.number(),
+});
+export type Crowd = Infer<typeof vCrowd>;
+
+/** How far a list is settled: everyone up to `settled`; `crowd` while the users there are listed. */
+const vListed = { settled: vPosition, crowd: v.optional(vCrowd) };
+
+/** Where a run stands: enough to go on from here in another function call. */
+const vPhase = v.union(
+  v.object({ kind: v.literal("begin") }),
+  /** Through all users by creation time. `metCrowd`: all of a crowd were met, and perhaps the last users of all; the rows are left. */
+  v.object({
+    kind: v.literal("walk"),
+    ...vListed,
+    metCrowd: v.optional(v.object({ key: v.number(), isLast: v.boolean() })),
+  }),
+  /** Through users changed after `since` (ms), the latest first. `isAgain`: Clerk's count did not add up. */
+  v.object({
+    kind: v.literal("lookBack"),
+    ...vListed,
+    since: v.number(),
+    offset: v.number(),
+    isAgain: v.boolean(),
+  }),
+  /** Clerk is asked how many users it had when the run began. */
+  v.object({ kind: v.literal("count"), isAgain: v.boolean() }),
+  /** Rows without a creation time up to `settledId` are doubted. */
+  v.object({ kind: v.literal("undated"), settledId: v.string() }),
+  v.object({ kind: v.literal("evidence") }),
+  /** `allowed`: deletions that the run may have made in the end. */
+  v.object({ kind: v.literal("delete"), allowed: v.number() }),
+);
+export type Phase = Infer<typeof vPhase>;
+
+const vEnd = { finishedAt: v.number() };
+/** How far a run is, or how it ended: see the diagram in README.md of this folder. */
+export const vRunState = v.union(
+  v.object({
+    kind: v.literal("running"),
+    phase: vPhase,
+    /** The checkpoint: a step that names another one was overtaken and changes nothing. */
+    step: v.number(),
+    leaseExpiresAt: v.number(),
+    /** How often it was resumed since a step last got further. */
+    resumptions: v.number(),
+    /** Since when every step has failed, ms. */
+    failingSince: v.optional(v.number()),
+    /** Before this time, ms, nothing is to be done. */
+    notBefore: v.optional(v.number()),
+    /** What it waits for, as a sentence. */
+    waitsFor: v.optional(v.string()),
+    /** The call that goes on with a run of doubts. */
+    scheduledId: v.optional(v.id("_scheduled_functions")),
+  }),
+  v.object({ kind: v.literal("completed"), ...vEnd }),
+  v.object({ kind: v.literal("held"), ...vEnd, reason: v.string() }),
+  v.object({ kind: v.literal("failed"), ...vEnd, reason: v.string() }),
+  v.object({ kind: v.literal("cancelled"), ...vEnd }),
+);
+export type RunState = Infer<typeof vRunState>;
+
+/** Of each kind of change the newest that no event had told of, ms; 0 where there is none. */
+const vMissed = v.object({ created: v.number(), updated: v.number(), deleted: v.number() });
+
+/** What a run counts, all in users where nothing else is said. */
+export const vCounts = v.object({
+  /** How many Clerk has, as it counts them itself; in a full run, of those who were there when it began. */
+  clerkUsers: v.number(),
+  /** Compared, each once. */
+  scanned: v.number(),
+  /** Met, of those whom Clerk's count is compared with: created before the run began. */
+  listed: v.number(),
+  /** How many fewer these are than Clerk counts. */
+  unlisted: v.number(),
+  /** Of the scanned those whose row was right. */
+  unchanged: v.number(),
+  /** Differences found, each id once a run, in a dry run too. */
+  drift: v.object({ missing: v.number(), stale: v.number(), orphaned: v.number() }),
+  /** Rows written; none in a dry run. */
+  repaired: v.object({ created: v.number(), updated: v.number(), deleted: v.number() }),
+  /** Not mirrored, or not wholly, for a reason that the report gives. */
+  setAside: v.number(),
+  /** Too early to judge: asked about again five minutes later. */
+  postponed: v.number(),
+  /** Of the postponed those whom Clerk does not know. */
+  postponedOrphans: v.number(),
+  /** Orphaned and not deleted. */
+  held: v.number(),
+  /** Requests to Clerk. */
+  requests: v.number(),
+  /** Rows from before the run whose user Clerk has. */
+  confirmed: v.number(),
+  /** Orphans that are held whatever becomes of others. */
+  lone: v.number(),
+  /** Rows of `clerkDriftEntries`. */
+  entries: v.number(),
+  missed: vMissed,
+});
+export type Counts = Infer<typeof vCounts>;
+
+/** One finding of a run. */
+export const vDriftEntry = v.object({
+  runId: v.id("clerkRuns"),
+  clerkId: v.string(),
+  /** In Clerk only, in both but different, in Convex only, twice in Convex. */
+  kind: v.union(
+    v.literal("missing"),
+    v.literal("stale"),
+    v.literal("orphaned"),
+    v.literal("duplicate"),
+  ),
+  /** Names of the profile fields that differed. */
+  fields: v.array(v.string()),
+  /** What was done about it; `none` in a dry run, `postponed` for five minutes. */
+  action: v.union(
+    v.literal("created"),
+    v.literal("updated"),
+    v.literal("deleted"),
+    v.literal("held"),
+    v.literal("setAside"),
+    v.literal("postponed"),
+    v.literal("none"),
+  ),
+  reason: v.optional(v.string()),
+});
+export type DriftEntry = Infer<typeof vDriftEntry>;
+
+/** What is found out so far about an id that a listing, an event or a person left open. */
+export const vDoubtState = v.union(
+  /** To be asked about. */
+  v.literal("open"),
+  /** Clerk does not know it. */
+  v.literal("orphaned"),
+  /** The same of one that is held whatever becomes of others. */
+  v.literal("lone"),
+  /** No doubt: met among users who share one key, see `vCrowd`. */
+  v.literal("met"),
+);
+
+/** What a step takes a run on from, and the requests that Clerk was sent on the way. */
+export const vCheckpoint = v.object({
+  runId: v.id("clerkRuns"),
+  step: v.number(),
+  requests: v.number(),
+});
+
+/** Page size of Clerk's user list: its own maximum (`LimitParameter` of its OpenAPI document). */
+export const MAX_PAGE_SIZE = 500;
+/** `full`: everyone; `recent`: those changed since the run before. */
+export const vMode = v.union(v.literal("full"), v.literal("recent"));
+/** What a Report is about. `doubts`: those that events and people left, of one day. */
+export const vReportMode = v.union(v.literal("full"), v.literal("recent"), v.literal("doubts"));
+/** What a run was asked for: see `reconcile:run`. */
+export const vRunOptions = v.object({
+  mode: vMode,
+  dryRun: v.boolean(),
+  maxDeletions: v.optional(v.number()),
+  pageSize: v.number(),
+});
