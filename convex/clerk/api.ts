@@ -68,10 +68,12 @@ export class Clerk {
     const asked = new Set(ids);
     // Of an entry without an id nothing is known, not even that it was asked for.
     const named = users.filter((user) => isClerkId(idOf(user)));
-    if (!named.every((user) => asked.has(idOf(user)))) {
-      throw unexpected("/users?user_id", "users who were not asked for");
+    if (!named.every((user) => asked.delete(idOf(user)))) {
+      throw unexpected("/users?user_id", "users who were not asked for, or more than once");
     }
-    return named;
+    // A page may hold fewer than there are: whoever it lacks is asked for again, until it brings nobody new.
+    const isShort = named.length > 0 && asked.size > 0;
+    return isShort ? [...named, ...(await this.listByIds([...asked]))] : named;
   }
 
   /** One user, or null only when Clerk says 404 `resource_not_found` for this very id. */

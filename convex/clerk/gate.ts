@@ -5,17 +5,19 @@
  */
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { clock } from "./clock";
-import { entriesOf, MAX_ENTRIES } from "./driftEntries";
 import { isStranger, whyTooEarly, type Known } from "./plan";
 import { RESUMABLE_MS, runningRun } from "./runs";
-import { readSyncState, updateSyncState } from "./syncState";
+import { readSyncState, updateSyncState, type SyncState } from "./syncState";
 
 /**
  * Who wants to remove: a full run, with the removals that it has left, the worker who judges the
- * doubts of events, or a person who names this one id. `isTold`: a person gave `maxDeletions`.
+ * doubts of events, or a person who names this one id. `isTold`: a person gave `maxDeletions`;
+ * `isByHand`: a person began the run.
  */
 export type Remover =
-  { by: "run"; left: number; isTold: boolean } | { by: "doubts" } | { by: "person" };
+  | { by: "run"; left: number; isTold: boolean; isByHand: boolean }
+  | { by: "doubts" }
+  | { by: "person" };
 
 /** Why somebody is not removed: it is too early to tell, or a person has to say so. */
 export type Kept = { kind: "unclear" | "held"; reason: string };
@@ -27,7 +29,6 @@ export type Kept = { kind: "unclear" | "held"; reason: string };
  */
 export async function whyKept(
   ctx: QueryCtx,
-  clerkId: string,
   known: Known,
   { askedAt, remover }: { askedAt: number; remover: Remover },
 ): Promise<Kept | null> {
@@ -40,7 +41,8 @@ export async function whyKept(
   const state = await readSyncState(ctx);
   if (state.isMoved === true)
     return held("the instance was moved since the last completed full run");
-  if (await isLone(ctx, clerkId, known)) return held(LONE);
+  const isByHand = remover.by === "run" && remover.isByHand;
+  if (isLone(known, state, isByHand)) return held(LONE);
   if (remover.by === "run") {
     return remover.left > 0 ? null : held("the run has removed as many as it was allowed to");
   }
@@ -62,21 +64,17 @@ export async function whyKept(
 export const LONE =
   "neither a run nor an event of this instance ever saw them in Clerk, or a full run holds them until a person says otherwise";
 
-/** Whether an orphan is held whatever becomes of others. */
-export async function isLone(ctx: QueryCtx, clerkId: string, known: Known): Promise<boolean> {
-  const state = await readSyncState(ctx);
+/**
+ * Whether an orphan is held whatever becomes of others: whom nobody ever confirmed, and whom a run held since
+ * the last full run that completed.
+ * @param isByHand whether a person began the run, who may have set a limit to the one before
+ */
+export function isLone(known: Known, state: SyncState, isByHand = false): boolean {
   const { instanceId, isHeldAtLarge = false, completedFullRun } = state;
   if (isHeldAtLarge || isStranger(known, instanceId)) return true;
-  const { heldAt } = known.version ?? {};
-  if (heldAt === undefined) return false;
-  if (completedFullRun === undefined || completedFullRun.startedAt <= heldAt) return true;
-  // A full run that has completed since found them alive, but for whom it could not judge.
-  const { runId } = completedFullRun;
-  const isUnjudged = (await entriesOf(ctx, runId, clerkId)).some(
-    ({ action }) => action !== "updated",
-  );
-  const run = await ctx.db.get("clerkRuns", runId);
-  return isUnjudged || (run?.counts.entries ?? 0) >= MAX_ENTRIES;
+  const { heldAt, isHeldByLimit = false } = known.version ?? {};
+  if (heldAt === undefined || (isByHand && isHeldByLimit)) return false;
+  return completedFullRun === undefined || completedFullRun.startedAt <= heldAt;
 }
 
 /** Counts a removal against those that may be made before the next full run completes. */

@@ -3,7 +3,7 @@
  * doubt, only Clerk's answer about the very id is evidence.
  */
 import type { MutationCtx } from "../_generated/server";
-import { clock, SECOND } from "./clock";
+import { clock } from "./clock";
 import { doubtOf, nextDoubts, put, settle } from "./doubts";
 import { MAX_ENTRIES } from "./driftEntries";
 import type { Findings } from "./findings";
@@ -12,14 +12,12 @@ import { applyEvidence, removeByEvidence, type Outcome } from "./mirror";
 import { SETTLING_MS, whyHold, type Known } from "./plan";
 import { isClerkId } from "./profile";
 import { ownerOf, type Run } from "./runs";
-import { noteVersion, readVersion } from "./rows";
+import { noteVersion, readKnown, readVersion } from "./rows";
 import type { Step, StepResult } from "./step";
 import type { Counts, Phase } from "./runValidators";
 import type { Reading } from "./validators";
-import { leaveDoubt } from "./worker";
-
-/** Between two requests of the worker. */
-const PACE_MS = SECOND;
+import { readSyncState } from "./syncState";
+import { leaveDoubt, PACE_MS } from "./worker";
 
 /** Who judges: a step of a run, or a person's repair; what is found is counted and listed there. */
 export type Judge = { ctx: MutationCtx; run: Run; findings: Findings; counts: Counts };
@@ -33,7 +31,10 @@ export async function setAsideOne(
 ): Promise<void> {
   await drop(judge, clerkId);
   if (answer !== null) await judge.findings.notMirrored(clerkId, reason);
-  else await judge.findings.setAside({ clerkId, kind: "orphaned", fields: [], reason });
+  else {
+    await judge.findings.setAside({ clerkId, kind: "orphaned", fields: [], reason });
+    await goOnHolding(judge, clerkId);
+  }
 }
 
 /**
@@ -77,16 +78,29 @@ export async function judgeOne(
   return outcome;
 }
 
+/**
+ * A full run does not judge an id that Clerk does not know, or does not answer about: what held it until now, a
+ * move to another instance or a run before, holds it alone from now on, though the run may complete.
+ */
+async function goOnHolding({ ctx, run }: Judge, clerkId: string): Promise<void> {
+  if (run.mode !== "full" || run.dryRun || !isClerkId(clerkId)) return;
+  const state = await readSyncState(ctx);
+  const known = await readKnown(ctx, clerkId);
+  if (state.isMoved !== true && !isLone(known, state)) return;
+  await noteVersion(ctx, known.version, { clerkId, heldAt: clock.now(), isHeldByLimit: false });
+}
+
 /** Takes an id for an orphan; where the worker could not remove it anyway, it is held at once. */
 async function suspect(judge: Judge, clerkId: string, { known }: Outcome, askedAt: number) {
   const { ctx, run, counts } = judge;
   const how = { askedAt, remover: { by: "doubts" as const } };
-  const kept = run.mode === "doubts" && (await whyKept(ctx, clerkId, known, how));
+  const kept = run.mode === "doubts" && (await whyKept(ctx, known, how));
   if (kept) {
     await keep(judge, clerkId, "orphaned", kept);
     return;
   }
-  const isAlone = run.maxDeletions === undefined && (await isLone(ctx, clerkId, known));
+  const isAlone =
+    run.maxDeletions === undefined && isLone(known, await readSyncState(ctx), !run.isScheduled);
   counts.drift.orphaned += 1;
   if (isAlone) counts.lone += 1;
   const doubt = await doubtOf(ctx, ownerOf(run), clerkId);
@@ -151,7 +165,10 @@ async function keep(
   // The worker may hold an id several times a day.
   if (await findings.isListed(clerkId, action)) return;
   counts[action] += 1;
-  if (action === "postponed" && kind === "orphaned") counts.postponedOrphans += 1;
+  if (action === "postponed" && kind === "orphaned") {
+    counts.postponedOrphans += 1;
+    await goOnHolding(judge, clerkId);
+  }
   await findings.add({ clerkId, kind, fields: [], action, reason });
   if (because === "unclear" && !run.dryRun) await leaveDoubt(ctx, clerkId, SETTLING_MS);
 }
@@ -223,9 +240,13 @@ async function hold(step: Step<Phase["kind"]>, state: "orphaned" | "lone", count
   counts.held += count;
   for (const { clerkId } of await nextDoubts(ctx, run._id, state, left)) {
     await findings.add({ clerkId, kind: "orphaned", fields: [], action: "held" });
-    if (run.dryRun || run.maxDeletions !== undefined) continue;
-    const heldAt = clock.now();
-    await noteVersion(ctx, await readVersion(ctx, clerkId), { clerkId, heldAt });
+    if (run.dryRun) continue;
+    const version = await readVersion(ctx, clerkId);
+    // Held by a rule before, it stays so, whatever limit a person sets.
+    const isByLimit =
+      run.maxDeletions !== undefined && (version?.heldAt === undefined || version.isHeldByLimit);
+    const held = { heldAt: clock.now(), isHeldByLimit: isByLimit };
+    await noteVersion(ctx, version, { clerkId, ...held });
   }
 }
 

@@ -12,6 +12,7 @@ import {
   beginRun,
   isRunning,
   passOn,
+  pruneRuns,
   RESUMABLE_MS,
   runningRun,
   type Run,
@@ -146,6 +147,14 @@ export const fail = internalMutation({
   handler: async (ctx, { at, reason }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);
     return (await step?.end({ kind: "failed", reason })) ?? null;
+  },
+});
+
+/** Has old runs deleted. Scheduled as a run ends. */
+export const prune = internalMutation({
+  args: {},
+  handler: async (ctx): Promise<void> => {
+    await pruneRuns(ctx);
   },
 });
 

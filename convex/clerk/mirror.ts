@@ -174,7 +174,7 @@ export async function removeByEvidence(
 ): Promise<Removal> {
   const known = await meet(ctx, clerkId, await readKnown(ctx, clerkId), dryRun);
   if (known.row === null) return { kind: "gone", known };
-  const kept = await whyKept(ctx, clerkId, known, { askedAt, remover });
+  const kept = await whyKept(ctx, known, { askedAt, remover });
   if (kept !== null) return { ...kept, known };
   if (dryRun) await rehearse(ctx, { kind: "removed", clerkId });
   else {
@@ -230,8 +230,9 @@ async function carryOut(
     const isEvent = by.appliedBy === "event";
     const eventAt = isEvent ? now : known.version?.eventAt;
     // Nor does an event's write end what a run holds.
-    const heldAt = isEvent ? known.version?.heldAt : undefined;
-    const applied = { clerkId: profile.clerkId, appliedAt: now, ...by, eventAt, heldAt };
+    const { heldAt, isHeldByLimit } = (isEvent && known.version) || {};
+    const held = { heldAt, isHeldByLimit };
+    const applied = { clerkId: profile.clerkId, appliedAt: now, ...by, eventAt, ...held };
     await writeVersion(ctx, known.version, { kind: "live", version, ...applied });
   }
   if (plan.write === "version") return { kind: "unchanged", fields: [], known };

@@ -131,8 +131,10 @@ export function planEvidence(
   askedAt: number,
 ): Verdict {
   if (answer === null) {
-    if (known.row === null) return { write: "nothing", because: "gone" };
-    const reason = whyTooEarly(known, askedAt);
+    // Of somebody who is here no more an event may just have told.
+    const isSettled = known.row === null && known.version?.kind === "tombstone";
+    const reason = isSettled ? null : whyTooEarly(known, askedAt);
+    if (known.row === null && reason === null) return { write: "nothing", because: "gone" };
     return reason === null ? { write: "remove" } : postponed(reason);
   }
   const { version } = known;
@@ -156,7 +158,9 @@ export function planEvidence(
  */
 export function whyTooEarly({ row, version }: Known, askedAt: number): string | null {
   const settledAt = askedAt - SETTLING_MS;
-  const isYoung = (time: number | undefined) => time !== undefined && time > settledAt;
+  const isYoung = (time: number | undefined) =>
+    // A time of Clerk's can be chosen, and lie far ahead.
+    time !== undefined && time > settledAt && time <= askedAt + SETTLING_MS;
   if (version !== null && version.kind !== "met" && version.appliedAt > askedAt) {
     return "changed while Clerk was asked";
   }

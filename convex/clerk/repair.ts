@@ -1,4 +1,5 @@
 /** Repair of one user whom a person names: asks Clerk about the very id, at once. */
+import type { FunctionArgs } from "convex/server";
 import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import { internalMutation, type ActionCtx } from "../_generated/server";
@@ -43,8 +44,7 @@ export async function repairUser(
   const askedAt = clock.now();
   const answer = await clerk.getUser(clerkId);
   const args = { clerkId, instanceId, answer, askedAt, dryRun };
-  const { repaired, entries }: { repaired: Repaired; entries: DriftEntry[] } =
-    await ctx.runMutation(internal.clerk.repair.settle, args);
+  const { repaired, entries } = await settleOrRehearse(ctx, args);
   for (const { kind, fields, action, reason } of entries) {
     log("info", "reconcile.drift", { clerkId, kind, fields, action, reason });
   }
@@ -52,6 +52,23 @@ export async function repairUser(
     throw new ConvexError(`It can't be mirrored: ${answer.reason}`);
   }
   return repaired;
+}
+
+type Settled = { repaired: Repaired; entries: DriftEntry[] };
+
+/** In a dry run the transaction throws what it would have given. */
+async function settleOrRehearse(
+  ctx: ActionCtx,
+  args: FunctionArgs<typeof internal.clerk.repair.settle>,
+): Promise<Settled> {
+  try {
+    return await ctx.runMutation(internal.clerk.repair.settle, args);
+  } catch (error) {
+    const data: unknown = error instanceof ConvexError ? error.data : null;
+    const isRehearsed = typeof data === "object" && data !== null && "rehearsed" in data;
+    if (!isRehearsed) throw error;
+    return data.rehearsed as Settled;
+  }
 }
 
 /** Applies Clerk's answer about one id. @returns the outcome, and what is to be logged */
@@ -63,7 +80,7 @@ export const settle = internalMutation({
     askedAt: v.number(),
     dryRun: v.boolean(),
   },
-  handler: async (ctx, { clerkId, instanceId, answer, askedAt, dryRun }) => {
+  handler: async (ctx, { clerkId, instanceId, answer, askedAt, dryRun }): Promise<Settled> => {
     const { instanceId: pinned } = await readSyncState(ctx);
     if (pinned !== undefined && pinned !== instanceId) {
       throw new ConvexError("The mirror was moved to another Clerk instance meanwhile.");
@@ -76,8 +93,10 @@ export const settle = internalMutation({
       answer === null
         ? await removeNamed(judge, clerkId, { askedAt, isPinned: pinned !== undefined })
         : await judgeNamed(judge, clerkId, answer, askedAt);
+    // Nothing stays of what is only tried, not even the entry.
+    if (dryRun) throw new ConvexError({ rehearsed: { repaired, entries } });
     const hasFindings = run.hasFindings || entries.length > 0;
-    if (!dryRun) await ctx.db.patch("clerkRuns", run._id, { counts, hasFindings });
+    await ctx.db.patch("clerkRuns", run._id, { counts, hasFindings });
     return { repaired, entries };
   },
 });

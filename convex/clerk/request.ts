@@ -70,14 +70,14 @@ export class Requests {
     ).toString();
     for (let leftMs = MAX_WAIT_MS; ;) {
       this.uncounted += 1;
-      const response = await this.#fetch(`${path}${search && `?${search}`}`, path);
+      const response = await this.#fetch(`${path}${search && `?${search}`}`, path, isNamed);
       const { status } = response;
       const json = await readJson(response);
       if (response.ok && json !== undefined) return { status, json };
       if (accept(status, json)) return { status, json };
       if (response.ok) {
         const type = response.headers.get("content-type")?.split(";")[0] ?? "no content type";
-        throw unexpected(path, `${status} with a body that is not JSON (${type})`);
+        throw unexpected(path, `${status} with a body that is not JSON (${type})`, isNamed);
       }
       const error = this.#refused(path, response, json, isNamed);
       const { whatNext, retryAfterMs: waitMs } = error;
@@ -98,7 +98,7 @@ export class Requests {
     return Array.from(digest.slice(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
   }
 
-  async #fetch(pathAndQuery: string, path: string): Promise<Response> {
+  async #fetch(pathAndQuery: string, path: string, isNamed: boolean): Promise<Response> {
     try {
       return await fetch(`${this.#apiUrl}/v1${pathAndQuery}`, {
         headers: {
@@ -112,7 +112,8 @@ export class Requests {
       // Its message may quote a header, and so the key.
       const timedOut = error instanceof Error && error.name === "TimeoutError";
       const what = timedOut ? `no answer within ${TIMEOUT_MS / 1000} s` : "no connection";
-      throw new ClerkError(`Clerk could not be reached for GET ${path}: ${what}.`, "retry later");
+      const sentence = `Clerk could not be reached for GET ${path}: ${what}.`;
+      throw new ClerkError(sentence, "retry later", 0, isNamed);
     }
   }
 
@@ -217,9 +218,11 @@ export function fieldOf(json: unknown, field: string): unknown {
 }
 
 /** What to throw for an answer that can't be what was asked for: `what` says why, without a value. */
-export function unexpected(path: string, what: string): ClerkError {
+export function unexpected(path: string, what: string, isNamed = false): ClerkError {
   return new ClerkError(
     `Clerk's answer to GET ${path} can't be used: ${what}. Nothing was concluded from it.`,
     "retry later",
+    0,
+    isNamed,
   );
 }

@@ -166,6 +166,8 @@ export async function writeVersion(
   else await ctx.db.replace("clerkVersions", known._id, version);
 }
 
+type Times = Pick<Version, "eventAt" | "metAt" | "heldAt" | "isHeldByLimit">;
+
 /**
  * Writes down when an id was heard of, met or held, and nothing else.
  * @param known what `readVersion` said
@@ -174,7 +176,7 @@ export async function writeVersion(
 export async function noteVersion(
   ctx: MutationCtx,
   known: StoredVersion | null,
-  { clerkId, ...times }: Pick<Version, "clerkId" | "eventAt" | "metAt" | "heldAt">,
+  { clerkId, ...times }: Times & Pick<Version, "clerkId">,
 ): Promise<StoredVersion> {
   if (known?._id !== undefined) {
     await ctx.db.patch("clerkVersions", known._id, times);
@@ -185,9 +187,6 @@ export async function noteVersion(
 }
 
 /** Of an id of which nothing was applied yet. */
-export function metVersion(
-  clerkId: string,
-  times: Pick<Version, "eventAt" | "metAt" | "heldAt">,
-): Version {
+export function metVersion(clerkId: string, times: Times): Version {
   return { clerkId, kind: "met", appliedAt: clock.now(), appliedBy: "run", ...times };
 }

@@ -17,13 +17,18 @@ const LEASE_MS = 3 * MINUTE;
 export const RESUMABLE_MS = HOUR;
 /** A full run is due when the last one began this long ago. */
 export const FULL_PERIOD_MS = DAY;
+/** Runs under way at once: one, and the worker's. */
+const MAX_RUNNING = 10;
 /** Documents deleted in one transaction: few of the 16,000 that it may write, since it ends a run, too. */
 const DISCARD_BATCH = 1000;
 /** Runs with findings that are kept: a day of ticks that all find something. */
 const KEPT_RUNS = 100;
-/** Older ones that are kept beside them: those that deleted somebody, for so long, and a few that are remembered. */
+/** Older ones that are kept beside them: those that deleted somebody, for so long. */
 const DELETIONS_KEPT_MS = 30 * DAY;
-const MAX_SPARED = 150;
+/** Runs without findings that are kept for another reason: those remembered. */
+const MAX_SPARED = 6;
+/** Runs, from the oldest on, that one transaction looks at. */
+const MAX_PRUNED = 300;
 
 const NO_COUNTS: Counts = {
   clerkUsers: 0,
@@ -88,7 +93,7 @@ export async function runningRun(ctx: QueryCtx): Promise<RunningRun | null> {
   const runs = await ctx.db
     .query("clerkRuns")
     .withIndex("by_state_kind", (q) => q.eq("state.kind", "running"))
-    .take(2);
+    .take(MAX_RUNNING);
   return runs.filter(isRunning).find(({ mode }) => mode !== "doubts") ?? null;
 }
 
@@ -160,7 +165,8 @@ export async function endRun(ctx: MutationCtx, run: Run, end: End, counts: Count
   const isReal = !run.dryRun && run.mode !== "doubts";
   if (isReal) await updateSyncState(ctx, await marksOf(ctx, run, end, counts));
   await discardDoubts(ctx, run._id);
-  await pruneRuns(ctx, run.mode, hasFindings);
+  if (hasFindings) await ctx.scheduler.runAfter(0, internal.clerk.lifecycle.prune, {});
+  else await pruneQuietRuns(ctx, run.mode);
   return { ...run, state, counts, hasFindings };
 }
 
@@ -194,8 +200,9 @@ async function marksOf(ctx: QueryCtx, run: Run, { kind }: End, counts: Counts) {
     const isAtLarge = isOwn && counts.held > MAX_ENTRIES;
     return { ...fullMarks, isHeldAtLarge: isAtLarge || state.isHeldAtLarge };
   }
+  const met = counts.scanned + counts.postponed + counts.setAside;
   const removalsLeft = mostRemovals(counts.confirmed + counts.repaired.created);
-  const completedFullRun = { runId: _id, startedAt, met: counts.scanned, removalsLeft };
+  const completedFullRun = { runId: _id, startedAt, met, removalsLeft };
   return { ...fullMarks, completedFullRun, isHeldAtLarge: undefined, isMoved: undefined };
 }
 
@@ -214,30 +221,44 @@ function hasAny({ drift, setAside, postponed, unlisted }: Counts): boolean {
   return drift.missing + drift.stale + drift.orphaned + setAside + postponed + unlisted > 0;
 }
 
+/** Of the runs that found nothing, only the newest of each mode is kept. */
+async function pruneQuietRuns(ctx: MutationCtx, mode: Run["mode"]): Promise<void> {
+  const runs = await ctx.db
+    .query("clerkRuns")
+    .withIndex("by_mode_and_hasFindings", (q) => q.eq("mode", mode).eq("hasFindings", false))
+    .order("desc")
+    .take(1 + MAX_SPARED);
+  const remembered = await rememberedRuns(ctx);
+  for (const { _id, state } of runs.slice(1)) {
+    if (state.kind !== "running" && !remembered.includes(_id)) {
+      await ctx.db.delete("clerkRuns", _id);
+    }
+  }
+}
+
 /**
  * Keeps the newest runs with findings, those that deleted somebody within a month, the newest of each
- * mode, and those that `status` tells of.
+ * mode, and those that `status` tells of. The others go, each by a call of its own.
  */
-async function pruneRuns(ctx: MutationCtx, mode: Run["mode"], hasFindings: boolean): Promise<void> {
-  const runs = ctx.db.query("clerkRuns");
-  const ended = hasFindings
-    ? await runs
-        .withIndex("by_hasFindings", (q) => q.eq("hasFindings", true))
-        .order("desc")
-        .take(KEPT_RUNS + MAX_SPARED)
-    : await runs
-        .withIndex("by_mode_and_hasFindings", (q) => q.eq("mode", mode).eq("hasFindings", false))
-        .order("desc")
-        .take(1 + MAX_SPARED);
-  const { lastRunId, lastFullRunId, completedFullRun, setAsideRunId } = await readSyncState(ctx);
-  const remembered = [lastRunId, lastFullRunId, completedFullRun?.runId, setAsideRunId];
-  for (const run of ended.slice(hasFindings ? KEPT_RUNS : 1)) {
+export async function pruneRuns(ctx: MutationCtx): Promise<void> {
+  const runs = () =>
+    ctx.db.query("clerkRuns").withIndex("by_hasFindings", (q) => q.eq("hasFindings", true));
+  const kept = new Set((await runs().order("desc").take(KEPT_RUNS)).map(({ _id }) => _id));
+  const remembered = await rememberedRuns(ctx);
+  for (const run of await runs().take(MAX_PRUNED)) {
     const { repaired } = run.counts;
     const isDeletion = repaired.deleted > 0 && clock.now() - run.startedAt < DELETIONS_KEPT_MS;
-    const isSpared =
-      isDeletion || remembered.includes(run._id) || (await isNewestWithFindings(ctx, run));
-    if (!isSpared) await discardRun(ctx, run._id);
+    const isSpared = isDeletion || kept.has(run._id) || remembered.includes(run._id);
+    if (isSpared || run.state.kind === "running" || (await isNewestWithFindings(ctx, run)))
+      continue;
+    const args = { runId: run._id, what: "run" as const };
+    await ctx.scheduler.runAfter(0, internal.clerk.lifecycle.discard, args);
   }
+}
+
+async function rememberedRuns(ctx: QueryCtx) {
+  const { lastRunId, lastFullRunId, completedFullRun, setAsideRunId } = await readSyncState(ctx);
+  return [lastRunId, lastFullRunId, completedFullRun?.runId, setAsideRunId];
 }
 
 /** Whether a run is the newest of its mode that found anything. */

@@ -1,6 +1,6 @@
 /** Pure: pages of Clerk's user lists → users to compare, windows to settle, batches to send. */
 import { readUser, type Unread } from "./profile";
-import { SETTLING_MS } from "./plan";
+import { MINUTE } from "./clock";
 import type { Crowd, Phase, Position } from "./runValidators";
 import type { Reading } from "./validators";
 
@@ -9,6 +9,9 @@ export type Order = "+created_at" | "-updated_at";
 
 /** Before every user. */
 export const START: Position = { key: Number.MIN_SAFE_INTEGER, clerkId: "" };
+
+/** By how much Clerk's clock may be ahead of ours. */
+const CLOCK_SKEW_MS = MINUTE;
 
 /** Characters of JSON, up to 3 bytes each, of users in one mutation, whose arguments hold 16 MiB. */
 const MAX_BATCH_LENGTH = 4 * 1024 * 1024;
@@ -202,7 +205,7 @@ export type Young = { after: number; until: number };
 
 /** @param startedAt when the run began, ms */
 export function youngIn(startedAt: number, now: number): Young {
-  return { after: startedAt, until: now + SETTLING_MS };
+  return { after: startedAt, until: now + CLOCK_SKEW_MS };
 }
 
 /** The creation time, ms, from which on the next page of a walk is asked for; null for the first page. */

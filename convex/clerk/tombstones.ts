@@ -2,6 +2,7 @@
 import { internal } from "../_generated/api";
 import { internalMutation } from "../_generated/server";
 import { clock, DAY } from "./clock";
+import { hasRow } from "./rows";
 import { readSyncState } from "./syncState";
 
 /** How long an id stays known as gone: far longer than an event is sent again. */
@@ -24,7 +25,12 @@ export const prune = internalMutation({
         .query("clerkVersions")
         .withIndex("by_kind_and_appliedAt", (q) => q.eq("kind", kind).lt("appliedAt", before))
         .take(left);
-      for (const { _id } of old) await ctx.db.delete("clerkVersions", _id);
+      for (const { _id, clerkId } of old) {
+        const isMet = kind === "met" && (await hasRow(ctx, clerkId));
+        if (!isMet) await ctx.db.delete("clerkVersions", _id);
+        // What is known of a row that still stands, when it was met and held, stays as long.
+        else await ctx.db.patch("clerkVersions", _id, { appliedAt: clock.now() });
+      }
       left -= old.length;
     }
     if (left > 0) return;

@@ -49,8 +49,10 @@ export const vVersion = v.object({
   eventAt: v.optional(v.number()),
   /** When the sync first met a row of it that it had not made; 0 where no full run had ended before. */
   metAt: v.optional(v.number()),
-  /** When a full run held it by itself: from then on a person has to say that it may go. */
+  /** When a full run held it: from then on a person has to say that it may go. */
   heldAt: v.optional(v.number()),
+  /** Whether it did so for `maxDeletions` alone. */
+  isHeldByLimit: v.optional(v.boolean()),
 });
 export type Version = Infer<typeof vVersion>;
 

@@ -5,12 +5,14 @@
 import { v } from "convex/values";
 import { internal } from "../_generated/api";
 import { internalMutation, type MutationCtx } from "../_generated/server";
-import { clock, DAY, HOUR } from "./clock";
+import { clock, DAY, HOUR, SECOND } from "./clock";
 import { nextDoubts, raise } from "./doubts";
 import { isClerkId } from "./profile";
 import { insertRun, isRunning, newestRun, passOn, type Run, type RunningRun } from "./runs";
 import { MAX_PAGE_SIZE } from "./runValidators";
 
+/** Between two requests of the worker. */
+export const PACE_MS = SECOND;
 /** A worker who gave up rests until the next tick; where there is no schedule, for so long. */
 const REST_MS = HOUR;
 
@@ -52,7 +54,7 @@ async function wake(ctx: MutationCtx, dueAt: number, anew?: "tick" | "void"): Pr
   const run = await newestRun(ctx, "doubts");
   if (run !== null && isRunning(run)) {
     const isAlive = run.state.leaseExpiresAt > now;
-    const isInTime = Math.max(run.state.notBefore ?? 0, now) <= Math.max(dueAt, now);
+    const isInTime = (run.state.notBefore ?? 0) <= Math.max(dueAt, now) + PACE_MS;
     if (isAlive && isInTime && anew !== "void") return;
     await cancelCall(ctx, run);
     await schedule(ctx, run, dueAt);
@@ -60,13 +62,18 @@ async function wake(ctx: MutationCtx, dueAt: number, anew?: "tick" | "void"): Pr
   }
   const isResting = run?.state.kind === "failed" && now - run.state.finishedAt < REST_MS;
   if (isResting && anew === undefined) return;
-  await schedule(ctx, await reportOfToday(ctx), dueAt);
+  const today = await reportOfToday(ctx);
+  // Events that come one by one are asked about together, too.
+  const endedAt = today.state.kind === "completed" ? today.state.finishedAt : 0;
+  await schedule(ctx, today, Math.max(dueAt, endedAt + PACE_MS));
 }
 
 /** The run whose Report is that of today, ended or not: there is one from now on. */
 export async function reportOfToday(ctx: MutationCtx): Promise<Run> {
   const newest = await newestRun(ctx, "doubts");
   const isOfToday = newest !== null && clock.now() - newest.startedAt < DAY;
+  // There is one worker at most, however long it is at work.
+  if (newest !== null && isRunning(newest)) return newest;
   if (isOfToday && newest.state.kind !== "failed") return newest;
   const options = { mode: "doubts" as const, dryRun: false, pageSize: MAX_PAGE_SIZE };
   const ended = { kind: "completed" as const, finishedAt: clock.now() };

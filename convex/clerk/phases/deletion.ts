@@ -76,5 +76,6 @@ export const settle = internalMutation({
 function removerOf({ run, counts }: Step<"delete">): Remover {
   if (run.mode === "doubts") return { by: "doubts" };
   const left = run.state.phase.allowed - counts.repaired.deleted;
-  return { by: "run", left, isTold: run.maxDeletions !== undefined };
+  const isTold = run.maxDeletions !== undefined;
+  return { by: "run", left, isTold, isByHand: !run.isScheduled };
 }

@@ -19,6 +19,7 @@ import {
   partOf,
   positionOf,
   seamOf,
+  START,
   usersBetween,
   windowOf,
   youngIn,
@@ -75,9 +76,10 @@ async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"
     call.seam = seamOf(page, window.until.key, window.until.key - 1, ORDER);
     const { key } = window.until;
     if (key <= young.after || key > young.until) return { ...window, seenAt };
-    // From here on events and the look-back tell of whoever came.
+    // From here on events and the look-back tell of whoever came. Who is on this page is compared all the
+    // same: a creation time can be chosen, and have lain ahead when it was.
     const until = before(young.after + 1);
-    return { users: usersBetween(page, settled, until, ORDER), until, seenAt };
+    return { users: usersBetween(page, settled, null, ORDER), until, seenAt };
   }
   const rest = usersBetween(page, settled, null, ORDER);
   const isNothingNew = rest.every((user) => call.seam?.has(idOf(user)) === true);
@@ -109,10 +111,13 @@ export const settle = internalMutation({
     if (!step?.isIn("walk")) return null;
     const { phase, ...run } = { ...step.run, phase: step.run.state.phase };
     const span = await readSpan(ctx, phase.settled, until, youngIn(run.startedAt, seenAt));
-    const inSpan = users.filter((user) => isUpTo(span.until, positionOf(user, ORDER)));
+    const isWhole = span.until === null || comparePositions(span.until, until ?? span.until) === 0;
+    const inSpan = users.filter((user) => isWhole || isUpTo(span.until, positionOf(user, ORDER)));
     const stoppedAt = await compareUsers(step, inSpan, span.rows, seenAt);
-    await doubtUnlisted(step, span.rows, users);
     const settled = stoppedAt ?? span.until;
+    // What comes behind is read again.
+    const judged = span.rows.filter((row) => isUpTo(settled, positionOfRow(row) ?? START));
+    await doubtUnlisted(step, judged, users);
     if (settled === null) return await step.goTo(lookBackTo(run.startedAt - OVERLAP_MS));
     const isDone = until !== null && comparePositions(until, settled) <= 0;
     return await step.goTo({ ...phase, settled, metCrowd: isDone ? undefined : phase.metCrowd });
