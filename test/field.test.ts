@@ -3,9 +3,19 @@ import { describe, expect, test, vi } from "vitest";
 import { hooks } from "../convex/clerk/app";
 import { DAY, HOUR, MINUTE, SECOND } from "../convex/clerk/clock";
 import schema from "../convex/schema";
-import type { ClerkUserJSON } from "../scripts/clerk-json";
+import { deletedUser, userEvent, type ClerkUserJSON } from "../scripts/clerk-json";
 import { expectMirror, signUp } from "./people";
-import { complete, internal, LONG_AGO, pass, post, rows, run, useSetting } from "./setting";
+import {
+  complete,
+  everything,
+  internal,
+  LONG_AGO,
+  pass,
+  post,
+  rows,
+  run,
+  useSetting,
+} from "./setting";
 
 const setting = useSetting({ http: false });
 const { pinInstance, status, report } = internal.clerk.reconcile;
@@ -208,6 +218,231 @@ test("who was held, found alive by a later run, and deleted then goes unasked, a
   loseDeletions(all.slice(0, 3));
   expect(await complete(t)).toMatchObject({ status: "completed", repaired: { deleted: 3 } });
   await expectMirror(setting);
+});
+
+describe("a move to another instance holds everyone whom that does not know", () => {
+  const move = async () => {
+    const { t, clerk } = setting;
+    clerk.users.clear();
+    clerk.instanceId = "ins_new";
+    clerk.createUser({ id: "user_new", created_at: LONG_AGO });
+    await t.mutation(pinInstance, { instanceId: "ins_new" });
+  };
+
+  test("also where it was too early to judge them in the first run there", async () => {
+    const { t, clerk } = setting;
+    const all = signUp(setting, 3);
+    await complete(t);
+    pass(HOUR);
+    for (const id of all) clerk.updateUser(id, { first_name: "Lately" }, Date.now());
+    pass(MINUTE);
+    await complete(t);
+    await move();
+    expect(await call()).toMatchObject({ status: "completed", postponed: 3 });
+    await settle();
+    pass(DAY);
+    expect(await complete(t, { mode: "due" })).toMatchObject({ status: "held", held: 3 });
+    expect((await rows(t)).length).toBe(4);
+  });
+
+  test("also where Clerk did not answer about them in the first run there", async () => {
+    const { t, clerk } = setting;
+    signUp(setting, 3);
+    await complete(t);
+    pass(HOUR);
+    await move();
+    clerk.order(/user_id=/, { kind: "status", status: 403 });
+    expect(await complete(t)).toMatchObject({ status: "completed", setAside: 3 });
+    clerk.heal();
+    pass(DAY);
+    expect(await complete(t, { mode: "due" })).toMatchObject({ status: "held", held: 3 });
+    expect((await rows(t)).length).toBe(4);
+  });
+});
+
+test("whom a limit holds, no run of the schedule deletes, and the next one by hand does", async () => {
+  const { t } = setting;
+  const all = signUp(setting, 20);
+  await complete(t);
+  pass(HOUR);
+  loseDeletions(all.slice(0, 8));
+  expect(await complete(t, { maxDeletions: 5 })).toMatchObject({ status: "held", held: 8 });
+  pass(DAY);
+  expect(await complete(t, { mode: "due" })).toMatchObject({ status: "held", held: 8 });
+  expect(await complete(t, { maxDeletions: 8 })).toMatchObject({ repaired: { deleted: 8 } });
+});
+
+test("who is held stays so for months, though their row had no version", async () => {
+  const { t, clerk } = setting;
+  const all = signUp(setting, 100);
+  await complete(t);
+  await t.run(async ({ db }) => {
+    for (const { _id } of await db.query("clerkVersions").take(200)) {
+      await db.delete("clerkVersions", _id);
+    }
+  });
+  pass(DAY);
+  loseDeletions(all.slice(0, 12));
+  for (let day = 0; day < 40; day += 1) {
+    expect(await complete(t)).toMatchObject({ status: "held", held: 12 });
+    pass(DAY);
+  }
+  const { instanceId } = clerk;
+  for (const id of all.slice(0, 3)) {
+    await post(t, userEvent("user.deleted", deletedUser(id), { instanceId, at: Date.now() }));
+  }
+  pass(DAY);
+  expect(await complete(t)).toMatchObject({ status: "held", held: 9, repaired: { deleted: 0 } });
+});
+
+describe("the worker who judges what events left open", () => {
+  const doubtful = async (id: string) => {
+    const { t, clerk } = setting;
+    const data = { ...clerk.users.get(id), id, email_addresses: "none" };
+    const { instanceId } = clerk;
+    await post(t, userEvent("user.updated", data, { instanceId, at: Date.now() }));
+  };
+
+  test("asks about 400 ids at once in as many requests as there are hundreds", async () => {
+    const { t, clerk } = setting;
+    const all = signUp(setting, 20);
+    await complete(t);
+    pass(HOUR);
+    const others = Array.from({ length: 380 }, (_, i) => `user_nobody${i}`);
+    for (const id of [...all, ...others]) await doubtful(id);
+    const asked = clerk.requests.length;
+    await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 60);
+    // Nobody knows the others, but events have named them in the last minutes: those are asked about again.
+    expect(clerk.requests.length - asked).toBeLessThanOrEqual(12);
+  });
+
+  test("asks at most twice a second where they come one by one", async () => {
+    const { t, clerk } = setting;
+    const all = signUp(setting, 50);
+    await complete(t);
+    pass(HOUR);
+    const asked = clerk.requests.length;
+    for (const id of all) {
+      await doubtful(id);
+      vi.advanceTimersByTime(60);
+      await t.finishInProgressScheduledFunctions();
+    }
+    await settle();
+    expect(clerk.requests.length - asked).toBeLessThanOrEqual(12);
+  });
+
+  test("is one alone, and leaves the lease to runs, however old its Report is", async () => {
+    const { t } = setting;
+    const [first = "", second = ""] = signUp(setting, 5);
+    await complete(t);
+    pass(HOUR);
+    await t.action(internal.clerk.reconcile.user, { clerkId: first });
+    pass(DAY - MINUTE);
+    const refused = { type: "user.updated" as const, clerkId: second };
+    await t.mutation(internal.clerk.events.noteRefused, refused);
+    pass(2 * MINUTE);
+    await t.action(internal.clerk.reconcile.user, { clerkId: first });
+    await doubtful(second);
+    const running = await t.run(async ({ db }) => await db.query("clerkRuns").take(50));
+    expect(running.filter(({ state }) => state.kind === "running").length).toBe(1);
+    const full = { mode: "full" as const, dryRun: false, pageSize: 500 };
+    expect((await t.mutation(internal.clerk.lifecycle.begin, full)).kind).toBe("begun");
+    expect((await t.mutation(internal.clerk.lifecycle.begin, full)).kind).toBe("busy");
+  });
+
+  test("ends though a user whom Clerk no longer knows was changed there in a year", async () => {
+    const { t, clerk } = setting;
+    const [id = ""] = signUp(setting, 30);
+    await complete(t);
+    clerk.updateUser(id, { first_name: "Ahead" }, Date.now() + 365 * DAY);
+    await complete(t);
+    pass(HOUR);
+    loseDeletions([id]);
+    pass(DAY);
+    expect(await complete(t)).toMatchObject({ status: "completed", repaired: { deleted: 1 } });
+  });
+
+  test("forgets nobody where Clerk's answers hold ten users at most", async () => {
+    const { t, clerk } = setting;
+    signUp(setting, 3);
+    await complete(t);
+    pass(HOUR);
+    const late = signUp(setting, 15, 100);
+    clerk.limitFallsBackTo = 10;
+    for (const id of late) await doubtful(id);
+    await settle();
+    await expectMirror(setting);
+  });
+
+  test("asks again about a newcomer whom Clerk does not show yet", async () => {
+    const { t, clerk } = setting;
+    signUp(setting, 3);
+    await complete(t);
+    pass(HOUR);
+    const [id = ""] = signUp(setting, 1, 50);
+    const shown = new Map(clerk.users);
+    clerk.users.delete(id);
+    await doubtful(id);
+    vi.advanceTimersToNextTimer();
+    await t.finishInProgressScheduledFunctions();
+    for (const [each, user] of shown) clerk.users.set(each, user);
+    await settle();
+    await expectMirror(setting);
+  });
+});
+
+test("a person's dry repair writes nothing, not even that it was tried", async () => {
+  const { t, clerk } = setting;
+  const [id = ""] = signUp(setting, 3);
+  await complete(t);
+  pass(HOUR);
+  clerk.users.delete(id);
+  const before = await everything(t);
+  const tried = await t.action(internal.clerk.reconcile.user, { clerkId: id, dryRun: true });
+  expect(tried).toEqual({ clerkId: id, outcome: "deleted" });
+  expect(await everything(t)).toBe(before);
+});
+
+test("old runs with many entries go one by one, so that any run can end", async () => {
+  const { t, clerk } = setting;
+  const [id = ""] = signUp(setting, 3);
+  await complete(t);
+  const repaired = { created: 0, updated: 0, deleted: 1 };
+  for (let i = 0; i < 117; i += 1) {
+    await t.run(async ({ db }) => {
+      const first = await db.query("clerkRuns").first();
+      if (first === null) throw new Error("no run");
+      const { mode, dryRun, pageSize, isScheduled, startedAt, state, counts } = first;
+      const options = { mode, dryRun, pageSize, isScheduled, startedAt, state };
+      const run = { ...options, counts: { ...counts, repaired }, hasFindings: true };
+      const runId = await db.insert("clerkRuns", run);
+      for (let k = 0; k < (i < 17 ? 1000 : 0); k += 1) {
+        const entry = { kind: "stale" as const, fields: [], action: "updated" as const };
+        await db.insert("clerkDriftEntries", { runId, clerkId: `user_${k}`, ...entry });
+      }
+    });
+  }
+  pass(31 * DAY);
+  clerk.updateUser(id, { first_name: "New" }, Date.now() - MINUTE);
+  expect((await call({ mode: "due" })).status).toBe("completed");
+});
+
+describe("one id about which Clerk's answer never comes", () => {
+  test.each([
+    { kind: "hang" },
+    { kind: "reset" },
+    { kind: "body", body: "<html>", contentType: "text/html" },
+    { kind: "status", status: 500 },
+  ] as const)("(%o) is set aside after ten minutes, and the others go", async (fault) => {
+    const { t, clerk } = setting;
+    const all = signUp(setting, 30);
+    await complete(t);
+    pass(HOUR);
+    loseDeletions(all.slice(0, 2));
+    clerk.order(new RegExp(`/v1/users/${all[0]}`), fault);
+    const full = await complete(t);
+    expect(full).toMatchObject({ status: "completed", setAside: 1, repaired: { deleted: 1 } });
+  });
 });
 
 describe("a list whose pages hold fewer than asked for", () => {
