@@ -181,8 +181,8 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "mirror.ts",
-        replace: "const kept = await whyKept(ctx, clerkId, known, { askedAt, remover });",
-        by: "const kept = (await whyKept(ctx, clerkId, known, { askedAt, remover })) && null;",
+        replace: "const kept = await whyKept(ctx, known, { askedAt, remover });",
+        by: "const kept = (await whyKept(ctx, known, { askedAt, remover })) && null;",
       },
     ],
     property: FRESH,
@@ -244,8 +244,8 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "gate.ts",
-        replace: "if (heldAt === undefined) return false;",
-        by: "if (heldAt !== 0) return false;",
+        replace: "if (heldAt === undefined || (isByHand && isHeldByLimit)) return false;",
+        by: "if (heldAt !== 0 || isByHand || isHeldByLimit) return false;",
       },
     ],
     property: "nobody held is removed unasked",
