@@ -25,7 +25,17 @@ const LAYERS = [
   ["doctor"],
 ];
 /** Files that decide without touching the database, Clerk or the clock. */
-const PURE = ["app", "paths", "validators", "runValidators", "tables", "profile", "plan", "sweep", "batch"];
+const PURE = [
+  "app",
+  "paths",
+  "validators",
+  "runValidators",
+  "tables",
+  "profile",
+  "plan",
+  "sweep",
+  "batch",
+];
 
 /** What a file may not import: its own layer and those above, the app's files, and, if pure, what acts. */
 function forbiddenTo(name, others) {
