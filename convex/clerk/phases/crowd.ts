@@ -2,7 +2,7 @@
 import { v } from "convex/values";
 import { internal } from "../../_generated/api";
 import { internalMutation } from "../../_generated/server";
-import { checkpoint, type Call, type Taken } from "../call";
+import { checkpoint, isEnd, type Call, type Taken } from "../call";
 import { clock } from "../clock";
 import { compareUser, orderOf } from "../compare";
 import { endLookBack } from "../judgement";
@@ -30,7 +30,11 @@ export async function ask(
   const seenAt = known?.seenAt ?? clock.now();
   const listed = known?.users ?? (await list(crowd.offset));
   const { users, page } = crowdIn(listed, crowd, batch.limit, orderOf(run));
-  const args = { at: checkpoint(call, run), users: batch.takeUsers(users), page, seenAt };
+  // Somebody before the crowd may be gone since its first page: then an empty page hides who comes after.
+  const isWalk = run.state.phase.kind === "walk";
+  const after = async () => await call.clerk.listByCreation(crowd.key + 1, run.pageSize);
+  const isLast = isWalk && page.length === 0 && (await isEnd(0, after));
+  const args = { at: checkpoint(call, run), users: batch.takeUsers(users), page, seenAt, isLast };
   return await ctx.runMutation(internal.clerk.phases.crowd.settle, { ...args, crowd });
 }
 
@@ -44,6 +48,7 @@ const vPage = v.object({
  * Compares users of one page of a crowd, and remembers that they were met: only once all were, the
  * rows that share their creation time can be judged.
  * @param users of the page those who are of the crowd, met before or not
+ * @param isLast whether Clerk has nobody after the crowd
  */
 export const settle = internalMutation({
   args: {
@@ -51,9 +56,10 @@ export const settle = internalMutation({
     users: v.array(vReading),
     page: vPage,
     seenAt: v.number(),
+    isLast: v.boolean(),
     crowd: vCrowd,
   },
-  handler: async (ctx, { at, users, page, seenAt, crowd }): Promise<StepResult | null> => {
+  handler: async (ctx, { at, users, page, seenAt, isLast, crowd }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);
     if (!step?.isIn("walk") && !step?.isIn("lookBack")) return null;
     const { run } = step;
@@ -77,7 +83,7 @@ export const settle = internalMutation({
     if (!after.isListed) return await step.goTo({ ...phase, crowd: after.crowd });
     if (step.isIn("lookBack")) return await goBeyond(step, crowd.key, after.end);
     const { settled } = phase;
-    const metCrowd = { key: crowd.key, isLast: after.end === null };
+    const metCrowd = { key: crowd.key, isLast };
     return await step.goTo({ kind: "walk", settled, metCrowd });
   },
 });
