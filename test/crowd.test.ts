@@ -145,3 +145,22 @@ describe("users who share one creation time, more than a page", () => {
     }
   });
 });
+
+test("somebody before a crowd who is deleted while it is listed hides nobody after it", async () => {
+  const { t, clerk } = setting;
+  clerk.createdAtAfterIsInclusive = true;
+  const at = (created_at: number) => clerk.createUser({ created_at }).user.id;
+  const before = at(LONG_AGO);
+  at(LONG_AGO + 1);
+  at(LONG_AGO + 2);
+  let isDone = false;
+  clerk.onRequest = ({ query }) => {
+    if (isDone || query.get("offset") !== "2") return;
+    isDone = true;
+    clerk.users.delete(before);
+  };
+  await complete(t, { pageSize: 2 });
+  expect(isDone).toBe(true);
+  const here = (await rows(t)).map(({ clerkId }) => clerkId);
+  expect([...clerk.users.keys()].every((id) => here.includes(id))).toBe(true);
+});
