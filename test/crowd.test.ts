@@ -146,20 +146,41 @@ describe("users who share one creation time, more than a page", () => {
   });
 });
 
-test("somebody before a crowd who is deleted while it is listed hides nobody after it", async () => {
+test.each(["before", "of"])(
+  "somebody %s a crowd who is deleted between two of its pages hides nobody of it",
+  async (where) => {
+    const { t, clerk } = setting;
+    clerk.createdAtAfterIsInclusive = true;
+    const at = (created_at: number) => clerk.createUser({ created_at }).user.id;
+    const before = at(LONG_AGO);
+    const ids = Array.from({ length: 8 }, () => at(LONG_AGO + 1));
+    let pages = 0;
+    clerk.onRequest = ({ query }) => {
+      if (query.get("order_by") !== "+created_at" || !query.has("offset")) return;
+      pages += 1;
+      if (pages === 2) clerk.users.delete(where === "before" ? before : (ids[0] ?? ""));
+    };
+    const report = await complete(t, { pageSize: 4 });
+    expect(report).toMatchObject({ status: "completed", unlisted: 0 });
+    const here = (await rows(t)).map(({ clerkId }) => clerkId);
+    expect([...clerk.users.keys()].every((id) => here.includes(id))).toBe(true);
+  },
+);
+
+test("those before a crowd who are deleted while it is listed hide nobody after it", async () => {
   const { t, clerk } = setting;
   clerk.createdAtAfterIsInclusive = true;
   const at = (created_at: number) => clerk.createUser({ created_at }).user.id;
-  const before = at(LONG_AGO);
+  const before = [at(LONG_AGO), at(LONG_AGO)];
   at(LONG_AGO + 1);
   at(LONG_AGO + 2);
   let isDone = false;
   clerk.onRequest = ({ query }) => {
     if (isDone || query.get("offset") !== "2") return;
     isDone = true;
-    clerk.users.delete(before);
+    for (const id of before) clerk.users.delete(id);
   };
-  await complete(t, { pageSize: 2 });
+  await complete(t, { pageSize: 3 });
   expect(isDone).toBe(true);
   const here = (await rows(t)).map(({ clerkId }) => clerkId);
   expect([...clerk.users.keys()].every((id) => here.includes(id))).toBe(true);

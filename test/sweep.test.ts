@@ -136,12 +136,12 @@ describe("a crowd", () => {
 
   test("in one order takes each page once, and says where the others begin", () => {
     const page = (offset: number) => others.slice(offset, offset + 10);
-    expect(list(page, crowdOf(5))).toMatchObject({ pages: 4, end: 37 });
+    expect(list(page, crowdOf(5))).toMatchObject({ pages: 5, end: 37 });
     expect(list(page, crowdOf(5)).met.size).toBe(36);
     expect(list(page, crowdOf(5), 3).met.size).toBe(36);
   });
 
-  test("that ends the list is listed with a page that is empty", () => {
+  test("that ends the list is listed with a page that brings nobody new", () => {
     const page = (offset: number) => others.slice(0, -2).slice(offset, offset + 10);
     expect(list(page, crowdOf(5))).toMatchObject({ pages: 5, end: null });
   });
@@ -162,6 +162,21 @@ describe("a crowd", () => {
       }),
       { numRuns: 200 },
     );
+  });
+
+  test.each([
+    ["before it", "user_x", 35],
+    ["of it", "user_2", 35],
+  ])("loses nobody where somebody %s is deleted between two pages", (_where, id, least) => {
+    let asked = 0;
+    const page = (offset: number) => {
+      asked += 1;
+      const listed = asked < 2 ? others : others.filter((each) => idOf(each) !== id);
+      return listed.slice(offset, offset + 10);
+    };
+    const { met } = list(page, crowdOf(5));
+    expect(met.has("user_9")).toBe(true);
+    expect(met.size).toBeGreaterThanOrEqual(least);
   });
 
   test("of which a page always lacks one ends all the same", () => {

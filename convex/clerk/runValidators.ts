@@ -14,6 +14,10 @@ export const vCrowd = v.object({
   /** Where a pass through them begins in the list, and where the next page does. */
   start: v.number(),
   offset: v.number(),
+  /** Who ended the last page of this pass: the next one begins with that user, unless somebody slipped between. */
+  last: v.optional(v.string()),
+  /** Whether a page of this pass began otherwise. */
+  isBroken: v.boolean(),
   /** Where in the list the first of them stands, once this pass has seen it. */
   first: v.nullable(v.number()),
   /** How many different ones were met, how many of them in this pass, and how many passes met nobody new. */

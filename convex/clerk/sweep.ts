@@ -271,11 +271,21 @@ export function lookBackOf(
 
 /** The beginning of a walk through the users who share a key. @param start where it begins in the list */
 export function crowdOf(key: number, start = 0): Crowd {
-  return { key, start, offset: start, first: null, met: 0, fresh: 0, idle: 0 };
+  const pass = { offset: start, isBroken: false, first: null, fresh: 0 };
+  return { key, start, met: 0, idle: 0, ...pass };
 }
 
-/** A page in a crowd: where in it the first of them stands, and the first one beyond them. */
-export type CrowdPage = { length: number; first: number | null; beyond: number | null };
+/** A page in a crowd, see `crowdIn`. */
+export type CrowdPage = {
+  length: number;
+  /** Where in it the first of the crowd stands, and the first one beyond them. */
+  first: number | null;
+  beyond: number | null;
+  last?: string;
+  /** Whether it brings anybody beside the last one of the page before, and has that one. */
+  isEnd: boolean;
+  isJoined: boolean;
+};
 
 /**
  * What a page of a list shows of a crowd.
@@ -283,28 +293,37 @@ export type CrowdPage = { length: number; first: number | null; beyond: number |
  */
 export function crowdIn(
   all: Reading[],
-  { key }: Crowd,
+  { key, last }: Crowd,
   most: number,
   order: Order,
 ): { users: Reading[]; page: CrowdPage } {
-  const members = all.flatMap((user, index) => (keyOf(user, order) === key ? index : []));
-  const lastTaken = members[most - 1];
-  const isCut = lastTaken !== undefined && members.length > most;
-  const listed = isCut ? all.slice(0, lastTaken + 1) : all;
-  const beyond = listed.findIndex((user) => keyOf(user, order) > key);
-  return {
-    users: listed.filter((user) => keyOf(user, order) === key),
-    page: {
-      length: listed.length,
-      first: members[0] ?? null,
-      beyond: beyond === -1 ? null : beyond,
-    },
+  const isNew = (user: Reading) => idOf(user) !== last;
+  const members = all.filter((user) => keyOf(user, order) === key);
+  const isCut = members.filter(isNew).length > most;
+  const users = members.filter(isNew).slice(0, most);
+  const lastTaken = users.at(-1);
+  const listed = isCut && lastTaken ? all.slice(0, all.indexOf(lastTaken) + 1) : all;
+  const lastListed = listed.at(-1);
+  const placeOf = (is: (user: Reading) => boolean) => {
+    const index = listed.findIndex(is);
+    return index === -1 ? null : index;
   };
+  const page = {
+    length: listed.length,
+    first: placeOf((user) => keyOf(user, order) === key),
+    beyond: placeOf((user) => keyOf(user, order) > key),
+    ...(lastListed && { last: idOf(lastListed) }),
+    isEnd: !listed.some(isNew),
+    isJoined: last === undefined || !listed.every(isNew),
+  };
+  return { users, page };
 }
 
 /**
  * Where a listing of a crowd goes on: pass after pass, until as many different users were met as
  * stand between the last one before them and the first one after, whatever order each page has them in.
+ * The pages of a pass overlap by one: where somebody was deleted meanwhile, the next page lacks that
+ * one, and another pass looks for who slipped in between.
  * @param fresh users of the page who were not met before
  * @param scanned users whom the run has met by now
  * @returns with `isListed` once that is so; `end` is where the first one after them stands, null where
@@ -312,34 +331,36 @@ export function crowdIn(
  */
 export function crowdAfter(
   crowd: Crowd,
-  { length, first, beyond }: CrowdPage,
+  page: CrowdPage,
   fresh: number,
   scanned = 0,
 ): { isListed: false; crowd: Crowd } | { isListed: true; end: number | null } {
+  const { key, start, offset } = crowd;
+  const { length, first, beyond, last } = page;
   const met = crowd.met + fresh;
-  const grown = { ...crowd, met, fresh: crowd.fresh + fresh };
-  const goOn = (change: Partial<Crowd>) => ({
-    isListed: false as const,
-    crowd: { ...grown, ...change },
-  });
-  const isFirstPage = crowd.offset === crowd.start;
-  if (isFirstPage && first === 0 && crowd.start > 0) {
+  const freshOfPass = crowd.fresh + fresh;
+  if (offset === start && first === 0 && start > 0) {
     // Those before were deleted: some of the crowd may stand further in front.
-    const start = Math.max(0, crowd.start - length);
-    return goOn({ start, offset: start, first: null });
+    const restarted = crowdOf(key, Math.max(0, start - length));
+    return { isListed: false, crowd: { ...restarted, met, fresh: freshOfPass, idle: crowd.idle } };
   }
-  const begin = crowd.first ?? (first === null ? null : crowd.offset + first);
+  const begin = crowd.first ?? (first === null ? null : offset + first);
+  // Of a page of one nothing can come again.
+  const isBroken = crowd.isBroken || !page.isJoined || (length < 2 && !page.isEnd);
   // A page that is the same wherever it is asked for would go on for ever.
-  const most = begin === null ? 2 * scanned : begin - crowd.start + 2 * met;
-  const isLost = fresh === 0 && crowd.offset - crowd.start > most + length;
-  if (length > 0 && beyond === null && !isLost) {
-    return goOn({ first: begin, offset: crowd.offset + length });
+  const most = begin === null ? 2 * scanned : begin - start + 2 * met;
+  const isLost = fresh === 0 && offset - start > most + length;
+  if (!page.isEnd && beyond === null && !isLost) {
+    const next = { first: begin, offset: offset + Math.max(1, length - 1), isBroken };
+    const seam = length < 2 ? undefined : last;
+    return { isListed: false, crowd: { ...crowd, met, fresh: freshOfPass, ...next, last: seam } };
   }
-  const end = beyond === null ? null : crowd.offset + beyond;
-  const stand = (end ?? crowd.offset) - (begin ?? crowd.offset);
-  const idle = grown.fresh === 0 ? crowd.idle + 1 : 0;
-  if (met >= stand || idle >= MAX_IDLE_PASSES) return { isListed: true, end };
-  return goOn({ offset: crowd.start, first: null, fresh: 0, idle });
+  const end = beyond === null ? null : offset + beyond;
+  const stand = begin === null ? 0 : (end ?? offset + length) - begin;
+  const idle = freshOfPass === 0 ? crowd.idle + 1 : 0;
+  const isWhole = met >= stand && (!isBroken || freshOfPass === 0);
+  if (isWhole || idle >= MAX_IDLE_PASSES) return { isListed: true, end };
+  return { isListed: false, crowd: { ...crowdOf(key, start), met, idle } };
 }
 
 function nameOfType(json: unknown): string {

@@ -30,10 +30,10 @@ export async function ask(
   const seenAt = known?.seenAt ?? clock.now();
   const listed = known?.users ?? (await list(crowd.offset));
   const { users, page } = crowdIn(listed, crowd, batch.limit, orderOf(run));
-  // Somebody before the crowd may be gone since its first page: then an empty page hides who comes after.
-  const isWalk = run.state.phase.kind === "walk";
-  const after = async () => await call.clerk.listByCreation(crowd.key + 1, run.pageSize);
-  const isLast = isWalk && page.length === 0 && (await isEnd(0, after));
+  // Where the last page's end comes again, nobody is hidden; but pages may be short.
+  const isShort = async () => !(await isEnd(crowd.offset + page.length, list));
+  if (page.isEnd && page.length > 0 && (await isShort())) page.isEnd = false;
+  const isLast = page.isEnd && page.length > 0;
   const args = { at: checkpoint(call, run), users: batch.takeUsers(users), page, seenAt, isLast };
   return await ctx.runMutation(internal.clerk.phases.crowd.settle, { ...args, crowd });
 }
@@ -42,6 +42,9 @@ const vPage = v.object({
   length: v.number(),
   first: v.nullable(v.number()),
   beyond: v.nullable(v.number()),
+  last: v.optional(v.string()),
+  isEnd: v.boolean(),
+  isJoined: v.boolean(),
 });
 
 /**
