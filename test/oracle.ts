@@ -467,11 +467,8 @@ export class Oracle {
   #checkEnd({ _id, startedAt, state, counts, dryRun }: Run, witnessed: Witnessed): void {
     const { usersAtFirst, fewestUsers, placed, isDisturbed, lookedBackAt } = witnessed;
     const most = usersAtFirst + placed;
-    // An entry without a usable id is told by its place, which is another one with each page.
-    const isNameless = (id: string) => !/^user_\w+$/.test(id);
-    const isUnstable = this.#clerk.shufflesTies && [...this.#clerk.users.keys()].some(isNameless);
-    const isOnce = isUnstable || counts.scanned <= most;
-    demand("a run counts nobody twice", isDisturbed || isOnce, { counts, most });
+    const isOnce = isDisturbed || counts.scanned <= most;
+    demand("a run counts nobody twice", isOnce, { counts, most });
     if (state.kind !== "completed" && state.kind !== "held") return;
     // Who changed in the run's time, or just before it, may have been met by the look-back alone.
     const changed = [...this.#clerk.users.values()].filter(
@@ -489,7 +486,7 @@ export class Oracle {
     const rowOf = new Map(this.sight.users.map((row) => [row.clerkId, row]));
     const missed = [...this.#clerk.users.values()].filter((user) => {
       const { id } = user;
-      // An entry without a usable id is listed by its place.
+      // An entry without a usable id has no row.
       const isOdd = !/^user_\w+$/.test(id);
       const isExempt = isOdd || left.has(id) || this.#tainted.has(id) || this.#unversioned.has(id);
       const isMet = (this.#changes.get(id) ?? 0) <= lookedBackAt;

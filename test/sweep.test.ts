@@ -292,7 +292,8 @@ describe("a page", () => {
     expect(readPage(listed.toReversed(), { limit: 3, order: null })).toHaveLength(3);
   });
 
-  test.each<[string, unknown[], [string, number][]]>([
+  const NAME = /^entry [0-9a-f]{8}( \+1)?$/;
+  test.each<[string, unknown[], [string | null, number][]]>([
     [
       "without a time",
       [json("user_a", 5), json("user_b", null), json("user_c", 7)],
@@ -309,18 +310,35 @@ describe("a page", () => {
       [["user_b", 5]],
     ],
     ["first of all", [json("user_b", null), json("user_c", 7)], [["user_b", 7]]],
-    ["with another id", [json("user_a", 5), json("user_import-7", 6)], [["user_a +1", 6]]],
+    ["with another id", [json("user_a", 5), json("user_import-7", 6)], [[null, 6]]],
     [
       "that is none",
       [json("user_a", 5), null, 7],
       [
-        ["user_a +1", 5],
-        ["user_a +2", 5],
+        [null, 5],
+        [null, 5],
       ],
     ],
   ])("with an entry %s has the entry by its place", (_, listed, places) => {
     const odd = readPage(listed, asked).filter(({ kind }) => kind === "unreadable");
-    expect(odd.map((each) => [idOf(each), keyOf(each, CREATED)])).toEqual(places);
+    expect(odd.map((each) => keyOf(each, CREATED))).toEqual(places.map(([, key]) => key));
+    places.forEach(([id], index) => {
+      const name = odd.map(idOf)[index];
+      if (id === null) expect(name).toMatch(NAME);
+      else expect(name).toBe(id);
+    });
+  });
+
+  test("names an entry without a usable id alike on each page, and by the one before it", () => {
+    const odd = json("user_import-7", 6);
+    const [one, other] = [json("user_a", 5), json("user_b", 5)].map((before) => {
+      return readPage([before, odd], asked)[1];
+    });
+    expect(one && idOf(one)).toBe(other && idOf(other));
+    expect(one?.kind === "unreadable" && one.reason).toMatch("the entry after user_a");
+    expect(JSON.stringify(one)).not.toMatch("import-7");
+    const twins = readPage([null, null], asked).map(idOf);
+    expect(new Set(twins).size).toBe(2);
   });
 
   test.each<[string, unknown, string]>([

@@ -18,8 +18,8 @@ export type Call = {
   batch: Batch;
   /** The last page's window, while part of it is left to settle; `next`: of a look-back. */
   window?: Window & Partial<Pick<Looked, "next">> & { seenAt: number };
-  /** The last page, while it may be the first one of a crowd. */
-  page?: { users: Reading[]; seenAt: number };
+  /** The page of a crowd that is being settled, and where in the list it begins. */
+  page?: { users: Reading[]; offset: number; seenAt: number };
   /** Who stood at the end of the last page: see `seamOf`. */
   seam?: Set<string> | null;
   /** How many pages of a look-back have brought nobody new. */

@@ -26,7 +26,7 @@ const MAX_IDLE_PASSES = 8;
 export class UnexpectedAnswer extends Error {}
 
 /**
- * Reads a page of a user list. What can't be read of it has its place by the entry before.
+ * Reads a page of a user list. What can't be read of it has its place by the entries around it.
  * @param json what Clerk answered
  * @param asked `order`: null where none was asked for; `from`: the creation time, ms
  * @throws UnexpectedAnswer for what is not a list of at most `limit` users in the order asked for,
@@ -41,7 +41,7 @@ export function readPage(
     throw new UnexpectedAnswer(`${json.length} users where at most ${asked.limit} were asked for`);
   }
   const { order, from = null } = asked;
-  const users = placed(json.map(readUser), order);
+  const users = placed(json, order);
   if (order === null) return users;
   const keys = users.map((user) => keyOf(user, order));
   if (!keys.every((key, index) => index === 0 || (keys[index - 1] ?? key) <= key)) {
@@ -55,31 +55,54 @@ export function readPage(
 }
 
 /**
- * Gives entries what they lack to have a place, an id or a time, from the entry before, or else from the
- * next one; and the time of the entry before to one that can't be read and is out of place.
+ * Gives entries what they lack to have a place: a time from the entry before, or else from the next one,
+ * which one that is out of place gets, too, if it can't be read; and a name that is the same on each page.
  */
-function placed(entries: (Reading | Unread)[], order: Order | null): Reading[] {
+function placed(json: unknown[], order: Order | null): Reading[] {
+  const entries = json.map(readUser);
   let at = {
     clerkCreatedAt: entries.map(createdAtOf).find(isGiven) ?? 0,
     version: entries.map(({ version }) => version).find(isGiven) ?? 0,
   };
-  let [clerkId, unnamed] = ["", 0];
+  let before: string | null = null;
+  const names: string[] = [];
   return entries.map((entry, index) => {
     const own = {
       clerkCreatedAt: createdAtOf(entry) ?? at.clerkCreatedAt,
       version: entry.version ?? at.version,
     };
     if (entry.kind === "profile") {
-      [clerkId, unnamed, at] = [entry.profile.clerkId, 0, own];
+      [before, at] = [entry.profile.clerkId, own];
       return entry;
     }
-    [clerkId, unnamed] = entry.clerkId === null ? [clerkId, unnamed + 1] : [entry.clerkId, 0];
     const next = entries.slice(index).find(isProfile);
     if (order === null || isBetween(own, at, next, order)) at = own;
-    // Sorted right behind the one before.
-    const id = entry.clerkId ?? `${clerkId} +${unnamed}`;
-    return { kind: "unreadable", clerkId: id, ...at, reason: entry.reason };
+    const { kind, clerkId, reason } = entry;
+    if (clerkId !== null) {
+      before = clerkId;
+      return { kind, clerkId, ...at, reason };
+    }
+    const name = nameOf(json[index]);
+    const namesakes = names.filter((other) => other === name).length;
+    names.push(name);
+    return {
+      kind,
+      clerkId: namesakes === 0 ? name : `${name} +${namesakes}`,
+      ...at,
+      reason: `${reason} (${before === null ? "the first entry of its page" : `the entry after ${before}`})`,
+    };
   });
+}
+
+/** A name for an entry without a usable id, which shows nothing of it: FNV-1a, 32 bits. */
+function nameOf(json: unknown): string {
+  const id = typeof json === "object" && json !== null && "id" in json ? json.id : undefined;
+  const text = JSON.stringify(typeof id === "string" ? id : json);
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i += 1) {
+    hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193) >>> 0;
+  }
+  return `entry ${hash.toString(16).padStart(8, "0")}`;
 }
 
 function isProfile(entry: Reading | Unread): entry is Extract<Reading, { kind: "profile" }> {
@@ -282,6 +305,8 @@ export type CrowdPage = {
   first: number | null;
   beyond: number | null;
   last?: string;
+  /** Whether more of it is left than was to be taken. */
+  isCut: boolean;
   /** Whether it brings anybody beside the last one of the page before, and has that one. */
   isEnd: boolean;
   isJoined: boolean;
@@ -313,6 +338,7 @@ export function crowdIn(
     first: placeOf((user) => keyOf(user, order) === key),
     beyond: placeOf((user) => keyOf(user, order) > key),
     ...(lastListed && { last: idOf(lastListed) }),
+    isCut,
     isEnd: !listed.some(isNew),
     isJoined: last === undefined || !listed.every(isNew),
   };
@@ -345,15 +371,19 @@ export function crowdAfter(
     return { isListed: false, crowd: { ...restarted, met, fresh: freshOfPass, idle: crowd.idle } };
   }
   const begin = crowd.first ?? (first === null ? null : offset + first);
-  // Of a page of one nothing can come again.
-  const isBroken = crowd.isBroken || !page.isJoined || (length < 2 && !page.isEnd);
+  // Of a page of one nothing can come again, unless it is part of a longer one.
+  const isSingle = length < 2 && !page.isCut;
+  const isBroken = crowd.isBroken || !page.isJoined || (isSingle && !page.isEnd);
   // A page that is the same wherever it is asked for would go on for ever.
   const most = begin === null ? 2 * scanned : begin - start + 2 * met;
   const isLost = fresh === 0 && offset - start > most + length;
   if (!page.isEnd && beyond === null && !isLost) {
-    const next = { first: begin, offset: offset + Math.max(1, length - 1), isBroken };
-    const seam = length < 2 ? undefined : last;
-    return { isListed: false, crowd: { ...crowd, met, fresh: freshOfPass, ...next, last: seam } };
+    const next = {
+      offset: offset + length - (isSingle ? 0 : 1),
+      last: isSingle ? undefined : last,
+    };
+    const counted = { met, fresh: freshOfPass, first: begin, isBroken };
+    return { isListed: false, crowd: { ...crowd, ...counted, ...next } };
   }
   const end = beyond === null ? null : offset + beyond;
   const stand = begin === null ? 0 : (end ?? offset + length) - begin;

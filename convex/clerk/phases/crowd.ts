@@ -7,7 +7,7 @@ import { clock } from "../clock";
 import { compareUser, orderOf } from "../compare";
 import { endLookBack } from "../judgement";
 import { doubtOf, markMet } from "../doubts";
-import type { RunIn } from "../runs";
+import { isRunning, type RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
 import { before, crowdAfter, crowdIn, idOf } from "../sweep";
 import { vCheckpoint, vCrowd, type Crowd } from "../runValidators";
@@ -24,18 +24,32 @@ export async function ask(
   list: (offset: number) => Promise<Reading[]>,
 ): Taken {
   const { ctx, batch } = call;
-  const isFirst = crowd.offset === crowd.start && crowd.met + crowd.idle === 0;
-  const known = isFirst ? call.page : undefined;
-  call.page = undefined;
-  const seenAt = known?.seenAt ?? clock.now();
-  const listed = known?.users ?? (await list(crowd.offset));
+  call.page ??= await askFor(crowd.offset, list);
+  const { users: all, offset, seenAt } = call.page;
+  const listed = all.slice(crowd.offset - offset);
   const { users, page } = crowdIn(listed, crowd, batch.limit, orderOf(run));
   // Where the last page's end comes again, nobody is hidden; but pages may be short.
   const isShort = async () => !(await isEnd(crowd.offset + page.length, list));
   if (page.isEnd && page.length > 0 && (await isShort())) page.isEnd = false;
   const isLast = page.isEnd && page.length > 0;
   const args = { at: checkpoint(call, run), users: batch.takeUsers(users), page, seenAt, isLast };
-  return await ctx.runMutation(internal.clerk.phases.crowd.settle, { ...args, crowd });
+  const settled = internal.clerk.phases.crowd.settle;
+  const result: StepResult | null = await ctx.runMutation(settled, { ...args, crowd });
+  // What is left of a page is taken from it: asked for again, it may be in another order.
+  if (!page.isCut && !isPart(crowd, result)) call.page = undefined;
+  return result;
+}
+
+async function askFor(offset: number, list: (offset: number) => Promise<Reading[]>) {
+  const seenAt = clock.now();
+  return { users: await list(offset), offset, seenAt };
+}
+
+/** Whether a page was settled in part, for all that a transaction may take. */
+function isPart({ offset, fresh }: Crowd, result: StepResult | null): boolean {
+  const phase = result !== null && isRunning(result.run) ? result.run.state.phase : null;
+  const after = phase !== null && "crowd" in phase ? phase.crowd : undefined;
+  return after?.offset === offset && after.fresh > fresh;
 }
 
 const vPage = v.object({
@@ -43,6 +57,7 @@ const vPage = v.object({
   first: v.nullable(v.number()),
   beyond: v.nullable(v.number()),
   last: v.optional(v.string()),
+  isCut: v.boolean(),
   isEnd: v.boolean(),
   isJoined: v.boolean(),
 });

@@ -56,10 +56,10 @@ async function nextWindow(
   const looked = lookBackOf(page, phase, call.seam ?? null, still >= MAX_STILL);
   const { unless } = looked;
   if (unless && !(await isEnd(phase.offset + page.length, list))) {
-    call.page = { users: page, seenAt };
+    call.page = { users: page, offset: phase.offset, seenAt };
     return { users: [], until: phase.settled, next: unless, seenAt };
   }
-  call.page = looked.next?.crowd && { users: page, seenAt };
+  call.page = looked.next?.crowd && { users: page, offset: phase.offset, seenAt };
   const isStill = comparePositions(looked.until, phase.settled) === 0 && !looked.next?.crowd;
   call.still = isStill ? still + 1 : 0;
   if (call.still >= 2 * MAX_STILL) return { ...looked, next: null, seenAt };

@@ -88,8 +88,9 @@ async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"
     (rest.length > 0 &&
       isNothingNew &&
       (await isEnd(page.length, async (at) => await listFrom(call, run, at))));
-  call.page = { users: page, seenAt };
-  return hasEnded ? { users: rest, until: null, seenAt } : undefined;
+  if (hasEnded) return { users: rest, until: null, seenAt };
+  call.page = { users: page, offset: 0, seenAt };
+  return undefined;
 }
 
 /**
