@@ -359,6 +359,7 @@ export class World {
     this.#looks += 1;
     this.clerk.createUser({ id, created_at, updated_at: this.#clerkNow });
     this.#odd.add(id);
+    this.#oracle.changed(id, this.#looks);
     this.#oracle.meet("an odd entry");
     this.#oracle.placed();
   }
