@@ -5,7 +5,7 @@ const SYNC = "convex/clerk";
 
 /** Imports point one way: entries → stores and Clerk's API → pure files → tables and app. */
 const LAYERS = [
-  ["app", "clock", "environment", "paths", "refusal", "runValidators"],
+  ["app", "clock", "environment", "paths", "refusal", "runValidators", "secrets"],
   ["validators"],
   ["profile", "plan", "tables", "log"],
   ["sweep", "syncState", "commands", "driftLog"],
@@ -28,6 +28,7 @@ const LAYERS = [
 const PURE = [
   "app",
   "paths",
+  "secrets",
   "validators",
   "runValidators",
   "tables",

@@ -47,7 +47,7 @@ export type StandInRequest = { method: string; path: string; query: URLSearchPar
 export class ClerkStandIn {
   readonly users = new Map<string, ClerkUserJSON>();
   readonly requests: StandInRequest[] = [];
-  secretKey = "sk_test_stand_in";
+  secretKey = "sk_test_double_of_clerk";
   instanceId = "ins_stand_in";
   /** Whether `created_at_after` includes its own millisecond: Clerk's documents do not say. */
   createdAtAfterIsInclusive = false;

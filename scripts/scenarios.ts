@@ -44,7 +44,7 @@ function standIn(): ClerkStandIn {
     await Promise.resolve();
   };
   process.env.CLERK_SECRET_KEY = clerk.secretKey;
-  process.env.CLERK_API_URL = "http://clerk.test";
+  process.env.CLERK_API_URL = "https://clerk.test";
   process.env.CLERK_WEBHOOK_SECRET = WEBHOOK_SECRET;
   globalThis.fetch = async (input, init) => {
     now += REQUEST_MS;

@@ -7,7 +7,7 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { Webhook } from "svix";
+import { signingSecretsIn, whyNotSigningSecrets } from "../convex/clerk/secrets";
 import { clerkUser, deletedUser, userEvent, type UserEventType } from "./clerk-json";
 import { signedEvent } from "./signed-event";
 
@@ -27,27 +27,25 @@ function parse() {
   });
   const { url, id, data, instance } = values;
   const type = TYPES.find((known) => known === values.type);
-  const secret = process.env.CLERK_WEBHOOK_SECRET;
   if (!url || !URL.canParse(url)) {
     throw new Error(`--url must be the address of the webhook, not ${url ?? "nothing"}.`);
   }
   if (!id) throw new Error("--id must be a Clerk user id, user_….");
   if (!type) throw new Error(`--type must be one of ${TYPES.join(", ")}, not ${values.type}.`);
-  if (!secret || !isSigningSecret(secret)) {
-    const found = secret ? "it is no signing secret" : "it is not set";
-    throw new Error(
-      `CLERK_WEBHOOK_SECRET must be the endpoint's signing secret, whsec_… (Clerk dashboard → Webhooks → your endpoint): ${found}.`,
-    );
-  }
-  return { url, id, type, data, instance, secret };
+  return { url, id, type, data, instance, secret: signingSecret() };
 }
 
-function isSigningSecret(secret: string): boolean {
-  try {
-    return Boolean(new Webhook(secret));
-  } catch {
-    return false;
-  }
+/** The first secret of the variable, by either of its names. */
+function signingSecret(): string {
+  const { CLERK_WEBHOOK_SECRET: ours, CLERK_WEBHOOK_SIGNING_SECRET: clerks } = process.env;
+  const name = ours ? "CLERK_WEBHOOK_SECRET" : "CLERK_WEBHOOK_SIGNING_SECRET";
+  const [secret] = signingSecretsIn(ours || clerks);
+  const fault = whyNotSigningSecrets(name, ours || clerks);
+  if (fault !== null) throw new Error(fault);
+  if (secret !== undefined) return secret;
+  throw new Error(
+    "CLERK_WEBHOOK_SECRET is not set: it must be the endpoint's signing secret, whsec_… (Clerk dashboard → Webhooks → your endpoint).",
+  );
 }
 
 /** @returns whether the event was accepted */

@@ -46,7 +46,7 @@ async function live(app: ExistingApp): Promise<Setting> {
   const clerk = new ClerkStandIn();
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"], now: LONG_AGO + 1000 * DAY });
   vi.stubEnv("CLERK_SECRET_KEY", clerk.secretKey);
-  vi.stubEnv("CLERK_API_URL", "http://clerk.test");
+  vi.stubEnv("CLERK_API_URL", "https://clerk.test");
   vi.stubGlobal("fetch", clerk.fetch);
   for (const level of ["info", "error"] as const) {
     vi.spyOn(console, level).mockImplementation(() => undefined);

@@ -43,7 +43,7 @@ let lived = 0;
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
-  vi.stubEnv("CLERK_API_URL", "http://clerk.test");
+  vi.stubEnv("CLERK_API_URL", "https://clerk.test");
   vi.spyOn(clock, "sleep").mockImplementation(async (ms) => {
     await Promise.resolve();
     vi.setSystemTime(Date.now() + ms);

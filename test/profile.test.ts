@@ -216,6 +216,6 @@ describe("nothing private", () => {
     expect(logged).not.toMatch(/PRIVATE|METADATA|FIRSTNAME|EMAIL|größe/);
     expect(log.length).toBeGreaterThan(5);
     expect(logged + (await everything(t))).not.toMatch(clerk.secretKey);
-    expect(log.at(-1)?.summary).toMatch("401, [CLERK_SECRET_KEY], trace id");
+    expect(log.at(-1)?.summary).toContain("(401, trace id");
   });
 });

@@ -52,7 +52,7 @@ export function useSetting({ http = true }: { http?: boolean } = {}): Setting {
     setting.log = [];
     setting.exceptions = [];
     vi.stubEnv("CLERK_SECRET_KEY", setting.clerk.secretKey);
-    vi.stubEnv("CLERK_API_URL", http ? await setting.clerk.start() : "http://clerk.test");
+    vi.stubEnv("CLERK_API_URL", http ? await setting.clerk.start() : "https://clerk.test");
     if (!http) {
       vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
         vi.setSystemTime(Date.now() + REQUEST_MS);

@@ -16,7 +16,7 @@ beforeEach(() => {
 
 async function get(path: string) {
   const headers = { authorization: `Bearer ${clerk.secretKey}` };
-  const response = await clerk.fetch(`http://clerk.test/v1${path}`, { headers });
+  const response = await clerk.fetch(`https://clerk.test/v1${path}`, { headers });
   return { status: response.status, json: (await response.json()) as unknown };
 }
 

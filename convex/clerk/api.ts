@@ -1,16 +1,11 @@
 /** What the sync asks of Clerk's Backend API, and what it takes for an answer. */
-import { isClerkId } from "./profile";
-import { fieldOf, firstError, Requests, unexpected, type Query } from "./request";
+import { INSTANCE_ID, isClerkId } from "./profile";
+import { fieldOf, firstError, Requests, toldOf, unexpected, type Query } from "./request";
 import { idOf, readPage, UnexpectedAnswer, type Order } from "./sweep";
 import type { Reading } from "./validators";
 
 /** `user_id` accepts up to 100 ids (GetUserList). */
 export const MAX_IDS = 100;
-
-/** Whether a text has the shape of the id of a Clerk instance, `ins_…`. */
-export function isInstanceId(id: unknown): id is string {
-  return typeof id === "string" && /^ins_\w+$/.test(id);
-}
 
 /**
  * Clerk's API. The constructor throws ClerkError when a variable is missing or can't be right, every
@@ -22,9 +17,10 @@ export class Clerk {
   /** The instance that the secret key belongs to, and its `environment_type`. */
   async instance(): Promise<{ id: string; environment: string }> {
     const { json } = await this.requests.get("/instance");
-    const id = fieldOf(json, "id");
-    if (!isInstanceId(id)) throw unexpected("/instance", "no instance id");
-    return { id, environment: String(fieldOf(json, "environment_type")) };
+    const id = toldOf(fieldOf(json, "id"), INSTANCE_ID, 16);
+    if (id === undefined) throw unexpected("/instance", "no instance id");
+    const environment = toldOf(fieldOf(json, "environment_type"), /^(development|production)$/);
+    return { id, environment: environment ?? "unnamed" };
   }
 
   /** How many users the instance has. @param before count those created before, ms */

@@ -5,11 +5,21 @@ type Context = { meta: { getDeploymentMetadata(): Promise<DeploymentMetadata> } 
 
 /**
  * What selects the deployment that the code runs on: `--deployment happy-animal-123`, production or
- * not. Empty where the CLI can't be told by name: a local or self-hosted deployment has no region.
+ * not. Empty where the CLI can't be told by name: a local or self-hosted deployment has no region, and a
+ * backend from before April 2026 does not know its name.
  */
 export async function deploymentFlag({ meta }: Context): Promise<string> {
-  const { name, region } = await meta.getDeploymentMetadata();
-  return region === null ? "" : ` --deployment ${name}`;
+  const metadata = await metadataOf({ meta });
+  const isNamed = metadata !== null && metadata.region !== null;
+  return isNamed ? ` --deployment ${metadata.name}` : "";
+}
+
+async function metadataOf({ meta }: Context): Promise<DeploymentMetadata | null> {
+  try {
+    return await meta.getDeploymentMetadata();
+  } catch {
+    return null;
+  }
 }
 
 /** @param args what the function is called with: booleans, numbers and names, so that quotes do */

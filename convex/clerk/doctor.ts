@@ -1,6 +1,6 @@
 /** What is set up wrongly, and how to mend it: `npx convex run clerk/doctor:check`. */
 import { v, type Infer } from "convex/values";
-import type { Webhook } from "svix";
+import { Webhook } from "svix";
 import { internal } from "../_generated/api";
 import { env, internalAction, type ActionCtx } from "../_generated/server";
 import { Clerk } from "./api";
@@ -9,8 +9,9 @@ import { deploymentFlag, runCommand } from "./commands";
 import { describeDead, OVERDUE_MS, timeOf, vVerdict, type Status } from "./health";
 import { WEBHOOK_PATH } from "./paths";
 import { ClerkError } from "./request";
+import { whyNotIssuer } from "./secrets";
 import type { Survey } from "./symptoms";
-import { verifiersOf } from "./webhook";
+import { signingSecrets } from "./webhook";
 
 const TIMEOUT_MS = 10 * SECOND;
 /** A schedule that has been silent for so long is taken for none; its ticks are minutes apart. */
@@ -48,6 +49,7 @@ export const check = internalAction({
     const checks = [
       ...(await checkClerk(status.instanceId, flag)),
       ...(await checkWebhook(flag)),
+      checkIssuer(flag),
       checkSchedule(status),
       checkFullRun(status, flag),
       checkDeliveries(status),
@@ -98,23 +100,30 @@ function checkPin(pinned: string | null, id: string, flag: string): Check {
   );
 }
 
+function checkIssuer(flag: string): Check {
+  const name = "CLERK_JWT_ISSUER_DOMAIN";
+  const issuer = env.CLERK_JWT_ISSUER_DOMAIN;
+  const fault = whyNotIssuer(issuer);
+  if (fault !== null) {
+    return wrong(
+      name,
+      fault,
+      `npx convex env set${flag} ${name} with the Frontend API URL, which Clerk shows under API keys.`,
+    );
+  }
+  if (issuer !== undefined) return healthy(name, "It has the form of an issuer.");
+  return healthy(name, "It is not set: auth.config.ts reads another one, or nobody signs in here.");
+}
+
 async function checkWebhook(flag: string): Promise<Check[]> {
   const name = "CLERK_WEBHOOK_SECRET";
+  const { secrets, fault } = signingSecrets();
   const mend = `npx convex env set${flag} ${name} with the signing secret (whsec_…) of your endpoint in Clerk's dashboard → Webhooks.`;
-  const verifiers = verifiersOf(env.CLERK_WEBHOOK_SECRET);
-  const isMissing = verifiers.length === 0;
-  const isBroken = verifiers.includes(null);
-  const secret = isMissing
-    ? wrong(name, "It is not set.", mend)
-    : isBroken
-      ? wrong(name, "It holds something that is not a signing secret.", mend)
-      : healthy(
-          name,
-          verifiers.length === 1 ? "It is set." : `It holds ${verifiers.length} secrets.`,
-        );
+  const found = secrets.length === 1 ? "It is set." : `There are ${secrets.length} secrets.`;
+  const secret = fault === null ? healthy(name, found) : wrong(name, fault, mend);
   const route = await checkRoute(!secret.ok);
   if (!secret.ok || !route.ok) return [secret, route];
-  return [secret, route, await checkSigned(verifiers.flatMap((each) => each ?? []))];
+  return [secret, route, await checkSigned(secrets)];
 }
 
 /** Nothing unsigned may be let in; without a secret the route answers 500. */
@@ -136,16 +145,16 @@ async function checkRoute(isUnconfigured: boolean): Promise<Check> {
 }
 
 /** An event that is none about a user changes nothing, and is accepted if its signature is. */
-async function checkSigned(verifiers: Webhook[]): Promise<Check> {
+async function checkSigned(secrets: string[]): Promise<Check> {
   const name = "signed event";
   const body = JSON.stringify({ object: "event", type: "doctor.check", data: {} });
   const id = "msg_doctor_check";
-  for (const verifier of verifiers) {
+  for (const secret of secrets) {
     const at = new Date(clock.now());
     const status = await post(body, {
       "svix-id": id,
       "svix-timestamp": String(Math.floor(at.getTime() / SECOND)),
-      "svix-signature": verifier.sign(id, at, body),
+      "svix-signature": new Webhook(secret).sign(id, at, body),
     });
     if (status === 200) continue;
     return wrong(

@@ -47,7 +47,8 @@ export const apply = internalMutation({
   handler: async (ctx, { type, instanceId, change }): Promise<Applied> => {
     const state = await readSyncState(ctx);
     if (state.instanceId !== undefined && instanceId !== state.instanceId) {
-      return { outcome: "foreign", reason: `${instanceId} is not ${state.instanceId}` };
+      const from = instanceId ?? "one without a usable instance_id";
+      return { outcome: "foreign", reason: `${from} is not ${state.instanceId}` };
     }
     await noteEvent(ctx, state, type);
     if (instanceId !== undefined) await noteInstance(ctx, state, instanceId);

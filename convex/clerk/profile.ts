@@ -31,6 +31,9 @@ export function isClerkId(id: string): boolean {
   return /^user_\w+$/.test(id);
 }
 
+/** The shape of the id of a Clerk instance, behind which no key can stand. */
+export const INSTANCE_ID = /^ins_(?!.*(sk|pk|whsec)_)\w{1,60}$/;
+
 /** A user who can't be read, with what can: null stands for what is not there, or can't be right. */
 export type Unread = {
   kind: "unreadable";

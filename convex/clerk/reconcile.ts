@@ -8,13 +8,12 @@ import {
   type ActionCtx,
   type QueryCtx,
 } from "../_generated/server";
-import { isInstanceId } from "./api";
 import { deploymentFlag } from "./commands";
 import { conduct } from "./conductor";
 import { statusOf, vStatus, type Status } from "./health";
 import { moveTo } from "./instance";
 import type { Begun, Leased } from "./lifecycle";
-import { isClerkId } from "./profile";
+import { INSTANCE_ID, isClerkId } from "./profile";
 import { repairUser, vRepaired } from "./repair";
 import { pageOfEntries } from "./driftEntries";
 import { DriftLog } from "./driftLog";
@@ -142,7 +141,7 @@ export const pinInstance = internalMutation({
   args: { instanceId: v.string() },
   returns: v.object({ instanceId: v.string(), before: v.nullable(v.string()) }),
   handler: async (ctx, { instanceId }) => {
-    if (!isInstanceId(instanceId)) {
+    if (!INSTANCE_ID.test(instanceId)) {
       throw new ConvexError("instanceId must be a Clerk instance id, ins_….");
     }
     const { before, cancelled } = await moveTo(ctx, instanceId);

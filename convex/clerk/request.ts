@@ -5,15 +5,19 @@
  */
 import { env } from "../_generated/server";
 import { clock, SECOND } from "./clock";
+import { apiUrlOf, given, holdsPieceOf, signingSecretsIn, whyNotSecretKey } from "./secrets";
 
 /** The version of Clerk's API whose OpenAPI document this follows. */
 const API_VERSION = "2026-05-12";
-const DEFAULT_API_URL = "https://api.clerk.com";
 const TIMEOUT_MS = 20_000;
 /** So long at most a request waits where Clerk wants it to: longer waits are scheduled. */
 const MAX_WAIT_MS = 30 * SECOND;
-/** Characters of what Clerk says of an error. */
-const MAX_SAID = 200;
+/**
+ * All that is repeated of what Clerk says of an error, beside its status: a code, and a trace id, which its
+ * support asks for. Nothing else, since answers may echo the key or somebody's address.
+ */
+const CODE = /^[a-z_]{1,64}$/;
+const TRACE_ID = /^[\w-]{1,64}$/;
 
 /** Names may repeat. */
 export type Query = [name: string, value: string | number][];
@@ -72,13 +76,14 @@ export class Requests {
       this.uncounted += 1;
       const response = await this.#fetch(`${path}${search && `?${search}`}`, path, isNamed);
       const { status } = response;
-      const json = await readJson(response);
+      if (status >= 300 && status < 400) {
+        const sentence = `CLERK_API_URL answers GET ${path} with a redirect (${status}), which is not followed: unset it, or set it to an address that answers itself.`;
+        throw new ClerkError(sentence, "give up");
+      }
+      const json = await this.#readJson(response, path, isNamed);
       if (response.ok && json !== undefined) return { status, json };
       if (accept(status, json)) return { status, json };
-      if (response.ok) {
-        const type = response.headers.get("content-type")?.split(";")[0] ?? "no content type";
-        throw unexpected(path, `${status} with a body that is not JSON (${type})`, isNamed);
-      }
+      if (response.ok) throw unexpected(path, `${status} with a body that is not JSON`, isNamed);
       const error = this.#refused(path, response, json, isNamed);
       const { whatNext, retryAfterMs: waitMs } = error;
       if (whatNext !== "slow down" || waitMs === 0 || waitMs > leftMs) throw error;
@@ -106,14 +111,27 @@ export class Requests {
           "Clerk-API-Version": API_VERSION,
           "User-Agent": "clerk-convex-sync",
         },
+        // Whoever it leads to would be believed.
+        redirect: "manual",
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
     } catch (error) {
-      // Its message may quote a header, and so the key.
-      const timedOut = error instanceof Error && error.name === "TimeoutError";
-      const what = timedOut ? `no answer within ${TIMEOUT_MS / 1000} s` : "no connection";
-      const sentence = `Clerk could not be reached for GET ${path}: ${what}.`;
-      throw new ClerkError(sentence, "retry later", 0, isNamed);
+      throw unreached(error, path, isNamed);
+    }
+  }
+
+  /** @returns undefined for what is not JSON */
+  async #readJson(response: Response, path: string, isNamed: boolean): Promise<unknown> {
+    let text: string;
+    try {
+      text = await response.text();
+    } catch (error) {
+      throw unreached(error, path, isNamed);
+    }
+    try {
+      return JSON.parse(text);
+    } catch {
+      return undefined;
     }
   }
 
@@ -123,85 +141,69 @@ export class Requests {
     json: unknown,
     isNamed: boolean,
   ): ClerkError {
-    const { code, message, trace } = saidBy(json);
+    const code = toldOf(fieldOf(firstError(json), "code"), CODE);
+    // Where Clerk's edge answers, its own id is in a header only.
+    const trace =
+      toldOf(fieldOf(json, "clerk_trace_id"), TRACE_ID) ?? toldOf(headers.get("cf-ray"), TRACE_ID);
     const answer = [status, code, trace && `trace id ${trace}`].filter(Boolean).join(", ");
     const isKey = status === 401 || (status === 403 && !isNamed);
     if (!isKey) {
-      const sentence = this.#redact(`Clerk answered GET ${path} with ${answer}.`);
+      const sentence = `Clerk answered GET ${path} with ${answer}.`;
       if (status === 429) return new ClerkError(sentence, "slow down", retryAfterMs(headers));
       if (status >= 500) return new ClerkError(sentence, "retry later", 0, isNamed);
       return new ClerkError(sentence, isNamed ? "set aside" : "give up");
     }
-    const sentence = `Clerk refused CLERK_SECRET_KEY (${answer}): set the secret key of your instance, from Clerk's dashboard under API keys.${message && ` It says: ${message}`}`;
-    return new ClerkError(this.#redact(sentence), "give up");
-  }
-
-  /** Whatever answers may echo the key, whole or in part, or somebody's address. */
-  #redact(sentence: string): string {
-    return sentence
-      .replaceAll(this.#secretKey, "[CLERK_SECRET_KEY]")
-      .replace(/\bsk_\w+/g, "[CLERK_SECRET_KEY]")
-      .replace(/\S+@\S+/g, "[address]");
+    const sentence = `Clerk refused CLERK_SECRET_KEY (${answer}): set the secret key of your instance, from Clerk's dashboard under API keys.`;
+    return new ClerkError(sentence, "give up");
   }
 }
 
-/** What Clerk says of an error: its schema `ClerkErrors`. */
-function saidBy(json: unknown): { code: string; message: string; trace: string } {
-  const text = (value: unknown) => (typeof value === "string" ? value.slice(0, MAX_SAID) : "");
-  const first = firstError(json);
-  return {
-    code: text(fieldOf(first, "code")),
-    message: text(fieldOf(first, "message")),
-    trace: text(fieldOf(json, "clerk_trace_id")),
-  };
+/**
+ * A text of Clerk's answer that may be told: one of a form, which repeats no piece of a secret.
+ * @param pieceLength characters of a piece; where short ones may be chance, longer
+ */
+export function toldOf(value: unknown, form: RegExp, pieceLength?: number): string | undefined {
+  const isTold = typeof value === "string" && form.test(value);
+  return isTold && !holdsPieceOf(value, secretsInUse(), pieceLength) ? value : undefined;
+}
+
+function secretsInUse(): string[] {
+  const { CLERK_SECRET_KEY, CLERK_WEBHOOK_SECRET, CLERK_WEBHOOK_SIGNING_SECRET } = env;
+  const signing = [CLERK_WEBHOOK_SECRET, CLERK_WEBHOOK_SIGNING_SECRET].flatMap(signingSecretsIn);
+  return [given(CLERK_SECRET_KEY), ...signing];
+}
+
+/** No answer, or half of one. The error's own message may quote a header, and so the key. */
+function unreached(error: unknown, path: string, isNamed: boolean): ClerkError {
+  // Convex's runtime rejects with `AbortError` where browsers and Node have `TimeoutError`.
+  const isTimeOut = error instanceof Error && /^(Timeout|Abort)Error$/.test(error.name);
+  const what = isTimeOut ? `no answer within ${TIMEOUT_MS / 1000} s` : "no connection";
+  const sentence = `Clerk could not be reached for GET ${path}: ${what}.`;
+  return new ClerkError(sentence, "retry later", 0, isNamed);
 }
 
 /** Whether there is a secret key, right or wrong: without one nothing can begin yet. */
 export function isConfigured(): boolean {
-  return Boolean(env.CLERK_SECRET_KEY?.trim());
+  return given(env.CLERK_SECRET_KEY) !== "";
 }
 
 function secretKey(): string {
-  const key = env.CLERK_SECRET_KEY?.trim();
-  if (!key) {
-    throw new ClerkError(
-      "CLERK_SECRET_KEY is not set on this deployment: set the secret key of your instance, from Clerk's dashboard under API keys.",
-      "give up",
-    );
-  }
-  // A header holds no other characters, and the error about it would quote the key.
-  if (!/^[!-~]+$/.test(key)) {
-    throw new ClerkError(
-      "CLERK_SECRET_KEY holds characters that no key has: copy it again.",
-      "give up",
-    );
-  }
+  const key = given(env.CLERK_SECRET_KEY);
+  const fault = whyNotSecretKey(key);
+  if (fault !== null) throw new ClerkError(fault, "give up");
   return key;
 }
 
 function apiUrl(): string {
-  const url = env.CLERK_API_URL?.trim() || DEFAULT_API_URL;
-  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
-    throw new ClerkError(
-      `CLERK_API_URL is not an http(s) address: unset it, or set it to ${DEFAULT_API_URL}.`,
-      "give up",
-    );
-  }
-  return url.replace(/\/+$/, "");
+  const read = apiUrlOf(given(env.CLERK_API_URL));
+  if ("fault" in read) throw new ClerkError(read.fault, "give up");
+  return read.url;
 }
 
 /** `Retry-After` in seconds, as Clerk sends it with 429; 0 where there is none. */
 function retryAfterMs(headers: Headers): number {
   const seconds = Number(headers.get("retry-after") ?? NaN);
   return seconds >= 0 ? Math.max(1, seconds) * SECOND : 0;
-}
-
-async function readJson(response: Response): Promise<unknown> {
-  try {
-    return await response.json();
-  } catch {
-    return undefined;
-  }
 }
 
 /** The first of the errors that Clerk's answer lists. */

@@ -5,9 +5,10 @@
 import { Webhook, WebhookVerificationError } from "svix";
 import { internal } from "../_generated/api";
 import { env, httpAction, type ActionCtx } from "../_generated/server";
-import { clerkIdOf, readUser } from "./profile";
+import { clerkIdOf, INSTANCE_ID, readUser } from "./profile";
 import { log } from "./log";
 import { refusalOf } from "./refusal";
+import { signingSecretsIn, whyNotSigningSecrets } from "./secrets";
 import { vEventType, type EventType } from "./validators";
 
 /** Bytes. Clerk's user JSON with all its metadata stays far below. */
@@ -15,13 +16,9 @@ const MAX_BODY_BYTES = 1024 * 1024;
 
 /** Handles `POST /clerk-users-webhook`. */
 export const webhook = httpAction(async (ctx: ActionCtx, request) => {
-  const verifiers = verifiersOf(env.CLERK_WEBHOOK_SECRET);
-  if (verifiers.length === 0 || verifiers.includes(null)) {
-    const reason =
-      verifiers.length === 0
-        ? "CLERK_WEBHOOK_SECRET is not set on this deployment"
-        : "CLERK_WEBHOOK_SECRET holds something that is not a signing secret (whsec_…)";
-    log("error", "webhook.failed", { reason });
+  const { secrets, fault } = signingSecrets();
+  if (fault !== null) {
+    log("error", "webhook.failed", { reason: fault });
     return new Response("The signing secret is not configured.", { status: 500 });
   }
   const body = await readBody(request);
@@ -30,25 +27,33 @@ export const webhook = httpAction(async (ctx: ActionCtx, request) => {
     log("info", "webhook.rejected", { reason });
     return new Response("The body is too large.", { status: 413 });
   }
-  const reason = whyNotGenuine(verifiers, body, request.headers);
+  const reason = await whyNotGenuine(secrets, body, request.headers);
   if (reason !== null) {
     log("info", "webhook.rejected", { reason });
     return new Response("The signature could not be verified.", { status: 400 });
   }
-  return await handleEvent(ctx, parse(body), request.headers.get("svix-id"));
+  // Standard Webhooks has names of its own, which svix takes as well.
+  const messageId = request.headers.get("svix-id") ?? request.headers.get("webhook-id");
+  return await handleEvent(ctx, parse(body), messageId);
 });
 
-/** What verifies by each secret in the variable; null where one can't be a signing secret. */
-export function verifiersOf(variable = ""): (Webhook | null)[] {
-  return variable.split(/\s+/).filter(Boolean).map(verifierOf);
-}
-
-function verifierOf(secret: string): Webhook | null {
-  try {
-    return new Webhook(secret);
-  } catch {
-    return null;
-  }
+/**
+ * The signing secrets of the endpoint, several while they are rotated: those of `CLERK_WEBHOOK_SECRET` and of
+ * `CLERK_WEBHOOK_SIGNING_SECRET`, Clerk's own name for it.
+ * @returns with `fault`, a sentence, where there is none, or something among them that can't be one
+ */
+export function signingSecrets(): { secrets: string[]; fault: string | null } {
+  const variables = {
+    CLERK_WEBHOOK_SECRET: env.CLERK_WEBHOOK_SECRET,
+    CLERK_WEBHOOK_SIGNING_SECRET: env.CLERK_WEBHOOK_SIGNING_SECRET,
+  };
+  const secrets = [...new Set(Object.values(variables).flatMap(signingSecretsIn))];
+  const missing =
+    "CLERK_WEBHOOK_SECRET is not set on this deployment: set the signing secret (whsec_…) of your endpoint, from Clerk's dashboard under Webhooks.";
+  const [fault] = Object.entries(variables).flatMap(
+    ([name, value]) => whyNotSigningSecrets(name, value) ?? [],
+  );
+  return { secrets, fault: fault ?? (secrets.length === 0 ? missing : null) };
 }
 
 async function readBody(request: Request): Promise<string | null> {
@@ -58,21 +63,27 @@ async function readBody(request: Request): Promise<string | null> {
 }
 
 /** Why none of the secrets signed this body just now, or null. */
-function whyNotGenuine(verifiers: (Webhook | null)[], body: string, headers: Headers) {
-  const signature: Record<string, string> = {};
-  headers.forEach((value, name) => {
-    signature[name] = value;
-  });
-  const reasons = verifiers.map((verifier) => {
-    try {
-      verifier?.verify(body, signature);
-      return null;
-    } catch (error) {
-      // The library's own messages quote nothing of the request.
-      return error instanceof WebhookVerificationError ? error.message : "not verifiable";
-    }
-  });
-  return reasons.includes(null) ? null : (reasons[0] ?? null);
+async function whyNotGenuine(secrets: string[], body: string, headers: Headers) {
+  const signature = Object.fromEntries([...headers]);
+  const reasons = await Promise.all(
+    secrets.map(async (secret) => await whyNotSigned(secret, body, signature)),
+  );
+  return reasons.includes(null) ? null : (reasons[0] ?? "no secret");
+}
+
+/** What its next version returns may be a promise. */
+type Verifier = { verify(body: string, signature: Record<string, string>): unknown };
+
+/** Only what the library does not reject is genuine: it returns nothing, and before version 2 the payload. */
+async function whyNotSigned(secret: string, body: string, signature: Record<string, string>) {
+  try {
+    const verifier: Verifier = new Webhook(secret);
+    const verified = await verifier.verify(body, signature);
+    return verified === undefined || typeof verified === "object" ? null : "not verified";
+  } catch (error) {
+    // The library's own messages quote nothing of the request.
+    return error instanceof WebhookVerificationError ? error.message : "not verifiable";
+  }
 }
 
 function parse(body: string): Record<string, unknown> {
@@ -96,10 +107,11 @@ async function handleEvent(
     log(level, "webhook.ignored", { ...details, reason });
     return new Response("Ignored.", { status: 200 });
   };
-  if (details.type === null) return ignore("not an event about a user");
-  if (clerkId === null) return ignore("names no user id");
+  if (details.type === null) return ignore(`not an event about a user but ${typeOf(type)}`);
+  if (clerkId === null) return ignore("names no Clerk user id");
   const { leftOut, ...change } = changeOf(details.type, data, clerkId);
-  const instance = typeof instanceId === "string" ? instanceId : undefined;
+  const isNamed = typeof instanceId === "string" && INSTANCE_ID.test(instanceId);
+  const instance = isNamed ? instanceId : undefined;
   try {
     const applied = await ctx.runMutation(internal.clerk.events.apply, {
       type: details.type,
@@ -123,6 +135,12 @@ async function handleEvent(
     log("error", "webhook.failed", { ...details, reason: `applying it threw ${name}` });
     return new Response("Not applied; send it again.", { status: 500 });
   }
+}
+
+/** What came in the place of a type, as far as it is a name. */
+function typeOf(type: unknown): string {
+  const isName = typeof type === "string" && /^[a-zA-Z][\w.]{0,63}$/.test(type);
+  return isName ? type : type === undefined ? "one without a type" : "one of another form";
 }
 
 function knownType(type: unknown): EventType | null {
