@@ -7,8 +7,8 @@ const SYNC = "convex/clerk";
 const LAYERS = [
   ["app", "clock", "environment", "paths", "refusal", "runValidators", "secrets"],
   ["validators"],
-  ["profile", "plan", "tables", "log"],
-  ["sweep", "syncState", "commands", "driftLog"],
+  ["profile", "tables", "log"],
+  ["plan", "sweep", "syncState", "commands", "driftLog"],
   ["report", "deliveries", "request", "doubts", "driftEntries", "batch"],
   ["api", "runs"],
   ["health", "worker", "gate"],

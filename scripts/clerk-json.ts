@@ -12,6 +12,19 @@ export type UserEvent = {
   data: unknown;
 };
 
+const BASE_62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/** An id as Clerk makes it at a time (ms): a KSUID. @param serial tells ids of one second apart */
+export function clerkIdAt(at: number, serial: number): string {
+  let value = (BigInt(Math.floor(at / 1000) - 1_400_000_000) << 128n) + BigInt(serial);
+  let digits = "";
+  for (let i = 0; i < 27; i += 1) {
+    digits = (BASE_62[Number(value % 62n)] ?? "") + digits;
+    value /= 62n;
+  }
+  return `user_${digits}`;
+}
+
 type Chosen = Partial<Omit<ClerkUserJSON, "object" | "email_addresses">> & {
   id: string;
   created_at: number;

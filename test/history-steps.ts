@@ -134,7 +134,10 @@ const step = fc.oneof(
   /** The app makes a row for somebody who has just signed up, and whom Clerk's API does not show yet. */
   {
     weight: 3,
-    arbitrary: fc.record({ do: fc.constant("sign in unseen"), onOldRow: fc.boolean() }),
+    arbitrary: fc.record({
+      do: fc.constant("sign in unseen"),
+      on: fc.constantFrom("a new row", "an old row", "a mirrored row"),
+    }),
   },
   /** After a run: a second event of one version comes, its user leaves unheard, and time goes by. */
   {

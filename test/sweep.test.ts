@@ -100,8 +100,11 @@ describe("a walk asks for", () => {
 
   test("nobody who came since the run began, but for whom the future has", () => {
     expect(pageStart(before(101), young)).toBe(young.until + 1);
-    expect(pageStart(before(young.until), young)).toBe(young.until + 1);
     expect(pageStart(before(young.until + 1), young)).toBe(young.until + 1);
+  });
+
+  test("on, where a page was full of creation times that lay ahead when they were chosen", () => {
+    expect(pageStart(before(110), young)).toBe(110);
   });
 });
 

@@ -6,7 +6,13 @@ import { internal } from "../convex/_generated/api";
 import { MINUTE } from "../convex/clerk/clock";
 import schema from "../convex/schema";
 import { ClerkStandIn, type Fault } from "../scripts/clerk-stand-in";
-import { userEvent, deletedUser, type ClerkUserJSON, type UserEvent } from "../scripts/clerk-json";
+import {
+  clerkIdAt,
+  userEvent,
+  deletedUser,
+  type ClerkUserJSON,
+  type UserEvent,
+} from "../scripts/clerk-json";
 import { signedEvent } from "../scripts/signed-event";
 import { newGate, type Actor, type Gate } from "./gate";
 import { appChoice, type History } from "./history-steps";
@@ -22,8 +28,8 @@ type Change =
 
 const modules = import.meta.glob("../convex/**/*.ts");
 const START = 1_700_000_000_000;
-const LEAKED_SECRET = `whsec_${btoa("a secret that leaked")}`;
-const NEW_SECRET = `whsec_${btoa("a secret that did not")}`;
+const LEAKED_SECRET = `whsec_${btoa("a signing secret that leaked")}`;
+const NEW_SECRET = `whsec_${btoa("a signing secret that did not")}`;
 const REQUEST_MS = 10;
 /** By then a run that does not go on is taken for dead. */
 const LEASE_MS = 4 * MINUTE;
@@ -246,7 +252,7 @@ export class World {
         }
         return;
       case "sign in unseen":
-        await this.#signInUnseen(step.onOldRow);
+        await this.#signInUnseen(step.on);
         return;
       case "leave in doubt":
         await this.#leaveInDoubt(step);
@@ -282,17 +288,26 @@ export class World {
     }
   }
 
-  /** Somebody signs up and in at once, so that the app has a row before Clerk's API shows them. */
-  async #signInUnseen(onOldRow: boolean): Promise<void> {
+  /**
+   * Somebody signs up and in at once, so that the app has a row before Clerk's API shows them: a new one,
+   * or one that it found by their name, as it finds somebody who signs up anew.
+   */
+  async #signInUnseen(on: StepTo<"sign in unseen">["on"]): Promise<void> {
     this.#past.push({ at: Date.now(), users: new Map(this.clerk.users) });
     if (this.#laggingSince === null) this.#fallBehind(0);
-    this.#create(null);
-    const { id: clerkId } = this.#events.at(-1)?.event.data as { id: string };
-    const old = this.#sight.users.find(({ name }) => name === "Old row");
     // Until a first full run has met the app's rows, a person who allows deletions has to know them.
-    const isTaken = onOldRow && old !== undefined && (await this.#hasRun());
+    const mayTake = await this.#hasRun();
+    const taken = this.#sight.users.find(({ name, clerkCreatedAt }) =>
+      on === "an old row" ? name === "Old row" : clerkCreatedAt !== undefined,
+    );
+    const isTaken = on !== "a new row" && mayTake && taken !== undefined;
+    // Of a row that was mirrored nothing but the id tells that it is another one's.
+    const isMirrored = isTaken && on === "a mirrored row";
+    this.#create(null, false, isMirrored ? clerkIdAt(this.#clerkNow, this.#looks) : undefined);
+    const { id: clerkId } = this.#events.at(-1)?.event.data as { id: string };
     await this.#t.run(async (ctx) => {
-      if (isTaken) await ctx.db.patch("users", old._id, { clerkId, name: undefined });
+      if (isMirrored) await ctx.db.patch("users", taken._id, { clerkId });
+      else if (isTaken) await ctx.db.patch("users", taken._id, { clerkId, name: undefined });
       else {
         const rowId = await ctx.db.insert("users", { clerkId, color: "signed in" });
         this.#oracle.colored(rowId, "signed in");
@@ -397,12 +412,13 @@ export class World {
     return `look${this.#looks}`;
   }
 
-  #create(created: number | null, inOneMoment = false): void {
+  #create(created: number | null, inOneMoment = false, id?: string): void {
     // Every change takes Clerk a moment, unless two are in the same one.
     if (!inOneMoment) vi.setSystemTime(Date.now() + 1);
     const now = this.#clerkNow;
     const created_at = created === null ? now : START + created;
     const { event, user } = this.clerk.createUser({
+      ...(id !== undefined && { id }),
       created_at,
       updated_at: now,
       first_name: this.#nextLook(),

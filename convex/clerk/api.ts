@@ -1,7 +1,7 @@
 /** What the sync asks of Clerk's Backend API, and what it takes for an answer. */
 import { INSTANCE_ID, isClerkId } from "./profile";
 import { fieldOf, firstError, Requests, toldOf, unexpected, type Query } from "./request";
-import { idOf, readPage, UnexpectedAnswer, type Order } from "./sweep";
+import { idOf, readPage, UnexpectedAnswer } from "./sweep";
 import type { Reading } from "./validators";
 
 /** `user_id` accepts up to 100 ids (GetUserList). */
@@ -44,13 +44,16 @@ export class Clerk {
     return await this.#list(query, { limit, order: "+created_at", from });
   }
 
-  /** Up to `limit` users, latest change first, after the first `offset`. */
-  async listByChange(offset: number, limit: number): Promise<Reading[]> {
+  /**
+   * Up to `limit` users, latest change first, after the first `offset`.
+   * @param settled the time of change back to which users are settled, ms: that of entries without one
+   */
+  async listByChange(offset: number, limit: number, settled: number): Promise<Reading[]> {
     const query: Query = [
       ["order_by", "-updated_at"],
       ["offset", offset],
     ];
-    return await this.#list(query, { limit, order: "-updated_at" });
+    return await this.#list(query, { limit, order: "-updated_at", settled });
   }
 
   /** Those of up to 100 ids that Clerk knows. */
@@ -90,7 +93,7 @@ export class Clerk {
   /** @param isNamed see `Requests.get` */
   async #list(
     query: Query,
-    asked: { limit: number; order: Order | null; from?: number | null },
+    asked: Parameters<typeof readPage>[1],
     isNamed = false,
   ): Promise<Reading[]> {
     const all: Query = [...query, ["limit", asked.limit]];

@@ -87,7 +87,7 @@ function isFromBefore(row: User | null, run: Run): boolean {
  * there, by this look or by an event since the run began. Clerk counts them, too.
  */
 async function countPlaced(
-  { ctx, counts, run }: Step<"walk" | "lookBack">,
+  { ctx, counts, run, findings }: Step<"walk" | "lookBack">,
   user: Reading,
   { kind, fields, known }: Outcome,
 ): Promise<void> {
@@ -96,7 +96,11 @@ async function countPlaced(
   if (!isLookBack || createdAtOf(user) > run.startedAt) return;
   const isMade = kind === "created" || fields.includes("clerkCreatedAt");
   const isNewRow = kind === "unchanged" && !phase.isAgain && !isFromBefore(known.row, run);
-  const isHeard = isNewRow && (await readVersion(ctx, idOf(user)))?.appliedBy === "event";
+  // Whom the walk has made itself, it has counted.
+  const isHeard =
+    isNewRow &&
+    (await readVersion(ctx, idOf(user)))?.appliedBy === "event" &&
+    !(await findings.isListed(idOf(user), "created"));
   if (isMade || isHeard) counts.listed += 1;
 }
 

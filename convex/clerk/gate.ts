@@ -70,11 +70,15 @@ export const LONE =
  * @param isByHand whether a person began the run, who may have set a limit to the one before
  */
 export function isLone(known: Known, state: SyncState, isByHand = false): boolean {
-  const { instanceId, isHeldAtLarge = false, completedFullRun } = state;
-  if (isHeldAtLarge || isStranger(known, instanceId)) return true;
+  const { instanceId, isHeldAtLarge = false, isHeldAtLargeByLimit = false } = state;
+  const isAtLarge = isHeldAtLarge || (isHeldAtLargeByLimit && !isByHand);
+  if (isAtLarge || isStranger(known, instanceId)) return true;
   const { heldAt, isHeldByLimit = false } = known.version ?? {};
   if (heldAt === undefined || (isByHand && isHeldByLimit)) return false;
-  return completedFullRun === undefined || completedFullRun.startedAt <= heldAt;
+  const { startedAt = -Infinity } = state.completedFullRun ?? {};
+  // A walk passes over creation times between its beginning and its end.
+  const isPassedOver = (known.row?.clerkCreatedAt ?? 0) > startedAt;
+  return startedAt <= heldAt || isPassedOver;
 }
 
 /** Counts a removal against those that may be made before the next full run completes. */

@@ -93,6 +93,7 @@ export async function moveTo(
     lastRunId: undefined,
     lastFullRunId: undefined,
     isHeldAtLarge: undefined,
+    isHeldAtLargeByLimit: undefined,
     setAsideRunId: undefined,
     completedFullRun: undefined,
     deliveries: undefined,

@@ -150,8 +150,9 @@ async function meet(
   dryRun: boolean,
 ): Promise<KnownRows> {
   if (!isUnmet(known) || known.version?.metAt !== undefined) return known;
-  const { lastFullRunStartedAt } = await readSyncState(ctx);
-  const metAt = lastFullRunStartedAt === undefined ? 0 : clock.now();
+  const { lastFullRunStartedAt, hasRunFull = lastFullRunStartedAt !== undefined } =
+    await readSyncState(ctx);
+  const metAt = hasRunFull ? clock.now() : 0;
   const version = dryRun
     ? { ...(known.version ?? metVersion(clerkId, {})), metAt }
     : await noteVersion(ctx, known.version, { clerkId, metAt });

@@ -1,5 +1,6 @@
 /** Pure: what is known of a user, and what Clerk says → the change to make. */
 import { MINUTE } from "./clock";
+import { mintedAt } from "./profile";
 import { PROFILE_FIELDS, type Profile, type Version } from "./validators";
 
 /**
@@ -158,19 +159,23 @@ export function planEvidence(
  */
 export function whyTooEarly({ row, version }: Known, askedAt: number): string | null {
   const settledAt = askedAt - SETTLING_MS;
-  const isYoung = (time: number | undefined) =>
-    // A time of Clerk's can be chosen, and lie far ahead.
-    time !== undefined && time > settledAt && time <= askedAt + SETTLING_MS;
+  const isYoung = (time: number | null = null) => time !== null && time > settledAt;
+  // A time of Clerk's can be chosen, and lie far ahead.
+  const isYoungAtClerk = (time: number | null = null) =>
+    isYoung(time) && (time ?? 0) <= askedAt + SETTLING_MS;
   if (version !== null && version.kind !== "met" && version.appliedAt > askedAt) {
     return "changed while Clerk was asked";
   }
   // What a run wrote, Clerk had said itself; where that was long ago, its answers all show it.
   const wasApplied = version?.kind === "tombstone" || version?.appliedBy === "event";
   const isApplied = wasApplied && version.kind !== "met" && isYoung(version.appliedAt);
-  if (isApplied || isYoung(version?.eventAt) || isYoung(version?.version)) {
+  if (isApplied || isYoung(version?.eventAt) || isYoungAtClerk(version?.version)) {
     return "a change of the last five minutes";
   }
-  // The app may have made the row, or put the id on it, as the user signed up.
+  // The app may have put the id on any row as the user signed up, also on one that is mirrored.
+  if (row?.clerkId !== undefined && isYoungAtClerk(mintedAt(row.clerkId))) {
+    return "its id is younger than five minutes";
+  }
   const isOwn = row !== null && row.clerkCreatedAt === undefined;
   if (isOwn && isYoung(row._creationTime)) return "its row is younger than five minutes";
   if (isOwn && isYoung(version?.metAt)) return "its row was first met in the last five minutes";

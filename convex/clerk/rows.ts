@@ -60,12 +60,13 @@ export async function readKnown(ctx: QueryCtx, clerkId: string): Promise<KnownRo
   return { ...rows, version: await readVersion(ctx, clerkId) };
 }
 
-/** The same without the version: two documents at most. */
+/** The same without the version: two documents, but where rows are marked beside others. */
 export async function readRows(
   ctx: QueryCtx,
   clerkId: string,
 ): Promise<Omit<KnownRows, "version">> {
-  const rows = await rowsOf(ctx, clerkId, 2);
+  let rows = await rowsOf(ctx, clerkId, 2);
+  if (rows.length > 1 && !rows.every(isMirrored)) rows = await rowsOf(ctx, clerkId, MAX_DUPLICATES);
   const [row = null, second] = rows.filter(isMirrored);
   const marked = rows.find((other) => !isMirrored(other)) ?? null;
   return { row, marked, isDuplicated: second !== undefined };

@@ -17,7 +17,7 @@ export const vCrowd = v.object({
   /** Who ended the last page of this pass: the next one begins with that user, unless somebody slipped between. */
   last: v.optional(v.string()),
   /** Whether a page of this pass began otherwise. */
-  isBroken: v.boolean(),
+  isBroken: v.optional(v.boolean()),
   /** Where in the list the first of them stands, once this pass has seen it. */
   first: v.nullable(v.number()),
   /** How many different ones were met, how many of them in this pass, and how many passes met nobody new. */

@@ -194,16 +194,18 @@ async function marksOf(ctx: QueryCtx, run: Run, { kind }: End, counts: Counts) {
     lastFullRunId: _id,
     lastFullRunStartedAt: startedAt,
     setAsideRunId: undefined,
+    hasRunFull: true,
   };
   if (kind === "held") {
-    const isOwn = run.maxDeletions === undefined;
-    const isAtLarge = isOwn && counts.held > MAX_ENTRIES;
-    return { ...fullMarks, isHeldAtLarge: isAtLarge || state.isHeldAtLarge };
+    if (counts.held <= MAX_ENTRIES) return fullMarks;
+    const isByLimit = run.maxDeletions !== undefined;
+    return { ...fullMarks, [isByLimit ? "isHeldAtLargeByLimit" : "isHeldAtLarge"]: true };
   }
   const met = counts.scanned + counts.postponed + counts.setAside;
   const removalsLeft = mostRemovals(counts.confirmed + counts.repaired.created);
   const completedFullRun = { runId: _id, startedAt, met, removalsLeft };
-  return { ...fullMarks, completedFullRun, isHeldAtLarge: undefined, isMoved: undefined };
+  const lifted = { isHeldAtLarge: undefined, isHeldAtLargeByLimit: undefined };
+  return { ...fullMarks, completedFullRun, ...lifted, isMoved: undefined };
 }
 
 async function deliveriesAfter(ctx: QueryCtx, state: SyncState, counts: Counts) {
@@ -217,8 +219,9 @@ async function deliveriesAfter(ctx: QueryCtx, state: SyncState, counts: Counts) 
   return missedBy(state, isNews ? missed : { ...missed, deleted: 0 });
 }
 
-function hasAny({ drift, setAside, postponed, unlisted }: Counts): boolean {
-  return drift.missing + drift.stale + drift.orphaned + setAside + postponed + unlisted > 0;
+function hasAny({ drift, setAside, postponed, held, unlisted }: Counts): boolean {
+  const { missing, stale, orphaned } = drift;
+  return missing + stale + orphaned + setAside + postponed + held + unlisted > 0;
 }
 
 /** Of the runs that found nothing, only the newest of each mode is kept. */

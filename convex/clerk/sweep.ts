@@ -28,20 +28,21 @@ export class UnexpectedAnswer extends Error {}
 /**
  * Reads a page of a user list. What can't be read of it has its place by the entries around it.
  * @param json what Clerk answered
- * @param asked `order`: null where none was asked for; `from`: the creation time, ms
+ * @param asked `order`: null where none was asked for; `from`: the creation time, ms; `settled`: the time of
+ *   change back to which users are settled, ms. Where no entry of the page has a time, they have that one
  * @throws UnexpectedAnswer for what is not a list of at most `limit` users in the order asked for,
  *   which must never be taken for a list with fewer users
  */
 export function readPage(
   json: unknown,
-  asked: { limit: number; order: Order | null; from?: number | null },
+  asked: { limit: number; order: Order | null; from?: number | null; settled?: number },
 ): Reading[] {
   if (!Array.isArray(json)) throw new UnexpectedAnswer(`not a list but ${nameOfType(json)}`);
   if (json.length > asked.limit) {
     throw new UnexpectedAnswer(`${json.length} users where at most ${asked.limit} were asked for`);
   }
-  const { order, from = null } = asked;
-  const users = placed(json, order);
+  const { order, from = null, settled = null } = asked;
+  const users = placed(json, order, { clerkCreatedAt: from ?? 0, version: settled ?? 0 });
   if (order === null) return users;
   const keys = users.map((user) => keyOf(user, order));
   if (!keys.every((key, index) => index === 0 || (keys[index - 1] ?? key) <= key)) {
@@ -58,11 +59,11 @@ export function readPage(
  * Gives entries what they lack to have a place: a time from the entry before, or else from the next one,
  * which one that is out of place gets, too, if it can't be read; and a name that is the same on each page.
  */
-function placed(json: unknown[], order: Order | null): Reading[] {
+function placed(json: unknown[], order: Order | null, otherwise: Times): Reading[] {
   const entries = json.map(readUser);
   let at = {
-    clerkCreatedAt: entries.map(createdAtOf).find(isGiven) ?? 0,
-    version: entries.map(({ version }) => version).find(isGiven) ?? 0,
+    clerkCreatedAt: entries.map(createdAtOf).find(isGiven) ?? otherwise.clerkCreatedAt,
+    version: entries.map(({ version }) => version).find(isGiven) ?? otherwise.version,
   };
   let before: string | null = null;
   const names: string[] = [];
@@ -177,8 +178,11 @@ export function usersBetween(
   until: Position | null,
   order: Order,
 ): Reading[] {
+  const ids = page.map(idOf);
   return page
-    .filter((user) => {
+    .filter((user, index) => {
+      // Listed twice, somebody is one.
+      if (ids.indexOf(idOf(user)) !== index) return false;
       const position = positionOf(user, order);
       const isBefore = until === null || comparePositions(position, until) < 0;
       return isBefore && comparePositions(position, settled) > 0;
@@ -231,10 +235,13 @@ export function youngIn(startedAt: number, now: number): Young {
   return { after: startedAt, until: now + CLOCK_SKEW_MS };
 }
 
-/** The creation time, ms, from which on the next page of a walk is asked for; null for the first page. */
+/**
+ * The creation time, ms, from which on the next page of a walk is asked for; null for the first page.
+ * A walk that stands at the beginning of the young ones has passed them over.
+ */
 export function pageStart({ key }: Position, young: Young): number | null {
   if (key === START.key) return null;
-  return key > young.after && key <= young.until ? young.until + 1 : key;
+  return key === young.after + 1 ? young.until + 1 : key;
 }
 
 /** The beginning of a look-back. @param since ms */
@@ -256,13 +263,14 @@ export type Looked = Window & {
  * others on; whoever is deleted pulls them up. So a page is used where it begins with somebody who is settled:
  * then nobody is left out in between.
  * @param seam see `seamOf`
- * @param isTrusted whether the page is used all the same, as no page begins so
+ * @param how `still`: pages before it that led no further, so that this goes back the farther the more;
+ *   `isTrusted`: whether the page is used all the same, as no page begins so
  */
 export function lookBackOf(
   page: Reading[],
   at: LookBack,
   seam: Set<string> | null,
-  isTrusted = false,
+  { isTrusted, still }: { isTrusted: boolean; still: number } = { isTrusted: false, still: 0 },
 ): Looked {
   const order = "-updated_at";
   const { settled, offset } = at;
@@ -270,11 +278,16 @@ export function lookBackOf(
   const keys = page.map((user) => keyOf(user, order));
   const [first = Infinity, last = Infinity] = [keys[0], keys.at(-1)];
   const stay = (next: number): Looked => ({ users: [], until: settled, next: { offset: next } });
+  // The list may have become shorter than that.
+  if (page.length === 0 && offset > 0 && !isTrusted) return stay(Math.floor(offset / 2));
   if (page.length === 0) return { users: [], until: oldest, next: null };
   if (offset > 0 && first >= settled.key && !isTrusted) {
-    return stay(Math.max(0, offset - Math.ceil(page.length / 2)));
+    return stay(Math.max(0, offset - Math.ceil(page.length / 2) * 2 ** still));
   }
   if (last < settled.key) return stay(offset + page.length);
+  // Without a time they stand where they are met: see `readPage`.
+  const isTimeless = first === settled.key && page.every(({ kind }) => kind === "unreadable");
+  if (isTimeless) return { ...stay(offset + page.length), users: page };
   const rest = (until: Position) => usersBetween(page, settled, until, order);
   const isOver = last >= oldest.key;
   const isNothingNew = page.every(
@@ -294,7 +307,7 @@ export function lookBackOf(
 
 /** The beginning of a walk through the users who share a key. @param start where it begins in the list */
 export function crowdOf(key: number, start = 0): Crowd {
-  const pass = { offset: start, isBroken: false, first: null, fresh: 0 };
+  const pass = { offset: start, first: null, fresh: 0 };
   return { key, start, met: 0, idle: 0, ...pass };
 }
 
@@ -340,7 +353,7 @@ export function crowdIn(
     ...(lastListed && { last: idOf(lastListed) }),
     isCut,
     isEnd: !listed.some(isNew),
-    isJoined: last === undefined || !listed.every(isNew),
+    isJoined: last === undefined || (listed[0] !== undefined && idOf(listed[0]) === last),
   };
   return { users, page };
 }
@@ -373,7 +386,7 @@ export function crowdAfter(
   const begin = crowd.first ?? (first === null ? null : offset + first);
   // Of a page of one nothing can come again, unless it is part of a longer one.
   const isSingle = length < 2 && !page.isCut;
-  const isBroken = crowd.isBroken || !page.isJoined || (isSingle && !page.isEnd);
+  const isBroken = crowd.isBroken === true || !page.isJoined || (isSingle && !page.isEnd);
   // A page that is the same wherever it is asked for would go on for ever.
   const most = begin === null ? 2 * scanned : begin - start + 2 * met;
   const isLost = fresh === 0 && offset - start > most + length;
@@ -388,7 +401,9 @@ export function crowdAfter(
   const end = beyond === null ? null : offset + beyond;
   const stand = begin === null ? 0 : (end ?? offset + length) - begin;
   const idle = freshOfPass === 0 ? crowd.idle + 1 : 0;
-  const isWhole = met >= stand && (!isBroken || freshOfPass === 0);
+  // Where a pass was broken, the order may differ from page to page, and the next one hold by chance.
+  const isSure = freshOfPass === met || freshOfPass === 0;
+  const isWhole = met >= stand && !isBroken && isSure;
   if (isWhole || idle >= MAX_IDLE_PASSES) return { isListed: true, end };
   return { isListed: false, crowd: { ...crowdOf(key, start), met, idle } };
 }

@@ -113,6 +113,8 @@ export const clerkTables = {
     lastRecentRunStartedAt: v.optional(v.number()),
     /** How events come. */
     deliveries: v.optional(v.array(vDelivery)),
+    /** Whether a full run ever completed or was held, of whatever instance: from then on rows count from when they are met. */
+    hasRunFull: v.optional(v.boolean()),
     /** The last real run that completed, was held or failed. */
     lastRunId: v.optional(v.id("clerkRuns")),
     /** The last real full run that completed or was held. */
@@ -128,6 +130,8 @@ export const clerkTables = {
     ),
     /** Whether a full run held more users by itself than it could write down, and none has completed since. */
     isHeldAtLarge: v.optional(v.boolean()),
+    /** The same of one that held them for `maxDeletions` alone. */
+    isHeldAtLargeByLimit: v.optional(v.boolean()),
     /** The last recent run since that one that set users aside. */
     setAsideRunId: v.optional(v.id("clerkRuns")),
   }),

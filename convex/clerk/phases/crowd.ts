@@ -2,7 +2,7 @@
 import { v } from "convex/values";
 import { internal } from "../../_generated/api";
 import { internalMutation } from "../../_generated/server";
-import { checkpoint, isEnd, type Call, type Taken } from "../call";
+import { checkpoint, isEnd, listTwice, type Call, type Taken } from "../call";
 import { clock } from "../clock";
 import { compareUser, orderOf } from "../compare";
 import { endLookBack } from "../judgement";
@@ -42,7 +42,7 @@ export async function ask(
 
 async function askFor(offset: number, list: (offset: number) => Promise<Reading[]>) {
   const seenAt = clock.now();
-  return { users: await list(offset), offset, seenAt };
+  return { users: await listTwice(async () => await list(offset)), offset, seenAt };
 }
 
 /** Whether a page was settled in part, for all that a transaction may take. */

@@ -25,7 +25,8 @@ const MAX_STILL = 8;
 export async function ask(call: Call, run: RunIn<"lookBack">): Taken {
   const { ctx, clerk, batch } = call;
   const { phase } = run.state;
-  const list = async (offset: number) => await clerk.listByChange(offset, run.pageSize);
+  const list = async (offset: number) =>
+    await clerk.listByChange(offset, run.pageSize, -phase.settled.key);
   if (phase.crowd !== undefined) return await askCrowd(call, run, phase.crowd, list);
   const window = (call.window ??= await nextWindow(call, run, list));
   const { users, until } = partOf(window, phase.settled, batch.limit, ORDER);
@@ -53,7 +54,8 @@ async function nextWindow(
   const seenAt = clock.now();
   const page = await listTwice(async () => await list(phase.offset));
   const still = call.still ?? 0;
-  const looked = lookBackOf(page, phase, call.seam ?? null, still >= MAX_STILL);
+  const how = { isTrusted: still >= MAX_STILL, still };
+  const looked = lookBackOf(page, phase, call.seam ?? null, how);
   const { unless } = looked;
   if (unless && !(await isEnd(phase.offset + page.length, list))) {
     call.page = { users: page, offset: phase.offset, seenAt };

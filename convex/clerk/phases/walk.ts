@@ -75,9 +75,11 @@ async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"
     // Clerk may take `created_at_after` as inclusive.
     call.seam = seamOf(page, window.until.key, window.until.key - 1, ORDER);
     const { key } = window.until;
-    if (key <= young.after || key > young.until) return { ...window, seenAt };
+    // A creation time can be chosen, and have lain ahead when it was: a full page may hold none but those.
+    const isAhead = key > young.after + 1 && page.length >= run.pageSize;
+    if (key <= young.after || key > young.until || isAhead) return { ...window, seenAt };
     // From here on events and the look-back tell of whoever came. Who is on this page is compared all the
-    // same: a creation time can be chosen, and have lain ahead when it was.
+    // same.
     const until = before(young.after + 1);
     return { users: usersBetween(page, settled, null, ORDER), until, seenAt };
   }
