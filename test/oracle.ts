@@ -88,8 +88,8 @@ export class Oracle {
   readonly #mayBeFalse: () => boolean;
   readonly #colors = new Map<string, string>();
   readonly #newestLook = new Map<string, { look: number; at: number }>();
-  /** What Clerk showed in its last answer to each action. */
-  readonly #answers = new Map<Actor, { askedAt: number; looks: Map<string, string | null> }>();
+  /** What Clerk showed in its last answers to each action, the newest first. */
+  readonly #answers = new Map<Actor, { askedAt: number; looks: Map<string, string | null> }[]>();
   readonly #tainted = new Set<string>();
   readonly #witnessed = new Map<string, Witnessed>();
   /** Ids whose last change kept their version, so that a look-back can't find it. */
@@ -203,7 +203,9 @@ export class Oracle {
 
   /** Clerk answered an action. */
   answered(actor: Actor, askedAt: number, looks: Map<string, string | null>): void {
-    this.#answers.set(actor, { askedAt, looks });
+    const answers = [{ askedAt, looks }, ...(this.#answers.get(actor) ?? [])];
+    // What is settled may be of an answer before: of a page's, and whether the list ends with it.
+    this.#answers.set(actor, answers.slice(0, 8));
   }
 
   // What must hold.
@@ -302,8 +304,10 @@ export class Oracle {
     writer: Actor | null,
   ): boolean {
     if (this.#clerk.shown.get(clerkId)?.first_name === firstName) return true;
-    const answer = writer && this.#answers.get(writer);
-    return answer ? answer.askedAt >= since && answer.looks.get(clerkId) === firstName : false;
+    const answers = (writer && this.#answers.get(writer)) ?? [];
+    return answers.some(
+      ({ askedAt, looks }) => askedAt >= since && looks.get(clerkId) === firstName,
+    );
   }
 
   /** Every write of a run is counted and listed; what no run counts is a repair of one user. */
@@ -357,7 +361,7 @@ export class Oracle {
   ): void {
     this.meet("a deletion by a run");
     const now = Date.now();
-    const answer = writer && this.#answers.get(writer);
+    const [answer] = (writer && this.#answers.get(writer)) ?? [];
     for (const row of removed) {
       const { clerkId = "", clerkCreatedAt, _creationTime } = row;
       const isGone = answer?.looks.has(clerkId) === false;

@@ -48,9 +48,12 @@ export async function compareUser(
 ): Promise<void> {
   const clerkId = idOf(user);
   const { counts, run, ctx } = step;
-  const isFirst = isFirstLook(run);
+  // Who can't be read may have no time, and so stand at another place on each page.
+  const isKnown = user.kind === "unreadable" && (await step.findings.isListed(clerkId, "setAside"));
+  const isFirst = isFirstLook(run) && !isKnown;
   if (isFirst) counts.scanned += 1;
-  if (run.state.phase.kind === "walk" && createdAtOf(user) <= run.startedAt) counts.listed += 1;
+  if (run.state.phase.kind === "walk" && !isKnown && createdAtOf(user) <= run.startedAt)
+    counts.listed += 1;
   if (user.kind === "unreadable") {
     if (row && isFirst) counts.confirmed += 1;
     await step.findings.notMirrored(clerkId, user.reason);

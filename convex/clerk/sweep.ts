@@ -384,9 +384,9 @@ export function crowdAfter(
     return { isListed: false, crowd: { ...restarted, met, fresh: freshOfPass, idle: crowd.idle } };
   }
   const begin = crowd.first ?? (first === null ? null : offset + first);
-  // Of a page of one nothing can come again, unless it is part of a longer one.
+  const isBroken = crowd.isBroken === true || !page.isJoined;
+  // Of a page of one nobody can come again, unless it is part of a longer one.
   const isSingle = length < 2 && !page.isCut;
-  const isBroken = crowd.isBroken === true || !page.isJoined || (isSingle && !page.isEnd);
   // A page that is the same wherever it is asked for would go on for ever.
   const most = begin === null ? 2 * scanned : begin - start + 2 * met;
   const isLost = fresh === 0 && offset - start > most + length;
