@@ -97,6 +97,8 @@ export class Oracle {
   /** The serial number of the last change of each user, and when those who are gone went. */
   readonly #changes = new Map<string, number>();
   readonly #deletedAt = new Map<string, number>();
+  /** When somebody last went of those who share a creation time. */
+  readonly #thinnedAt = new Map<number, number>();
   /** When the last tombstone of each id was written, also of those that were pruned. */
   readonly #tombstonedAt = new Map<string, number>();
   #lastChange = 0;
@@ -156,8 +158,9 @@ export class Oracle {
   }
 
   /** A user was deleted in Clerk. */
-  died(id: string): void {
+  died(id: string, createdAt: number): void {
     this.#deletedAt.set(id, Date.now());
+    this.#thinnedAt.set(createdAt, Date.now());
   }
 
   /** The app wrote its own field. */
@@ -492,7 +495,11 @@ export class Oracle {
       const { id } = user;
       // An entry without a usable id has no row.
       const isOdd = !/^user_\w+$/.test(id);
-      const isExempt = isOdd || left.has(id) || this.#tainted.has(id) || this.#unversioned.has(id);
+      // Where the order changes from page to page, nobody can tell who was met and is gone from who was not.
+      const thinnedAt = this.#thinnedAt.get(user.created_at) ?? -Infinity;
+      const isBlurred = this.#clerk.shufflesTies && thinnedAt >= startedAt;
+      const isLeft = left.has(id) || this.#tainted.has(id) || this.#unversioned.has(id);
+      const isExempt = isOdd || isLeft || isBlurred;
       const isMet = (this.#changes.get(id) ?? 0) <= lookedBackAt;
       const row = rowOf.get(id);
       const isShown = row?.firstName === user.first_name && row.banned === user.banned;

@@ -435,7 +435,7 @@ export class World {
     const user = this.clerk.users.get(id ?? "");
     if (id === undefined || user === undefined) return;
     if (step.do === "delete") {
-      this.#oracle.died(id);
+      this.#oracle.died(id, user.created_at);
       this.#emit(this.clerk.deleteUser(id, this.#clerkNow));
       return;
     }
@@ -560,7 +560,8 @@ export class World {
     this.clerk.countsTooMany = 0;
     this.clerk.countFrom(null);
     for (const id of this.#odd) {
-      if (this.clerk.users.delete(id)) this.#oracle.died(id);
+      const user = this.clerk.users.get(id);
+      if (this.clerk.users.delete(id)) this.#oracle.died(id, user?.created_at ?? 0);
     }
     this.#odd.clear();
     this.#isFalsified = false;

@@ -156,6 +156,13 @@ export function before(key: number): Position {
   return { key, clerkId: "" };
 }
 
+/** Whether a page holds none but entries without a time, which stand where they are met: see `readPage`. */
+export function isTimeless(page: Reading[], settled: Position, order: Order): boolean {
+  const [first] = page;
+  const isHere = first !== undefined && keyOf(first, order) === settled.key;
+  return isHere && page.every(({ kind }) => kind === "unreadable");
+}
+
 /** A span of positions, after what is settled and up to `until` (null: to the end), with its users. */
 export type Window = { users: Reading[]; until: Position | null };
 
@@ -285,9 +292,7 @@ export function lookBackOf(
     return stay(Math.max(0, offset - Math.ceil(page.length / 2) * 2 ** still));
   }
   if (last < settled.key) return stay(offset + page.length);
-  // Without a time they stand where they are met: see `readPage`.
-  const isTimeless = first === settled.key && page.every(({ kind }) => kind === "unreadable");
-  if (isTimeless) return { ...stay(offset + page.length), users: page };
+  if (isTimeless(page, settled, order)) return { ...stay(offset + page.length), users: page };
   const rest = (until: Position) => usersBetween(page, settled, until, order);
   const isOver = last >= oldest.key;
   const isNothingNew = page.every(

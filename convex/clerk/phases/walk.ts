@@ -14,6 +14,7 @@ import {
   comparePositions,
   crowdOf,
   idOf,
+  isTimeless,
   lookBackTo,
   pageStart,
   partOf,
@@ -87,8 +88,7 @@ async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"
   const isNothingNew = rest.every((user) => call.seam?.has(idOf(user)) === true);
   const hasEnded =
     page.length === 0 ||
-    (rest.length > 0 &&
-      isNothingNew &&
+    ((isTimeless(page, settled, ORDER) || (rest.length > 0 && isNothingNew)) &&
       (await isEnd(page.length, async (at) => await listFrom(call, run, at))));
   if (hasEnded) return { users: rest, until: null, seenAt };
   call.page = { users: page, offset: 0, seenAt };
