@@ -6,7 +6,7 @@ const SYNC = "convex/clerk";
 /** Imports point one way: entries → stores and Clerk's API → pure files → tables and app. */
 const LAYERS = [
   ["app", "clock", "environment", "paths", "refusal", "runValidators", "secrets"],
-  ["validators"],
+  ["validators", "addresses"],
   ["profile", "tables", "log"],
   ["plan", "sweep", "syncState", "commands", "driftLog"],
   ["report", "deliveries", "request", "doubts", "driftEntries", "batch"],
@@ -14,7 +14,7 @@ const LAYERS = [
   ["health", "worker", "gate"],
   ["rows"],
   ["mirror", "instance", "findings", "tombstones"],
-  ["step", "events"],
+  ["step", "events", "firstDay", "adopt"],
   ["judgement", "lifecycle", "compare"],
   ["call"],
   ["phases/begin", "phases/crowd", "phases/undated"],
@@ -29,6 +29,7 @@ const PURE = [
   "app",
   "paths",
   "secrets",
+  "addresses",
   "validators",
   "runValidators",
   "tables",

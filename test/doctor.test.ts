@@ -63,7 +63,7 @@ test("is green where nothing is wrong, and changes nothing", async () => {
   const before = await everything(setting.t);
   expect(await check()).toMatchObject({
     verdict: "healthy",
-    summary: "All 11 points are as they should be.",
+    summary: "All 14 points are as they should be.",
   });
   expect(await everything(setting.t)).toBe(before);
 });

@@ -2,13 +2,8 @@
 import { Webhook } from "svix";
 import { describe, expect, test, vi } from "vitest";
 import { MINUTE } from "../convex/clerk/clock";
-import {
-  apiUrlOf,
-  isSigningSecret,
-  whyNotIssuer,
-  whyNotSecretKey,
-  whyNotSigningSecrets,
-} from "../convex/clerk/secrets";
+import { apiUrlOf, whyNotIssuer } from "../convex/clerk/addresses";
+import { isSigningSecret, whyNotSecretKey, whyNotSigningSecrets } from "../convex/clerk/secrets";
 import { ReconcileError } from "../convex/clerk/report";
 import { clerkUser, userEvent } from "../scripts/clerk-json";
 import { signUp } from "./people";

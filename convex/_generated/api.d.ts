@@ -9,6 +9,8 @@
  */
 
 import type * as account from "../account.js";
+import type * as clerk_addresses from "../clerk/addresses.js";
+import type * as clerk_adopt from "../clerk/adopt.js";
 import type * as clerk_api from "../clerk/api.js";
 import type * as clerk_app from "../clerk/app.js";
 import type * as clerk_batch from "../clerk/batch.js";
@@ -25,6 +27,7 @@ import type * as clerk_driftLog from "../clerk/driftLog.js";
 import type * as clerk_environment from "../clerk/environment.js";
 import type * as clerk_events from "../clerk/events.js";
 import type * as clerk_findings from "../clerk/findings.js";
+import type * as clerk_firstDay from "../clerk/firstDay.js";
 import type * as clerk_gate from "../clerk/gate.js";
 import type * as clerk_health from "../clerk/health.js";
 import type * as clerk_instance from "../clerk/instance.js";
@@ -75,6 +78,8 @@ import type {
 
 declare const fullApi: ApiFromModules<{
   account: typeof account;
+  "clerk/addresses": typeof clerk_addresses;
+  "clerk/adopt": typeof clerk_adopt;
   "clerk/api": typeof clerk_api;
   "clerk/app": typeof clerk_app;
   "clerk/batch": typeof clerk_batch;
@@ -91,6 +96,7 @@ declare const fullApi: ApiFromModules<{
   "clerk/environment": typeof clerk_environment;
   "clerk/events": typeof clerk_events;
   "clerk/findings": typeof clerk_findings;
+  "clerk/firstDay": typeof clerk_firstDay;
   "clerk/gate": typeof clerk_gate;
   "clerk/health": typeof clerk_health;
   "clerk/instance": typeof clerk_instance;

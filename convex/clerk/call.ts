@@ -13,8 +13,8 @@ export type Call = {
   ctx: ActionCtx;
   clerk: Clerk;
   instanceId: string;
-  /** While no instance is pinned: some ids of the mirror. */
-  sample: string[];
+  /** Whether that one is pinned. */
+  isPinned: boolean;
   batch: Batch;
   /** The last page's window, while part of it is left to settle; `next`: of a look-back. */
   window?: Window & Partial<Pick<Looked, "next">> & { seenAt: number };

@@ -128,14 +128,15 @@ class Conductor {
    */
   async #beginCall(): Promise<Call> {
     this.#clerk ??= new Clerk();
-    const { pinnedInstanceId, sample, run } = this.#begun;
+    const { pinnedInstanceId, run } = this.#begun;
     const fingerprint = await this.#clerk.requests.fingerprint(run._id);
     const isChecked = pinnedInstanceId !== null && this.#checked === fingerprint;
     const instanceId = isChecked
       ? pinnedInstanceId
       : await checkInstance(this.#clerk, pinnedInstanceId);
     this.#checked = fingerprint;
-    return { ctx: this.#ctx, clerk: this.#clerk, instanceId, sample, batch: new Batch() };
+    const isPinned = pinnedInstanceId !== null;
+    return { ctx: this.#ctx, clerk: this.#clerk, instanceId, isPinned, batch: new Batch() };
   }
 
   /**
@@ -210,11 +211,27 @@ async function takeStep(call: Call, run: RunningRun): Taken {
   return isIn(run, "delete") ? await deletion.ask(call, run) : null;
 }
 
+/**
+ * What to do about an index that can't be read yet, as a large table gets one
+ * (`index_backfilling_error` and `index_staged_error` of the backend); null for other errors.
+ */
+function indexFaultOf(error: unknown): string | null {
+  const message = error instanceof Error ? error.message : "";
+  const [, name = "", how] =
+    /Index ([\w.]{1,130}) is currently (backfilling|staged)/.exec(message) ?? [];
+  if (how === undefined) return null;
+  return how === "staged"
+    ? `The index ${name} is staged: once the dashboard shows it as ready, take "staged: true" off it in convex/schema.ts, and deploy.`
+    : `The index ${name} is still being built: Convex does so by itself, and the next tick goes on.`;
+}
+
 /** Errors of Convex quote documents and arguments; of those only the name is told. */
 export function reasonOf(error: unknown): string {
   if (error instanceof ClerkError) return error.message;
   const refusal = refusalOf(error);
   if (refusal !== null) return `It was refused: ${refusal}.`;
+  const index = indexFaultOf(error);
+  if (index !== null) return index;
   const name = error instanceof Error ? error.name : typeof error;
   return `The transaction threw ${name}: see the log of that function call.`;
 }

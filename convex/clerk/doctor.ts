@@ -3,13 +3,14 @@ import { v, type Infer } from "convex/values";
 import { Webhook } from "svix";
 import { internal } from "../_generated/api";
 import { env, internalAction, type ActionCtx } from "../_generated/server";
+import { whyNotIssuer } from "./addresses";
 import { Clerk } from "./api";
 import { clock, HOUR, SECOND } from "./clock";
 import { deploymentFlag, runCommand } from "./commands";
 import { describeDead, OVERDUE_MS, timeOf, vVerdict, type Status } from "./health";
+import { whyUnfit } from "./firstDay";
 import { WEBHOOK_PATH } from "./paths";
 import { ClerkError } from "./request";
-import { whyNotIssuer } from "./secrets";
 import type { Survey } from "./symptoms";
 import { signingSecrets } from "./webhook";
 
@@ -48,10 +49,13 @@ export const check = internalAction({
     const flag = await deploymentFlag(ctx);
     const checks = [
       ...(await checkClerk(status.instanceId, flag)),
+      await checkTable(ctx, status, flag),
+      checkEvents(status),
       ...(await checkWebhook(flag)),
       checkIssuer(flag),
       checkSchedule(status),
       checkFullRun(status, flag),
+      checkLastRun(status),
       checkDeliveries(status),
       ...(await checkRows(ctx, flag)),
     ];
@@ -97,6 +101,41 @@ function checkPin(pinned: string | null, id: string, flag: string): Check {
     name,
     `The key belongs to ${id}, but the table mirrors ${pinned}: runs stop, and nothing is changed.`,
     `Set the secret key of ${pinned}; or, to move on purpose: ${runCommand(flag, "reconcile:pinInstance", { instanceId: id })}`,
+  );
+}
+
+/** What keeps the first run from the table; once an instance is pinned, nothing does. */
+async function checkTable(ctx: ActionCtx, { instanceId }: Status, flag: string): Promise<Check> {
+  const name = "table";
+  if (instanceId !== null) return healthy(name, "Its users are those of a pinned instance.");
+  const fault = whyUnfit(await ctx.runQuery(internal.clerk.firstDay.sample, {}), flag);
+  const mend = "Run one of the commands that it names, before the first run.";
+  return fault === null ? healthy(name, "A first run can begin on it.") : wrong(name, fault, mend);
+}
+
+/** Events of one instance, and a table of another: they are ignored. */
+function checkEvents({ instanceId, eventInstanceId }: Status): Check {
+  const name = "instance of the events";
+  if (eventInstanceId === null) return healthy(name, "None has come yet that names one.");
+  if (instanceId === null || eventInstanceId === instanceId) {
+    return healthy(name, `The newest one is of ${eventInstanceId}.`);
+  }
+  return wrong(
+    name,
+    `The newest one is of ${eventInstanceId}, but the table mirrors ${instanceId}: such events are ignored.`,
+    `Give this deployment's address to an endpoint of ${instanceId} alone, and set its signing secret.`,
+  );
+}
+
+/** Why the last run failed, as its Report has it. */
+function checkLastRun({ lastRun }: Status): Check {
+  const name = "last run";
+  if (lastRun === null) return healthy(name, "None has ended yet.");
+  if (lastRun.status !== "failed") return healthy(name, lastRun.summary);
+  return wrong(
+    name,
+    lastRun.summary,
+    `Mend what it says, and then: ${lastRun.next ?? "run again"}`,
   );
 }
 

@@ -46,6 +46,9 @@ export const apply = internalMutation({
   returns: vApplied,
   handler: async (ctx, { type, instanceId, change }): Promise<Applied> => {
     const state = await readSyncState(ctx);
+    if (instanceId !== undefined && instanceId !== state.newestEventInstanceId) {
+      await updateSyncState(ctx, { newestEventInstanceId: instanceId });
+    }
     if (state.instanceId !== undefined && instanceId !== state.instanceId) {
       const from = instanceId ?? "one without a usable instance_id";
       return { outcome: "foreign", reason: `${from} is not ${state.instanceId}` };

@@ -26,6 +26,8 @@ export const vStatus = v.object({
   reasons: v.array(v.string()),
   /** The Clerk instance that is mirrored. */
   instanceId: v.nullable(v.string()),
+  /** The Clerk instance of the newest verified event. */
+  eventInstanceId: v.nullable(v.string()),
   /** Times in ms since 1970: when the schedule last ran, and when the last full run that went through began. */
   lastTickAt: v.nullable(v.number()),
   lastFullRunStartedAt: v.nullable(v.number()),
@@ -68,6 +70,7 @@ export async function statusOf(ctx: QueryCtx): Promise<Status> {
     whyFailed(lastRun, flag),
     whySetAside(lastFullRun, flag),
     whySetAside(await readReport(state.setAsideRunId), flag),
+    whyForeign(state, flag),
     whyDead(webhooks),
   ].filter((reason) => typeof reason === "string");
   const unlisted = whyUnlisted(lastFullRun, flag);
@@ -77,6 +80,7 @@ export async function statusOf(ctx: QueryCtx): Promise<Status> {
     isUp: outages.length === 0,
     reasons,
     instanceId,
+    eventInstanceId: state.newestEventInstanceId ?? null,
     lastTickAt,
     lastFullRunStartedAt,
     running: running && reportOf(running, flag),
@@ -144,6 +148,14 @@ function whyUnlisted(run: Report | null, flag: string): string | false {
   const read = runCommand(flag, "reconcile:report", { runId });
   const again = runCommand(flag, "reconcile:run");
   return `Clerk counts ${clerkUsers} users and lists ${clerkUsers - unlisted}, as the full run of ${timeOf(startedAt)} found. Whoever is in the list is mirrored. What shows what it did: ${read} — and what compares them once more: ${again}. Should it last, ask Clerk's support.`;
+}
+
+/** Two instances by name: that of the table, and that of the events. */
+function whyForeign(state: SyncState, flag: string): string | false {
+  const { instanceId, newestEventInstanceId: foreign = instanceId } = state;
+  if (instanceId === undefined || foreign === undefined || foreign === instanceId) return false;
+  const pin = runCommand(flag, "reconcile:pinInstance", { instanceId: foreign });
+  return `The newest webhook event is of the Clerk instance ${foreign}, but the table mirrors ${instanceId}: such events are ignored. Give this deployment the endpoint and signing secret of the instance that it is to mirror, or, if that is ${foreign}, its secret key, and then: ${pin}`;
 }
 
 function whyDead(webhooks: Status["webhooks"]): string | false {

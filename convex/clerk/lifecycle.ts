@@ -1,9 +1,8 @@
 /** What calls ask of the database about their run: to begin it, to go on, to hand it on and to end it. */
 import { v } from "convex/values";
 import { internal } from "../_generated/api";
-import { internalMutation, internalQuery, type QueryCtx } from "../_generated/server";
+import { internalMutation, internalQuery } from "../_generated/server";
 import { clock } from "./clock";
-import { sampleIds } from "./instance";
 import {
   discardRun,
   discardDoubts,
@@ -33,8 +32,6 @@ export type Leased = {
   kind: "begun" | "resumed";
   run: RunningRun;
   pinnedInstanceId: string | null;
-  /** While no instance is pinned: some ids of the mirror. */
-  sample: string[];
   /** A dead run that was closed as failed, to make way for this one. */
   closed?: Run;
 };
@@ -55,17 +52,33 @@ export const begin = internalMutation({
     const options = { ...args, mode: mode === "due" ? dueMode(state) : mode, isScheduled };
     if (!args.dryRun) await wakeForDoubts(ctx, "tick");
     const other = await runningRun(ctx);
-    if (other === null) return await leased(ctx, "begun", await beginRun(ctx, options), state);
+    if (other === null) return leased("begun", await beginRun(ctx, options), state);
     const deadMs = clock.now() - other.state.leaseExpiresAt;
     if (deadMs < 0) return { kind: "busy", run: other };
     if (deadMs < RESUMABLE_MS && isResumable(other, options)) {
       const resumptions = other.state.resumptions + 1;
       const change = { delayMs: 0, resumptions, failingSince: undefined, isScheduled };
-      return await leased(ctx, "resumed", await passOn(ctx, other, change), state);
+      return leased("resumed", await passOn(ctx, other, change), state);
     }
     const reason = `it stopped in the phase "${other.state.phase.kind}" and was not heard of again.`;
     const closed = await endRun(ctx, other, { kind: "failed", reason }, other.counts);
-    return { ...(await leased(ctx, "begun", await beginRun(ctx, options), state)), closed };
+    return { ...leased("begun", await beginRun(ctx, options), state), closed };
+  },
+});
+
+/**
+ * Writes down a run that could not begin, as its first transaction threw: so `status` tells why nothing
+ * happens.
+ */
+export const failToBegin = internalMutation({
+  args: { ...vRunOptions.fields, mode: v.union(vMode, v.literal("due")), reason: v.string() },
+  handler: async (ctx, { mode, reason, ...args }): Promise<Run> => {
+    const state = await readSyncState(ctx);
+    const isScheduled = mode === "due" && !args.dryRun;
+    if (isScheduled) await updateSyncState(ctx, { lastTickAt: clock.now() });
+    const options = { ...args, mode: mode === "due" ? dueMode(state) : mode, isScheduled };
+    const run = await beginRun(ctx, options);
+    return await endRun(ctx, run, { kind: "failed", reason }, run.counts);
   },
 });
 
@@ -78,14 +91,8 @@ function isResumable({ state, ...dead }: RunningRun, options: RunOptions): boole
   );
 }
 
-async function leased(
-  ctx: QueryCtx,
-  kind: Leased["kind"],
-  run: RunningRun,
-  { instanceId }: SyncState,
-): Promise<Leased> {
-  const sample = instanceId === undefined ? await sampleIds(ctx) : [];
-  return { kind, run, pinnedInstanceId: instanceId ?? null, sample };
+function leased(kind: Leased["kind"], run: RunningRun, { instanceId }: SyncState): Leased {
+  return { kind, run, pinnedInstanceId: instanceId ?? null };
 }
 
 /** Where a run stands, for the call that goes on with it; null when another call has. */
@@ -94,7 +101,7 @@ export const resume = internalQuery({
   handler: async (ctx, { runId, step }): Promise<Leased | null> => {
     const run = await ctx.db.get("clerkRuns", runId);
     if (run === null || !isRunning(run) || run.state.step !== step) return null;
-    return await leased(ctx, "resumed", run, await readSyncState(ctx));
+    return leased("resumed", run, await readSyncState(ctx));
   },
 });
 

@@ -1,6 +1,5 @@
 /** Pure: what is known of a user, and what Clerk says → the change to make. */
-import { MINUTE } from "./clock";
-import { mintedAt } from "./profile";
+import { MINUTE, SECOND } from "./clock";
 import { PROFILE_FIELDS, type Profile, type Version } from "./validators";
 
 /**
@@ -180,6 +179,24 @@ export function whyTooEarly({ row, version }: Known, askedAt: number): string | 
   if (isOwn && isYoung(row._creationTime)) return "its row is younger than five minutes";
   if (isOwn && isYoung(version?.metAt)) return "its row was first met in the last five minutes";
   return null;
+}
+
+const KSUID = /^user_([0-9A-Za-z]{27})$/;
+const BASE_62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const KSUID_EPOCH_S = 1_400_000_000;
+
+/**
+ * When an id was made, ms: those of Clerk are KSUIDs (https://github.com/segmentio/ksuid), of which the
+ * first 4 of 20 bytes are seconds. That is not documented, so only caution may follow from it.
+ * @returns null for an id of another form
+ */
+export function mintedAt(clerkId: string): number | null {
+  const [, digits] = KSUID.exec(clerkId) ?? [];
+  if (digits === undefined) return null;
+  const value = Array.from(digits).reduce((sum, digit) => {
+    return sum * 62n + BigInt(BASE_62.indexOf(digit));
+  }, 0n);
+  return (Number(value >> 128n) + KSUID_EPOCH_S) * SECOND;
 }
 
 /** Whether the app alone has told of a row so far. */

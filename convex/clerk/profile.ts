@@ -2,7 +2,6 @@
 import type { UserJSON } from "@clerk/backend";
 import { ValidationError, validate } from "convex-helpers/validators";
 import { readProfileFields } from "./app";
-import { SECOND } from "./clock";
 import { vProfile, type Profile, type Reading } from "./validators";
 
 // What Convex holds: https://docs.convex.dev/production/state/limits and its value types.
@@ -30,24 +29,6 @@ export function clerkIdOf(json: unknown): string | null {
 /** Whether a text has the shape of a Clerk user id, `user_…`. */
 export function isClerkId(id: string): boolean {
   return /^user_\w+$/.test(id);
-}
-
-const KSUID = /^user_([0-9A-Za-z]{27})$/;
-const BASE_62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-const KSUID_EPOCH_S = 1_400_000_000;
-
-/**
- * When an id was made, ms: those of Clerk are KSUIDs (https://github.com/segmentio/ksuid), of which the
- * first 4 of 20 bytes are seconds. That is not documented, so only caution may follow from it.
- * @returns null for an id of another form
- */
-export function mintedAt(clerkId: string): number | null {
-  const [, digits] = KSUID.exec(clerkId) ?? [];
-  if (digits === undefined) return null;
-  const value = Array.from(digits).reduce((sum, digit) => {
-    return sum * 62n + BigInt(BASE_62.indexOf(digit));
-  }, 0n);
-  return (Number(value >> 128n) + KSUID_EPOCH_S) * SECOND;
 }
 
 /** The shape of the id of a Clerk instance, behind which no key can stand. */

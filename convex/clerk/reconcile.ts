@@ -9,7 +9,7 @@ import {
   type QueryCtx,
 } from "../_generated/server";
 import { deploymentFlag } from "./commands";
-import { conduct } from "./conductor";
+import { conduct, reasonOf } from "./conductor";
 import { statusOf, vStatus, type Status } from "./health";
 import { moveTo } from "./instance";
 import type { Begun, Leased } from "./lifecycle";
@@ -49,8 +49,10 @@ export const run = internalAction({
   },
   returns: vReport,
   handler: async (ctx, args): Promise<Report> => {
-    const begun: Begun = await ctx.runMutation(internal.clerk.lifecycle.begin, optionsOf(args));
+    const options = optionsOf(args);
     const flag = await deploymentFlag(ctx);
+    const begun = await beginOrFail(ctx, options);
+    if ("state" in begun) return endOf(reportOf(begun, flag), begun);
     if (begun.kind === "busy") return reportOf(begun.run, flag);
     if (begun.closed) logEnd(reportOf(begun.closed, flag));
     const { _id: runId, mode, dryRun } = begun.run;
@@ -60,6 +62,21 @@ export const run = internalAction({
     return await goOn(ctx, begun);
   },
 });
+
+/** @returns the run, failed, where its first transaction threw */
+async function beginOrFail(ctx: ActionCtx, options: ReturnType<typeof optionsOf>) {
+  try {
+    const begun: Begun = await ctx.runMutation(internal.clerk.lifecycle.begin, options);
+    return begun;
+  } catch (error) {
+    const reason = `it could not begin. ${reasonOf(error)}`;
+    const failed: Run = await ctx.runMutation(internal.clerk.lifecycle.failToBegin, {
+      ...options,
+      reason,
+    });
+    return failed;
+  }
+}
 
 /**
  * Goes on with a run where another call left it, or with the day's doubts. Scheduled by that one.
@@ -88,13 +105,19 @@ async function goOn(ctx: ActionCtx, begun: Leased, checked?: string): Promise<Re
   const report = reportOf(run, await deploymentFlag(ctx));
   if (isOvertaken || report.status === "running") return report;
   // The day's doubts end many times, most of them without a finding.
-  if (run.mode !== "doubts" || drift.isUsed || report.status === "failed") logEnd(report);
+  const isTold = run.mode !== "doubts" || drift.isUsed || report.status === "failed";
   if (run.mode === "full" && !run.dryRun) {
     await ctx.runMutation(internal.clerk.tombstones.prune, {});
   }
-  const needsAttention = report.status === "failed" || report.status === "held";
   // Before there is a key, every tick of a new deployment would be an exception.
   const isNew = begun.pinnedInstanceId === null && !isConfigured();
+  return endOf(report, run, { isTold, isNew });
+}
+
+/** Logs the end of a run. @throws ReconcileError where a run of the schedule needs somebody to look at it */
+function endOf(report: Report, run: Run, { isTold = true, isNew = false } = {}): Report {
+  if (isTold) logEnd(report);
+  const needsAttention = report.status === "failed" || report.status === "held";
   if (run.isScheduled && needsAttention && !isNew) throw new ReconcileError(report);
   return report;
 }

@@ -4,8 +4,9 @@
  * no time-out, and drops an empty `userId` filter, which then lists everyone (@clerk/backend 3.25).
  */
 import { env } from "../_generated/server";
+import { apiUrlOf } from "./addresses";
 import { clock, SECOND } from "./clock";
-import { apiUrlOf, given, holdsPieceOf, signingSecretsIn, whyNotSecretKey } from "./secrets";
+import { given, holdsPieceOf, signingSecretsIn, whyNotSecretKey } from "./secrets";
 
 /** The version of Clerk's API whose OpenAPI document this follows. */
 const API_VERSION = "2026-05-12";

@@ -4,6 +4,7 @@
  * to it, in `app.ts`.
  */
 import type { WithoutSystemFields } from "convex/server";
+import { v, type Infer } from "convex/values";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { hooks, newUserFields, removal } from "./app";
@@ -83,6 +84,32 @@ async function rowsOf(ctx: QueryCtx, clerkId: string, most: number): Promise<Use
     .query("users")
     .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
     .take(most);
+}
+
+/** A place in the order of `by_clerkId`, in which rows without a `clerkId` come first. */
+export const vPlace = v.object({ clerkId: v.optional(v.string()), createdAt: v.number() });
+export type Place = Infer<typeof vPlace>;
+
+/**
+ * Rows behind a place, in the order of `by_clerkId`.
+ * @param isBlank whether those without a `clerkId` are meant, or those with one
+ */
+export async function* rowsFrom(ctx: QueryCtx, after: Place | null, isBlank: boolean) {
+  const users = () => ctx.db.query("users");
+  if (isBlank || after?.clerkId !== undefined) {
+    const { clerkId, createdAt = -Infinity } = after ?? {};
+    yield* users().withIndex("by_clerkId", (q) =>
+      q.eq("clerkId", clerkId).gt("_creationTime", createdAt),
+    );
+  }
+  if (isBlank) return;
+  const from = after?.clerkId ?? "";
+  yield* users().withIndex("by_clerkId", (q) => q.gt("clerkId", from));
+}
+
+/** Gives a row the Clerk user id that the app kept elsewhere. */
+export async function fillClerkId(ctx: MutationCtx, row: User, clerkId: string): Promise<void> {
+  await patchRow(ctx, row._id, { clerkId });
 }
 
 /** Creates the row of a user, or lets a marked one come back with what it was. */

@@ -100,6 +100,8 @@ export const clerkTables = {
   clerkSyncState: defineTable({
     /** The Clerk instance that is mirrored, set by the first full run, or by `pinInstance`. */
     instanceId: v.optional(v.string()),
+    /** The instance of the newest verified event, that of others than the mirrored one too. */
+    newestEventInstanceId: v.optional(v.string()),
     /** The instances that verified events came from, the first few. */
     eventInstanceIds: v.optional(v.array(v.string())),
     /** Whether `instanceId` was changed on purpose and no full run has completed since. */

@@ -4,7 +4,7 @@ import { internal } from "../../_generated/api";
 import { internalMutation } from "../../_generated/server";
 import { checkpoint, type Call, type Taken } from "../call";
 import { MINUTE } from "../clock";
-import { checkSample } from "../instance";
+import { checkTable } from "../firstDay";
 import type { RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
 import { lookBackTo, START } from "../sweep";
@@ -14,10 +14,10 @@ import { vCheckpoint } from "../runValidators";
 /** How far before its watermark a recent run looks: Clerk's list is "eventually consistent". */
 const RECENT_OVERLAP_MS = 5 * MINUTE;
 
-/** Asks for the sample of users, and in a recent run for the count. */
+/** Before an instance is pinned, looks at the table; asks in a recent run for the count. */
 export async function ask(call: Call, run: RunIn<"begin">): Taken {
-  const { ctx, clerk, instanceId, sample } = call;
-  await checkSample(clerk, instanceId, sample);
+  const { ctx, clerk, instanceId, isPinned } = call;
+  if (!isPinned) await checkTable(ctx, clerk, instanceId);
   const clerkUsers = run.mode === "recent" ? await clerk.countUsers() : 0;
   const args = { at: checkpoint(call, run), instanceId, clerkUsers };
   return await ctx.runMutation(internal.clerk.phases.begin.settle, args);
