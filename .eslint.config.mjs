@@ -6,7 +6,7 @@ const SYNC = "convex/clerk";
 /** Imports point one way: entries → stores and Clerk's API → pure files → tables and app. */
 const LAYERS = [
   ["app", "clock", "environment", "paths", "refusal", "runValidators", "secrets"],
-  ["validators", "addresses"],
+  ["validators", "addresses", "shape"],
   ["profile", "tables", "log"],
   ["plan", "sweep", "syncState", "commands", "driftLog"],
   ["report", "deliveries", "request", "doubts", "driftEntries", "batch"],
@@ -30,6 +30,7 @@ const PURE = [
   "paths",
   "secrets",
   "addresses",
+  "shape",
   "validators",
   "runValidators",
   "tables",

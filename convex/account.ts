@@ -3,22 +3,26 @@ import { ConvexError, v } from "convex/values";
 import { internal } from "./_generated/api";
 import type { Doc } from "./_generated/dataModel";
 import { mutation, type QueryCtx } from "./_generated/server";
-import { userByClerkId } from "./users";
+import { clerkIdOf, userByClerkId } from "./users";
 
 /** One id may ask for a repair this often, ms: it costs two requests to Clerk. */
 const SYNC_REQUEST_PERIOD_MS = 30_000;
 
-/** The caller's Clerk user id. @throws ConvexError for whoever is not signed in */
+/** The caller's Clerk user id. @throws ConvexError for whoever is not signed in with Clerk */
 async function requireClerkId(ctx: QueryCtx): Promise<string> {
   const identity = await ctx.auth.getUserIdentity();
   if (identity === null) throw new ConvexError("Sign in first.");
-  return identity.subject;
+  const clerkId = clerkIdOf(identity);
+  // What is no id, an e-mail address for instance, must get into no schedule and no log.
+  if (clerkId === null || !/^user_\w+$/.test(clerkId)) throw new ConvexError("Sign in with Clerk.");
+  return clerkId;
 }
 
-/** The caller's row. @throws ConvexError for whoever is not signed in, or has no row yet */
+/** The caller's row. @throws ConvexError for whoever is not signed in, has no row yet, or is banned */
 export async function requireUser(ctx: QueryCtx): Promise<Doc<"users">> {
   const user = await userByClerkId(ctx, await requireClerkId(ctx));
   if (user === null) throw new ConvexError("No Clerk User: your account has not arrived here yet.");
+  if (user.banned === true) throw new ConvexError("Your account is banned.");
   return user;
 }
 

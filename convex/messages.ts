@@ -43,14 +43,14 @@ export const list = query({
   handler: async (ctx) => {
     await requireUser(ctx);
     const newest = await ctx.db.query("messages").order("desc").take(MAX_LISTED);
-    return await asyncMap(newest.reverse(), async ({ _id, _creationTime, body, author }) => {
-      const user = await ctx.db.get("users", author);
-      return {
-        _id,
-        sentAt: _creationTime,
-        body,
-        author: user && !user.deletedAt ? publicUser(user) : ("deleted user" as const),
-      };
+    const ids = [...new Set(newest.map(({ author }) => author))];
+    const users = new Map(
+      await asyncMap(ids, async (id) => [id, await ctx.db.get("users", id)] as const),
+    );
+    return newest.reverse().map(({ _id, _creationTime, body, author }) => {
+      const user = users.get(author);
+      const shown = user && !user.deletedAt ? publicUser(user) : ("deleted user" as const);
+      return { _id, sentAt: _creationTime, body, author: shown };
     });
   },
 });

@@ -1,7 +1,8 @@
 /** What the app asks of `users`. */
 import { v, type Infer } from "convex/values";
 import type { Doc } from "./_generated/dataModel";
-import { internalQuery, query, type QueryCtx } from "./_generated/server";
+import type { UserIdentity } from "convex/server";
+import { env, internalQuery, query, type QueryCtx } from "./_generated/server";
 
 /** What users may see of each other. */
 export const vPublicUser = v.object({
@@ -13,13 +14,20 @@ export const vPublicUser = v.object({
 
 /** What others see of a row: a name whatever the profile lacks, and nothing private. */
 export function publicUser({ _id, name, username, color, imageUrl }: Doc<"users">) {
-  const shown: Infer<typeof vPublicUser> = {
+  return {
     _id,
     name: name ?? username ?? "Somebody",
     color,
     imageUrl,
-  };
-  return shown;
+  } satisfies Infer<typeof vPublicUser>;
+}
+
+/**
+ * The Clerk user id of whoever is signed in with Clerk, or null: of another issuer the same subject would be
+ * somebody else.
+ */
+export function clerkIdOf({ issuer, subject }: UserIdentity): string | null {
+  return issuer === (env.CLERK_JWT_ISSUER_DOMAIN ?? issuer) ? subject : null;
 }
 
 /** The row of a Clerk user id, unless it is marked as removed: of several, the oldest, as the sync has it. */
@@ -37,19 +45,22 @@ export const getUser = internalQuery({
   handler: async (ctx, { clerkId }) => await userByClerkId(ctx, clerkId),
 });
 
-/** Whether the caller is signed in, and whether the webhook has made their row yet. */
+/** Whether the caller is signed in, whether the webhook has made their row yet, and whether they may enter. */
 export const loginStatus = query({
   args: {},
   returns: v.union(
-    v.object({ status: v.literal("No JWT Token") }),
-    v.object({ status: v.literal("No Clerk User") }),
+    v.object({
+      status: v.union(v.literal("No JWT Token"), v.literal("No Clerk User"), v.literal("Banned")),
+    }),
     v.object({ status: v.literal("Logged In"), user: vPublicUser }),
   ),
   handler: async (ctx) => {
     const identity = await ctx.auth.getUserIdentity();
-    if (identity === null) return { status: "No JWT Token" as const };
-    const user = await userByClerkId(ctx, identity.subject);
+    const clerkId = identity && clerkIdOf(identity);
+    if (clerkId === null) return { status: "No JWT Token" as const };
+    const user = await userByClerkId(ctx, clerkId);
     if (user === null) return { status: "No Clerk User" as const };
+    if (user.banned) return { status: "Banned" as const };
     return { status: "Logged In" as const, user: publicUser(user) };
   },
 });

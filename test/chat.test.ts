@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from "vitest";
 import { clerkUser, deletedUser, userEvent } from "../scripts/clerk-json";
-import { api, internal, LONG_AGO, post, rows, useSetting } from "./setting";
+import { api, everything, internal, LONG_AGO, post, rows, useSetting } from "./setting";
 
 const setting = useSetting();
 
@@ -17,6 +17,12 @@ async function arrive(id: string, first_name: string | null, updated_at = LONG_A
   });
   const at = { instanceId: setting.clerk.instanceId, at: LONG_AGO };
   await post(setting.t, userEvent("user.created", data, at));
+}
+
+async function ban(id: string) {
+  const { clerk, t } = setting;
+  clerk.createUser({ id, created_at: LONG_AGO, updated_at: LONG_AGO });
+  await post(t, clerk.updateUser(id, { banned: true }, Date.now()));
 }
 
 async function leave(id: string) {
@@ -103,6 +109,42 @@ describe("the chat room", () => {
   });
 });
 
+describe("whoever is banned", () => {
+  test("is told so, and neither reads nor writes, nor chooses a colour", async () => {
+    await arrive("user_ada", "Ada");
+    const ada = identity("user_ada");
+    await ada.mutation(api.messages.send, { body: "hello" });
+    await ban("user_ada");
+    expect(await ada.query(api.users.loginStatus, {})).toEqual({ status: "Banned" });
+    for (const attempt of [
+      ada.query(api.messages.list, {}),
+      ada.mutation(api.messages.send, { body: "again" }),
+      ada.mutation(api.account.setColor, { color: "teal" }),
+    ]) {
+      await expect(attempt).rejects.toThrow("Your account is banned.");
+    }
+  });
+});
+
+describe("a token of another issuer", () => {
+  test("is nobody's, whatever its subject", async () => {
+    await arrive("user_ada", "Ada");
+    vi.stubEnv("CLERK_JWT_ISSUER_DOMAIN", "https://a.clerk.example");
+    const at = (issuer: string) => setting.t.withIdentity({ subject: "user_ada", issuer });
+    const ours = at("https://a.clerk.example");
+    expect(await ours.query(api.users.loginStatus, {})).toMatchObject({ status: "Logged In" });
+    const other = at("https://other.example");
+    expect(await other.query(api.users.loginStatus, {})).toEqual({ status: "No JWT Token" });
+    for (const attempt of [
+      other.query(api.messages.list, {}),
+      other.mutation(api.messages.send, { body: "hello" }),
+      other.mutation(api.account.ensureSynced, {}),
+    ]) {
+      await expect(attempt).rejects.toThrow("Sign in with Clerk.");
+    }
+  });
+});
+
 describe("ensureSynced", () => {
   const ask = async (id: string) => {
     await identity(id).mutation(api.account.ensureSynced, {});
@@ -139,6 +181,12 @@ describe("ensureSynced", () => {
     }
     expect(asked("user_nobody")).toBe(2);
     expect(await rows(setting.t)).toEqual([]);
+  });
+
+  test.each(["ada@example.com", "auth0|123"])("writes down nothing of %s", async (subject) => {
+    await expect(ask(subject)).rejects.toThrow("Sign in with Clerk.");
+    expect(setting.clerk.requests).toEqual([]);
+    expect(JSON.stringify(setting.log) + (await everything(setting.t))).not.toMatch(subject);
   });
 
   test("asks nothing for whoever has a row", async () => {

@@ -56,6 +56,7 @@ import type * as clerk_rows from "../clerk/rows.js";
 import type * as clerk_runValidators from "../clerk/runValidators.js";
 import type * as clerk_runs from "../clerk/runs.js";
 import type * as clerk_secrets from "../clerk/secrets.js";
+import type * as clerk_shape from "../clerk/shape.js";
 import type * as clerk_step from "../clerk/step.js";
 import type * as clerk_sweep from "../clerk/sweep.js";
 import type * as clerk_symptoms from "../clerk/symptoms.js";
@@ -125,6 +126,7 @@ declare const fullApi: ApiFromModules<{
   "clerk/runValidators": typeof clerk_runValidators;
   "clerk/runs": typeof clerk_runs;
   "clerk/secrets": typeof clerk_secrets;
+  "clerk/shape": typeof clerk_shape;
   "clerk/step": typeof clerk_step;
   "clerk/sweep": typeof clerk_sweep;
   "clerk/symptoms": typeof clerk_symptoms;

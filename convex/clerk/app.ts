@@ -44,7 +44,7 @@ type ProfileFields = {
  * this throws, or returns with a type other than declared above, sets that one user aside.
  */
 export function readProfileFields(user: UserJSON): ProfileFields {
-  const email = user.email_addresses.find(({ id }) => id === user.primary_email_address_id);
+  const email = primary(user.email_addresses, user.primary_email_address_id);
   return {
     username: user.username,
     firstName: user.first_name,
@@ -52,14 +52,18 @@ export function readProfileFields(user: UserJSON): ProfileFields {
     name: [user.first_name, user.last_name].filter(Boolean).join(" ") || null,
     email: email?.email_address,
     emailVerified: email && email.verification?.status === "verified",
-    phoneNumber: user.phone_numbers.find(({ id }) => id === user.primary_phone_number_id)
-      ?.phone_number,
+    phoneNumber: primary(user.phone_numbers, user.primary_phone_number_id)?.phone_number,
     imageUrl: user.image_url,
     clerkExternalId: user.external_id,
     publicMetadata: user.public_metadata,
     banned: user.banned,
     locked: user.locked,
   };
+}
+
+/** The entry that Clerk names as the primary one, which need not be the first; none where it names none. */
+function primary<Entry extends { id: string }>(entries: Entry[], id: string | null) {
+  return entries.find((entry) => typeof id === "string" && entry.id === id);
 }
 
 /** Colours that new rows begin with. */

@@ -37,7 +37,13 @@ export const apply = internalMutation({
     type: vEventType,
     instanceId: v.optional(v.string()),
     change: v.union(
-      v.object({ kind: v.literal("user"), profile: vProfile, version: v.number() }),
+      v.object({
+        kind: v.literal("user"),
+        profile: vProfile,
+        version: v.number(),
+        /** A key that a column reads and the event lacks. */
+        missing: v.optional(v.string()),
+      }),
       v.object({ kind: v.literal("deleted"), clerkId: v.string() }),
       /** It names a user and says nothing that can be used. */
       v.object({ kind: v.literal("unreadable"), clerkId: v.string(), reason: v.string() }),

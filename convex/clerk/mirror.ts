@@ -71,7 +71,7 @@ export type Outcome = {
  */
 export async function applyEvent(
   ctx: MutationCtx,
-  user: Incoming,
+  user: Incoming & { missing?: string },
   { instanceId, fullRunStartedAt }: { instanceId?: string; fullRunStartedAt: number },
 ): Promise<Outcome> {
   const known = await readKnown(ctx, user.profile.clerkId);

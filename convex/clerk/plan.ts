@@ -52,14 +52,14 @@ function valueOf(object: object, key: string): unknown {
 }
 
 /**
- * An event that carries a user, which may be of any age.
+ * An event that carries a user, which may be of any age, and of another version of Clerk's API.
  * @param now ms
  * @param fullRunStartedAt when the newest full run began, ms: what Clerk said before it, that run has
  *   seen, or will not see again
  */
 export function planEvent(
   known: Known,
-  incoming: { profile: Profile; version: number },
+  incoming: { profile: Profile; version: number; missing?: string },
   { now, fullRunStartedAt }: { now: number; fullRunStartedAt: number },
 ): Plan {
   if (known.version?.kind === "tombstone") {
@@ -77,7 +77,10 @@ export function planEvent(
     const isNewer = incoming.version > knownVersion && incoming.version <= now + SETTLING_MS;
     return isNewer ? { write: "version" } : { write: "nothing", because: "equal" };
   }
-  const reason = whyUnclear(incoming.version, knownVersion, now, fullRunStartedAt);
+  const reason =
+    incoming.missing === undefined
+      ? whyUnclear(incoming.version, knownVersion, now, fullRunStartedAt)
+      : `it lacks the key ${incoming.missing}`;
   return reason === null ? change : { write: "nothing", because: "unclear", reason };
 }
 

@@ -1,7 +1,7 @@
 /** Pure: Clerk's user JSON → what is mirrored of it, or the reason why not. No reason holds a value. */
 import type { UserJSON } from "@clerk/backend";
-import { ValidationError, validate } from "convex-helpers/validators";
 import { readProfileFields } from "./app";
+import { mismatchOf } from "./shape";
 import { vProfile, type Profile, type Reading } from "./validators";
 
 // What Convex holds: https://docs.convex.dev/production/state/limits and its value types.
@@ -16,6 +16,9 @@ const MAX_FIELD_DEPTH = 15;
  */
 const MAX_FIELD_LENGTH = 128 * 1024;
 const MAX_PROFILE_LENGTH = 2 * MAX_FIELD_LENGTH;
+
+/** So many places are named at which something of one field is left out. */
+const MAX_NAMED = 10;
 
 /** Half a character, which UTF-8 can't hold. */
 const LONE_SURROGATE = /\p{Surrogate}/u;
@@ -33,6 +36,34 @@ export function isClerkId(id: string): boolean {
 
 /** The shape of the id of a Clerk instance, behind which no key can stand. */
 export const INSTANCE_ID = /^ins_(?!.*(sk|pk|whsec)_)\w{1,60}$/;
+
+/**
+ * A key that the app's columns read and that this JSON lacks; null where it lacks none. An event may be of
+ * another version of Clerk's API than the list: what it does not say is not "absent".
+ */
+export function keyMissing(json: unknown): string | null {
+  const missing: string[] = [];
+  try {
+    readProfileFields(watched(json, "", missing) as UserJSON);
+  } catch {
+    // Of what throws nothing can be said; `readUser` does.
+  }
+  return missing[0] ?? null;
+}
+
+/** The same JSON, which writes down each key that is asked for and not there. Metadata's keys are data. */
+function watched(json: unknown, path: string, missing: string[]): unknown {
+  if (typeof json !== "object" || json === null) return json;
+  return new Proxy(json, {
+    get(target, key) {
+      const value: unknown = Reflect.get(target, key);
+      if (Array.isArray(target)) return watched(value, path, missing);
+      if (typeof key !== "string" || key === "toJSON") return value;
+      if (!(key in target)) missing.push(path + key);
+      return /_metadata$/.test(key) ? value : watched(value, `${path}${key}.`, missing);
+    },
+  });
+}
 
 /** A user who can't be read, with what can: null stands for what is not there, or can't be right. */
 export type Unread = {
@@ -74,14 +105,18 @@ export function readUser(json: unknown): Extract<Reading, { kind: "profile" }> |
   const leftOut: { field: string; reason: string }[] = [];
   for (const [field, value] of Object.entries(fields)) {
     if (isAbsent(value)) continue;
-    const reason = whyNotHeld(value, MAX_FIELD_DEPTH) ?? whyTooLong(value);
-    if (reason === null) profile[field] = value;
-    else leftOut.push({ field, reason });
+    const held = heldOf(value, MAX_FIELD_DEPTH);
+    const reason = "reason" in held ? held.reason : whyTooLong(held.value);
+    if (reason !== null) leftOut.push({ field, reason });
+    else if ("value" in held) {
+      if (!isAbsent(held.value)) profile[field] = held.value;
+      if (held.lost.length > 0) leftOut.push({ field, reason: describeLost(held.lost) });
+    }
   }
   if (JSON.stringify(profile).length > MAX_PROFILE_LENGTH) {
     return unreadable(`over ${MAX_PROFILE_LENGTH} characters of JSON`);
   }
-  const mismatch = whyNotAProfile(profile);
+  const mismatch = mismatchOf(profile, vProfile.fields);
   if (mismatch !== null) return unreadable(mismatch);
   return {
     kind: "profile",
@@ -91,66 +126,77 @@ export function readUser(json: unknown): Extract<Reading, { kind: "profile" }> |
   };
 }
 
-function whyNotAProfile(profile: Record<string, unknown>): string | null {
-  try {
-    validate(vProfile, profile, { throw: true });
-    return recordThatIsAList(profile);
-  } catch (error) {
-    if (!(error instanceof ValidationError)) throw error;
-    // Below the first segment, the path may hold keys that are data; `got` may hold a value.
-    const [field = "the profile", ...below] = error.path?.split(/[.[]/) ?? [];
-    if (error.expected === "nothing" && below.length === 0) {
-      return `${field}: readProfileFields of clerk/app.ts returns it, profileFields does not declare it`;
+/** What Convex can hold of a value: all, or what is left where keys are taken out of it, or nothing. */
+type Held = { value: unknown; lost: Lost[] } | { reason: string };
+/** A key that was taken out: below which others, as far as they can be shown, and why. */
+type Lost = { path: string[]; reason: string };
+
+/**
+ * What Convex can hold of a value (`validateObjectField` of its client, and its limits). Of an object only
+ * the keys go that can't be held; a list with an element that can't goes as a whole.
+ */
+function heldOf(value: unknown, depthLeft: number): Held {
+  if (typeof value === "string") {
+    return LONE_SURROGATE.test(value) ? { reason: "text that is not Unicode" } : whole(value);
+  }
+  if (typeof value !== "object" || value === null) return whole(value);
+  if (depthLeft === 0) return { reason: `nested more than ${MAX_FIELD_DEPTH} levels deep` };
+  if (Array.isArray(value)) return heldList(value, depthLeft);
+  const entries = Object.entries(value);
+  if (entries.length > MAX_KEYS) return { reason: `an object of more than ${MAX_KEYS} keys` };
+  const lost: Lost[] = [];
+  const kept: Record<string, unknown> = {};
+  for (const [key, inner] of entries) {
+    const isKey = /^(?!\$|__proto__$)[ -~]*$/.test(key) && key.length <= MAX_KEY_LENGTH;
+    const held = isKey ? heldOf(inner, depthLeft - 1) : { reason: "a key that Convex can't hold" };
+    // Keys are data: only what looks like a name is shown.
+    const path = /^[a-z_]\w{0,39}$/i.test(key) ? [key] : [];
+    if ("reason" in held) lost.push({ path: isKey ? path : [], reason: held.reason });
+    else {
+      kept[key] = held.value;
+      lost.push(...held.lost.map((each) => below(path, each)));
     }
-    const got = below.length === 0 ? nameOfType(profile[field]) : "another type within";
-    return `${field}: expected ${error.expected}, got ${got}`;
   }
+  return { value: lost.length === 0 ? value : kept, lost };
 }
 
-/** `validate` of convex-helpers 0.1.124 takes a list for a record; Convex does not. */
-function recordThatIsAList(profile: Record<string, unknown>): string | null {
-  const field = Object.entries(vProfile.fields).find(
-    ([name, { kind }]) => kind === "record" && Array.isArray(profile[name]),
-  );
-  return field ? `${field[0]}: expected record, got list` : null;
+function below(path: string[], lost: Lost): Lost {
+  return { ...lost, path: path.length === 0 ? [] : [...path, ...lost.path] };
 }
 
-/** Why Convex refuses this value, or null. Its keys are data too, so the reason names none. */
-function whyNotHeld(value: unknown, depthLeft: number): string | null {
-  if (typeof value === "string")
-    return LONE_SURROGATE.test(value) ? "text that is not Unicode" : null;
-  if (typeof value !== "object" || value === null) return null;
-  if (depthLeft === 0) return `nested more than ${MAX_FIELD_DEPTH} levels deep`;
-  if (Array.isArray(value)) {
-    if (value.length > MAX_ARRAY_LENGTH)
-      return `an array of more than ${MAX_ARRAY_LENGTH} elements`;
-    return firstReason(value, depthLeft);
+function heldList(value: unknown[], depthLeft: number): Held {
+  if (value.length > MAX_ARRAY_LENGTH) {
+    return { reason: `an array of more than ${MAX_ARRAY_LENGTH} elements` };
   }
-  const keys = Object.keys(value);
-  if (keys.length > MAX_KEYS) return `an object of more than ${MAX_KEYS} keys`;
-  const badKey = keys.some(
-    (key) => !/^[ -~]+$/.test(key) || /^[$_]/.test(key) || key.length > MAX_KEY_LENGTH,
-  );
-  if (badKey) return "a key that is empty, not ASCII, too long, or begins with $ or _";
-  return firstReason(Object.values(value), depthLeft);
+  for (const element of value) {
+    const held = heldOf(element, depthLeft - 1);
+    if ("reason" in held) return held;
+    const [lost] = held.lost;
+    if (lost !== undefined) return { reason: lost.reason };
+  }
+  return whole(value);
 }
 
-function firstReason(values: unknown[], depthLeft: number): string | null {
-  for (const value of values) {
-    const reason = whyNotHeld(value, depthLeft - 1);
-    if (reason !== null) return reason;
+function whole(value: unknown): Held {
+  return { value, lost: [] };
+}
+
+/** Which keys are left out, in words: by the path to them, those that are alike counted. */
+function describeLost(lost: Lost[]): string {
+  const counts = new Map<string, number>();
+  for (const { path, reason } of lost) {
+    const where = path.length === 0 ? reason : `${path.join(".")}: ${reason}`;
+    counts.set(where, (counts.get(where) ?? 0) + 1);
   }
-  return null;
+  return Array.from(counts, ([where, count]) => (count > 1 ? `${where} (${count} of them)` : where))
+    .slice(0, MAX_NAMED)
+    .join("; ");
 }
 
 function whyTooLong(value: unknown): string | null {
   if (typeof value !== "object" && typeof value !== "string") return null;
   const { length } = JSON.stringify(value);
   return length > MAX_FIELD_LENGTH ? `over ${MAX_FIELD_LENGTH} characters of JSON` : null;
-}
-
-function nameOfType(value: unknown): string {
-  return Array.isArray(value) ? "list" : typeof value;
 }
 
 function isAbsent(value: unknown): boolean {

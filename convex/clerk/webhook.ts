@@ -5,7 +5,7 @@
 import { Webhook, WebhookVerificationError } from "svix";
 import { internal } from "../_generated/api";
 import { env, httpAction, type ActionCtx } from "../_generated/server";
-import { clerkIdOf, INSTANCE_ID, readUser } from "./profile";
+import { clerkIdOf, INSTANCE_ID, keyMissing, readUser } from "./profile";
 import { log } from "./log";
 import { refusalOf } from "./refusal";
 import { signingSecretsIn, whyNotSigningSecrets } from "./secrets";
@@ -154,7 +154,8 @@ function changeOf(type: EventType, data: unknown, clerkId: string) {
   const user = readUser(data);
   if (user.kind === "profile") {
     const { profile, version } = user;
-    return { kind: "user" as const, profile, version, leftOut: user.leftOut };
+    const missing = keyMissing(data) ?? undefined;
+    return { kind: "user" as const, profile, version, missing, leftOut: user.leftOut };
   }
   return { kind: "unreadable" as const, clerkId, reason: user.reason, leftOut };
 }

@@ -29,6 +29,7 @@ export function ChatRoom({ account }: { account: ReactNode }) {
       <main>
         {login?.status === "No JWT Token" && <p className="notice">Sign in to enter.</p>}
         {login?.status === "No Clerk User" && <Waiting />}
+        {login?.status === "Banned" && <p className="notice">You are banned from this room.</p>}
         {login?.status === "Logged In" && <Room key={login.user._id} color={login.user.color} />}
       </main>
     </div>
