@@ -1,7 +1,7 @@
 /** What the app asks of `users`. */
+import type { UserIdentity } from "convex/server";
 import { v, type Infer } from "convex/values";
 import type { Doc } from "./_generated/dataModel";
-import type { UserIdentity } from "convex/server";
 import { env, internalQuery, query, type QueryCtx } from "./_generated/server";
 
 /** What users may see of each other. */
@@ -42,7 +42,7 @@ export async function userByClerkId(ctx: QueryCtx, clerkId: string): Promise<Doc
 /** The row of a Clerk user id, or null. */
 export const getUser = internalQuery({
   args: { clerkId: v.string() },
-  handler: async (ctx, { clerkId }) => await userByClerkId(ctx, clerkId),
+  handler: (ctx, { clerkId }) => userByClerkId(ctx, clerkId),
 });
 
 /** Whether the caller is signed in, whether the webhook has made their row yet, and whether they may enter. */
@@ -55,10 +55,10 @@ export const loginStatus = query({
     v.object({ status: v.literal("Logged In"), user: vPublicUser }),
   ),
   handler: async (ctx) => {
-    const identity = await ctx.auth.getUserIdentity();
-    const clerkId = identity && clerkIdOf(identity);
-    if (clerkId === null) return { status: "No JWT Token" as const };
-    const user = await userByClerkId(ctx, clerkId);
+    const caller = await ctx.auth.getUserIdentity();
+    const id = caller && clerkIdOf(caller);
+    if (id === null) return { status: "No JWT Token" as const };
+    const user = await userByClerkId(ctx, id);
     if (user === null) return { status: "No Clerk User" as const };
     if (user.banned) return { status: "Banned" as const };
     return { status: "Logged In" as const, user: publicUser(user) };
