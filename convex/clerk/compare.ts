@@ -3,6 +3,7 @@ import { applyListed, type Outcome } from "./mirror";
 import { readVersion, type User } from "./rows";
 import type { Step } from "./step";
 import type { SyncState } from "./syncState";
+import { leaveDoubt } from "./worker";
 import { raise } from "./doubts";
 import { isFirstLook, type Run, type RunIn } from "./runs";
 import { idOf, positionOf, type Order } from "./sweep";
@@ -65,6 +66,8 @@ export async function compareUser(
   if (isFirst && kind === "unchanged") counts.unchanged += 1;
   if (isFirst && isFromBefore(known.row, run)) counts.confirmed += 1;
   if (kind === "late") await raise(ctx, run._id, clerkId);
+  const isWritten = (kind === "created" || kind === "updated") && !run.dryRun;
+  if (isWritten && user.endsInMs !== undefined) await leaveDoubt(ctx, clerkId, user.endsInMs);
   const isNew = await step.findings.repaired(clerkId, outcome, user);
   if (isNew || kind === "unchanged") await countPlaced(step, user, outcome);
   await step.findings.leftOut(user);

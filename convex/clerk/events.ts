@@ -25,6 +25,8 @@ const vApplied = v.object({
     v.literal("foreign"),
   ),
   reason: v.optional(v.string()),
+  /** What the app's hook refused of a removal that was made all the same. */
+  refusal: v.optional(v.string()),
 });
 type Applied = Infer<typeof vApplied>;
 
@@ -41,6 +43,7 @@ export const apply = internalMutation({
         kind: v.literal("user"),
         profile: vProfile,
         version: v.number(),
+        endsInMs: v.optional(v.number()),
         /** A key that a column reads and the event lacks. */
         missing: v.optional(v.string()),
       }),
@@ -70,6 +73,9 @@ export const apply = internalMutation({
     const { fullRunStartedAt = -Infinity } = state;
     const outcome = await applyEvent(ctx, change, { instanceId, fullRunStartedAt });
     if (outcome.kind === "unclear") await leaveDoubt(ctx, change.profile.clerkId, 0);
+    else if (change.endsInMs !== undefined) {
+      await leaveDoubt(ctx, change.profile.clerkId, change.endsInMs);
+    }
     const isUntold =
       outcome.kind === "created" &&
       outcome.known.version?.version === undefined &&

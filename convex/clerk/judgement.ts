@@ -70,6 +70,9 @@ export async function judgeOne(
     await keep(judge, clerkId, isAbsent ? "orphaned" : ours, { kind, reason });
   } else {
     await drop(judge, clerkId);
+    if (answer?.endsInMs !== undefined && !run.dryRun) {
+      await leaveDoubt(ctx, clerkId, answer.endsInMs);
+    }
     if (known.row !== null && known.row._creationTime < run._creationTime) counts.confirmed += 1;
   }
   await findings.repaired(clerkId, outcome, answer);
@@ -120,27 +123,30 @@ export async function removeOne(
   const { ctx, run, counts } = judge;
   const { dryRun } = run;
   const removal = await removeByEvidence(ctx, clerkId, { askedAt, remover, dryRun });
-  const { kind, known } = removal;
+  const { kind } = removal;
   if (kind === "unclear" || kind === "held") {
     if (kind === "unclear") counts.drift.orphaned -= 1;
     await keep(judge, clerkId, "orphaned", removal);
     return;
   }
   await drop(judge, clerkId);
-  if (kind === "removed") await listRemoval(judge, clerkId, known);
+  if (removal.kind === "removed") await listRemoval(judge, clerkId, removal);
 }
 
 /** Counts and lists a removal. */
 export async function listRemoval(
   { run, findings, counts }: Judge,
   clerkId: string,
-  { version }: Known,
+  { known: { version }, refusal }: { known: Known; refusal: string | null },
 ): Promise<void> {
   if (!run.dryRun) counts.repaired.deleted += 1;
   // What has a tombstone, an event had told of.
   if (version?.kind === "live") noteMissedDeletion({ run, counts });
   const action = run.dryRun ? "none" : "deleted";
   await findings.add({ clerkId, kind: "orphaned", fields: [], action });
+  if (refusal !== null) {
+    await findings.setAside({ clerkId, kind: "orphaned", fields: [], reason: refusal });
+  }
 }
 
 /**

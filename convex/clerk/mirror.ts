@@ -30,6 +30,7 @@ import {
   updateRow,
   writeVersion,
   type KnownRows,
+  type Removed,
   type User,
 } from "./rows";
 import { readSyncState } from "./syncState";
@@ -161,7 +162,9 @@ async function meet(
 
 /** What became of somebody who was to be removed. `gone`: there is no row any more. */
 export type Removal =
-  { kind: "removed" | "gone"; known: KnownRows } | (Kept & { known: KnownRows });
+  | { kind: "removed"; known: KnownRows; refusal: string | null }
+  | { kind: "gone"; known: KnownRows }
+  | (Kept & { known: KnownRows });
 
 /**
  * Removes a user of whom Clerk has just said 404 `resource_not_found`, if the gate lets it: the one way
@@ -177,35 +180,37 @@ export async function removeByEvidence(
   if (known.row === null) return { kind: "gone", known };
   const kept = await whyKept(ctx, known, { askedAt, remover });
   if (kept !== null) return { ...kept, known };
-  if (dryRun) await rehearse(ctx, { kind: "removed", clerkId });
-  else {
-    await remove(ctx, clerkId, known, BY_RUN);
-    await countRemoval(ctx, remover);
+  if (dryRun) {
+    return { kind: "removed", known, refusal: await rehearse(ctx, { kind: "removed", clerkId }) };
   }
-  return { kind: "removed", known };
+  const { refusal } = await remove(ctx, clerkId, known, BY_RUN);
+  await countRemoval(ctx, remover);
+  return { kind: "removed", known, refusal };
 }
 
-/** Clerk's own word that a user is gone. @returns whether there was a row */
+/** Clerk's own word that a user is gone. @returns whether there was a row, and what the app's hook refused */
 export async function removeByEvent(
   ctx: MutationCtx,
   clerkId: string,
   instanceId: string | undefined,
-): Promise<{ outcome: "deleted" | "absent" }> {
+): Promise<{ outcome: "deleted" | "absent"; refusal?: string }> {
   const known = { version: await readVersion(ctx, clerkId) };
-  const wasHere = await remove(ctx, clerkId, known, { appliedBy: "event", instanceId });
-  return { outcome: wasHere ? "deleted" : "absent" };
+  const by: By = { appliedBy: "event", instanceId };
+  const { wasHere, refusal } = await remove(ctx, clerkId, known, by);
+  const outcome = wasHere ? "deleted" : "absent";
+  return refusal === null ? { outcome } : { outcome, refusal };
 }
 
-/** Removes the rows of an id and remembers that it is gone. @returns whether there were any */
+/** Removes the rows of an id and remembers that it is gone. */
 async function remove(
   ctx: MutationCtx,
   clerkId: string,
   { version }: Pick<KnownRows, "version">,
   by: By,
-): Promise<boolean> {
-  const wasHere = await removeRows(ctx, clerkId);
+): Promise<Removed> {
+  const removed = await removeRows(ctx, clerkId);
   await writeVersion(ctx, version, { kind: "tombstone", clerkId, appliedAt: clock.now(), ...by });
-  return wasHere;
+  return removed;
 }
 
 type How = { by: By; dryRun?: boolean };
@@ -250,27 +255,37 @@ const vRehearsed = v.union(
 /**
  * Does what a dry run must not do, and undoes it: what Convex or the app's own code refuses is
  * found out all the same. A nested mutation that throws is rolled back alone.
+ * @returns what the app's hook refused where a row is only marked, or null
  */
-async function rehearse(ctx: MutationCtx, change: Infer<typeof vRehearsed>): Promise<void> {
+async function rehearse(
+  ctx: MutationCtx,
+  change: Infer<typeof vRehearsed>,
+): Promise<string | null> {
   try {
     await ctx.runMutation(internal.clerk.mirror.rehearsal, { change });
   } catch (error) {
-    if (!(error instanceof ConvexError) || error.data !== REHEARSED) throw error;
+    const data: unknown = error instanceof ConvexError ? error.data : undefined;
+    const isRehearsed = typeof data === "object" && data !== null && REHEARSED in data;
+    if (!isRehearsed) throw error;
+    return data[REHEARSED] as string | null;
   }
+  throw new Error("a rehearsal throws");
 }
 
 /** Writes or removes a user and throws. */
 export const rehearsal = internalMutation({
   args: { change: vRehearsed },
   handler: async (ctx, { change }): Promise<never> => {
+    let refusal: string | null = null;
     if (change.kind === "removed") {
-      await remove(ctx, change.clerkId, await readKnown(ctx, change.clerkId), BY_RUN);
+      const known = await readKnown(ctx, change.clerkId);
+      ({ refusal } = await remove(ctx, change.clerkId, known, BY_RUN));
     } else {
       const known = await readKnown(ctx, change.profile.clerkId);
       const plan = insertOrPatch(known, change.profile);
       if (plan !== null) await carryOut(ctx, plan, known, change, { by: BY_RUN });
     }
-    throw new ConvexError(REHEARSED);
+    throw new ConvexError({ [REHEARSED]: refusal });
   },
 });
 

@@ -1,6 +1,7 @@
 /** Pure: Clerk's user JSON → what is mirrored of it, or the reason why not. No reason holds a value. */
 import type { UserJSON } from "@clerk/backend";
 import { readProfileFields } from "./app";
+import { DAY, SECOND } from "./clock";
 import { mismatchOf } from "./shape";
 import { vProfile, type Profile, type Reading } from "./validators";
 
@@ -19,6 +20,9 @@ const MAX_PROFILE_LENGTH = 2 * MAX_FIELD_LENGTH;
 
 /** So many places are named at which something of one field is left out. */
 const MAX_NAMED = 10;
+
+/** A lockout that lasts longer is found to have ended by a full run. */
+const MAX_LOCKOUT_MS = 7 * DAY;
 
 /** Half a character, which UTF-8 can't hold. */
 const LONE_SURROGATE = /\p{Surrogate}/u;
@@ -123,7 +127,14 @@ export function readUser(json: unknown): Extract<Reading, { kind: "profile" }> |
     profile: profile as Profile,
     version,
     leftOut,
+    ...endOfLockout(user),
   };
+}
+
+/** When a lockout ends, Clerk says so by no event, and changes no `updated_at` (`lockout_expires_in_seconds`). */
+function endOfLockout({ locked, lockout_expires_in_seconds: seconds }: Record<string, unknown>) {
+  const isToEnd = locked === true && typeof seconds === "number" && seconds > 0;
+  return isToEnd ? { endsInMs: Math.min(seconds * SECOND, MAX_LOCKOUT_MS) } : {};
 }
 
 /** What Convex can hold of a value: all, or what is left where keys are taken out of it, or nothing. */

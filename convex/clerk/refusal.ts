@@ -32,8 +32,10 @@ function describe(error: unknown): string {
   if (!(error instanceof Error)) return typeof error;
   const { name, message, stack = "" } = error;
   const field = /Path: (\.\w+)/.exec(message)?.[1];
-  const frames = stack.slice(stack.indexOf(message) + message.length);
-  const frame = /^ +at .+:\d+:\d+\)?$/m.exec(frames)?.[0].trim();
+  const frames =
+    stack.slice(stack.indexOf(message) + message.length).match(/^ +at .+:\d+:\d+\)?$/gm) ?? [];
+  // Where a limit of Convex's is reached, its library's frames come first.
+  const frame = (frames.find((each) => !/node_modules|node:/.test(each)) ?? frames[0])?.trim();
   // A name that the app made up may hold a value.
   const known = /^\w{1,40}$/.test(name) ? name : "an error";
   return [known, field && `about ${field}`, frame].filter(Boolean).join(" ");

@@ -131,8 +131,9 @@ async function removeNamed(
       "No Clerk instance is pinned yet, so nobody is deleted: run clerk/reconcile:run first.",
     );
   }
-  if ("reason" in removal) return { outcome: "unchanged", reason: removal.reason };
+  if (removal.kind !== "removed") return { outcome: "unchanged", reason: removal.reason };
   counts.drift.orphaned += 1;
-  await listRemoval(judge, clerkId, removal.known);
-  return { outcome: "deleted" };
+  await listRemoval(judge, clerkId, removal);
+  const { refusal } = removal;
+  return refusal === null ? { outcome: "deleted" } : { outcome: "deleted", reason: refusal };
 }

@@ -5,12 +5,13 @@
  */
 import type { WithoutSystemFields } from "convex/server";
 import { v, type Infer } from "convex/values";
+import { internal } from "../_generated/api";
 import type { Doc, Id } from "../_generated/dataModel";
-import type { MutationCtx, QueryCtx } from "../_generated/server";
+import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
 import { hooks, newUserFields, removal } from "./app";
 import { clock } from "./clock";
 import type { Known } from "./plan";
-import { orRefuse } from "./refusal";
+import { orRefuse, refusalOf } from "./refusal";
 import { PROFILE_FIELDS, type Profile, type Version } from "./validators";
 
 /** A row of `users`, mirrored or not. */
@@ -134,22 +135,56 @@ export async function updateRow(
   if (user) await orRefuse("hooks.updated", async () => await hooks.updated?.(ctx, user, row));
 }
 
+/** What became of the rows of an id: whether there were any, and why the app's hook did not do its part. */
+export type Removed = { wasHere: boolean; refusal: string | null };
+
 /**
- * Removes every row of an id, as `removal` has it.
- * @returns whether there was one
+ * Removes every row of an id, as `removal` has it. Where a row is marked, it stays marked though the hook
+ * throws: whoever is gone must not go on acting.
  */
-export async function removeRows(ctx: MutationCtx, clerkId: string): Promise<boolean> {
+export async function removeRows(ctx: MutationCtx, clerkId: string): Promise<Removed> {
   const rows = (await rowsOf(ctx, clerkId, MAX_DUPLICATES)).filter(isMirrored);
+  let refusal: string | null = null;
   for (const row of rows) {
-    if (removal === "mark") await patchRow(ctx, row._id, markOf(clerkId));
-    else
-      await orRefuse("the deletion", async () => {
-        await databaseOf(ctx).delete("users", row._id);
-      });
-    await orRefuse("hooks.removed", async () => await hooks.removed?.(ctx, row));
+    if (removal === "mark") {
+      await patchRow(ctx, row._id, markOf(clerkId));
+      refusal ??= await hookApart(ctx, row);
+      continue;
+    }
+    await orRefuse("the deletion", async () => {
+      await databaseOf(ctx).delete("users", row._id);
+    });
+    await runRemovedHook(ctx, row);
   }
-  return rows.length > 0;
+  return { wasHere: rows.length > 0, refusal };
 }
+
+async function runRemovedHook(ctx: MutationCtx, before: User): Promise<void> {
+  await orRefuse("hooks.removed", async () => await hooks.removed?.(ctx, before));
+}
+
+/** What the hook does is undone alone where it throws. @returns why, or null */
+async function hookApart(ctx: MutationCtx, before: User): Promise<string | null> {
+  if (hooks.removed === undefined) return null;
+  try {
+    await ctx.runMutation(internal.clerk.rows.removedHook, { before });
+    return null;
+  } catch (error) {
+    const refusal = refusalOf(error);
+    if (refusal === null) throw error;
+    return `${refusal}: the row is marked as removed all the same`;
+  }
+}
+
+/** The app's hook after a removal, as a transaction within another one. @param before the row as it was */
+export const removedHook = internalMutation({
+  args: { before: v.any() },
+  returns: v.null(),
+  handler: async (ctx, { before }): Promise<null> => {
+    await runRemovedHook(ctx, before as User);
+    return null;
+  },
+});
 
 /** What a marked row has in the place of its profile. */
 function markOf(clerkId: string) {

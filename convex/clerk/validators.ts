@@ -20,6 +20,8 @@ export const vReading = v.union(
     profile: vProfile,
     /** Clerk's `updated_at`, ms. */
     version: v.number(),
+    /** After how long Clerk changes the user without an event, ms: see `endOfLockout`. */
+    endsInMs: v.optional(v.number()),
     /** Fields that Convex can't hold, with the reason; the profile lacks them. */
     leftOut: v.array(v.object({ field: v.string(), reason: v.string() })),
   }),

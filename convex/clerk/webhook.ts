@@ -118,10 +118,11 @@ async function handleEvent(
       instanceId: instance,
       change,
     });
-    const { outcome, reason } = applied;
+    const { outcome, reason, refusal } = applied;
     if (outcome === "foreign") return ignore(`another Clerk instance: ${reason}`, "error");
     if (reason !== undefined) return ignore(`${outcome}: ${reason}`);
-    log("info", "webhook.applied", { ...details, outcome, leftOut });
+    const level = refusal === undefined ? "info" : "error";
+    log(level, "webhook.applied", { ...details, outcome, leftOut, reason: refusal });
     return new Response("Applied.", { status: 200 });
   } catch (error) {
     // Sent again it would be refused again: the next run sets the user aside, or finds it mended.
@@ -153,9 +154,9 @@ function changeOf(type: EventType, data: unknown, clerkId: string) {
   if (type === "user.deleted") return { kind: "deleted" as const, clerkId, leftOut };
   const user = readUser(data);
   if (user.kind === "profile") {
-    const { profile, version } = user;
+    const { profile, version, endsInMs } = user;
     const missing = keyMissing(data) ?? undefined;
-    return { kind: "user" as const, profile, version, missing, leftOut: user.leftOut };
+    return { kind: "user" as const, profile, version, endsInMs, missing, leftOut: user.leftOut };
   }
   return { kind: "unreadable" as const, clerkId, reason: user.reason, leftOut };
 }
