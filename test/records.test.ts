@@ -1,0 +1,323 @@
+/** Users and events in shapes that the world has and Clerk's documents don't promise, through the mounted route. */
+import { describe, expect, test, vi } from "vitest";
+import * as app from "../convex/clerk/app";
+import { DAY, HOUR, MINUTE, SECOND } from "../convex/clerk/clock";
+import { keyMissing } from "../convex/clerk/profile";
+import { clerkUser, userEvent, type ClerkUserJSON } from "../scripts/clerk-json";
+import { expectMirror, signUp } from "./people";
+import { complete, internal, LONG_AGO, pass, post, rows, run, useSetting } from "./setting";
+
+const setting = useSetting({ http: false });
+const ID = "user_ada";
+
+const ADA = {
+  id: ID,
+  created_at: LONG_AGO,
+  first_name: "Ada",
+  last_name: "Lovelace",
+  username: "ada",
+  email: "ada@example.com",
+  external_id: "42",
+  public_metadata: { role: "admin" },
+};
+
+/** Ada, as a run has mirrored her. */
+async function mirrored(change: Partial<ClerkUserJSON> = {}): Promise<ClerkUserJSON> {
+  const { t, clerk } = setting;
+  const { user } = clerk.createUser({ ...ADA, ...change });
+  await complete(t);
+  pass(HOUR);
+  return user;
+}
+
+async function send(type: "user.created" | "user.updated" | "user.deleted", data: unknown) {
+  const at = { instanceId: setting.clerk.instanceId, at: Date.now() };
+  const response = await post(setting.t, userEvent(type, data, at));
+  expect(response.status).toBe(200);
+}
+
+async function finish(): Promise<void> {
+  await setting.t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 1000);
+}
+
+function without(user: ClerkUserJSON, ...keys: string[]): object {
+  return Object.fromEntries(Object.entries(user).filter(([key]) => !keys.includes(key)));
+}
+
+describe("an event that lacks a key which a column reads", () => {
+  test.each([
+    [["banned", "locked", "image_url"]],
+    [["first_name", "last_name"]],
+    [["email_addresses"]],
+    [["primary_email_address_id"]],
+    [["public_metadata"]],
+    [["username", "external_id", "phone_numbers"]],
+  ])("(%j) clears nothing, and Clerk is asked at once", async (keys) => {
+    const { t, clerk } = setting;
+    const user = await mirrored();
+    const before = await rows(t);
+    const update = clerk.updateUser(ID, { first_name: "Augusta" }, Date.now());
+    clerk.requests.length = 0;
+    await send("user.updated", without(update.data as ClerkUserJSON, ...keys));
+    expect(await rows(t)).toEqual(before);
+    expect(setting.log.at(-1)?.reason).toMatch(
+      keys.some((key) => /addresses|numbers/.test(key))
+        ? /^unclear: readProfileFields of clerk\/app.ts threw TypeError/
+        : /^unclear: it lacks the key \w+$/,
+    );
+    const askedAt = Date.now();
+    await finish();
+    expect(Date.now() - askedAt).toBeLessThan(5 * SECOND);
+    const [row] = await rows(t);
+    expect(row).toMatchObject({ firstName: "Augusta", email: "ada@example.com", username: "ada" });
+    expect(row?.publicMetadata).toEqual(user.public_metadata);
+  });
+
+  test("makes no row by what it lacks: a newcomer comes by Clerk's answer", async () => {
+    const { t, clerk } = setting;
+    await mirrored();
+    const { user } = clerk.createUser({ id: "user_bob", created_at: Date.now(), banned: true });
+    await send("user.created", without(user, "banned"));
+    expect((await rows(t)).length).toBe(1);
+    await finish();
+    expect((await rows(t)).find(({ clerkId }) => clerkId === "user_bob")?.banned).toBe(true);
+  });
+
+  test("asks nothing where nothing would change, nor for a key that no column reads", async () => {
+    const { t, clerk } = setting;
+    const user = await mirrored({ username: null });
+    clerk.requests.length = 0;
+    await send("user.updated", without({ ...user, updated_at: Date.now() }, "username"));
+    const renamed = { ...user, first_name: "Augusta", updated_at: Date.now() + 1 };
+    await send("user.updated", without(renamed, "locale", "saml_accounts", "totp_enabled"));
+    await finish();
+    expect(clerk.requests).toEqual([]);
+    expect((await rows(t))[0]?.firstName).toBe("Augusta");
+  });
+
+  test("is told by the first key of a nested object, and metadata's own keys are none", () => {
+    const user = clerkUser(ADA);
+    const [address] = user.email_addresses;
+    const bare = { id: address?.id, email_address: address?.email_address };
+    expect(keyMissing({ ...user, email_addresses: [bare] })).toBe("email_addresses.verification");
+    expect(keyMissing({ ...user, public_metadata: {} })).toBeNull();
+    for (const json of [null, 7, "user", []]) expect(keyMissing(json)).toBeNull();
+  });
+});
+
+test("without a primary id, and with addresses without ids, there is no primary address", async () => {
+  const user = clerkUser(ADA);
+  const nameless = user.email_addresses.map(({ id: _, ...rest }) => rest);
+  const odd = { ...without(user, "primary_email_address_id"), email_addresses: nameless };
+  setting.clerk.users.set(ID, odd as never);
+  await complete(setting.t);
+  const [row] = await rows(setting.t);
+  expect(row).toMatchObject({ firstName: "Ada" });
+  expect(row?.email).toBeUndefined();
+});
+
+describe("metadata with a key that Convex can't hold", () => {
+  test("loses that key alone, by run and by event, and status stays clear about it", async () => {
+    const { t, clerk } = setting;
+    const metadata = { role: "admin", account: { _id: "7", $ref: 1 }, "🙂": 1 };
+    await mirrored({ public_metadata: metadata });
+    const kept = { role: "admin", account: { _id: "7" } };
+    expect((await rows(t))[0]?.publicMetadata).toEqual(kept);
+    const update = { ...metadata, role: "owner" } as never;
+    await post(t, clerk.updateUser(ID, { public_metadata: update }, Date.now()));
+    expect((await rows(t))[0]?.publicMetadata).toEqual({ ...kept, role: "owner" });
+    const repaired = await t.action(internal.clerk.reconcile.user, { clerkId: ID });
+    expect(repaired.reason).toMatch(
+      "publicMetadata: account: a key that Convex can't hold; a key that Convex can't hold",
+    );
+    const quiet = await complete(t);
+    expect(quiet).toMatchObject({ drift: { missing: 0, stale: 0, orphaned: 0 }, setAside: 1 });
+    expect(quiet.entries[0]).toMatchObject({ clerkId: ID, fields: ["publicMetadata"] });
+    expect(JSON.stringify(quiet) + JSON.stringify(setting.log)).not.toMatch(/ref|🙂|owner/);
+  });
+});
+
+describe("a line of the log says what came", () => {
+  const send = async (event: object, headers: Record<string, string> = {}) => {
+    const { signedEvent } = await import("../scripts/signed-event");
+    const { WEBHOOK_SECRET } = await import("./setting");
+    const signed = signedEvent(event, { secret: WEBHOOK_SECRET, id: "msg_1" });
+    const sent = { ...signed.headers, ...headers };
+    const init = { method: "POST", body: signed.body, headers: sent };
+    expect((await setting.t.fetch("/clerk-users-webhook", init)).status).toBe(200);
+    return setting.log.at(-1);
+  };
+
+  test.each([
+    [{ type: "session.created", data: {} }, "not an event about a user but session.created"],
+    [{ data: {} }, "not an event about a user but one without a type"],
+    [{ type: "a@b.example", data: {} }, "not an event about a user but one of another form"],
+    [{ type: 7, data: {} }, "not an event about a user but one of another form"],
+  ])("of %j", async (event, reason) => {
+    expect(await send(event)).toMatchObject({ event: "webhook.ignored", reason });
+  });
+
+  test("of an event without an instance, or with a strange one", async () => {
+    await mirrored();
+    for (const instance_id of [undefined, null, 7, "a@b.example"]) {
+      const line = await send({ type: "user.updated", data: clerkUser(ADA), instance_id });
+      expect(line?.reason).toBe(
+        "another Clerk instance: one without a usable instance_id is not ins_stand_in",
+      );
+    }
+  });
+
+  test("by the message's id, also where the headers have Standard Webhooks' names", async () => {
+    const { signedEvent } = await import("../scripts/signed-event");
+    const { WEBHOOK_SECRET } = await import("./setting");
+    const { body, headers } = signedEvent({}, { secret: WEBHOOK_SECRET, id: "msg_7" });
+    const renamed = Object.fromEntries(
+      Object.entries(headers).map(([name, value]) => [name.replace("svix-", "webhook-"), value]),
+    );
+    const init = { method: "POST", body, headers: renamed };
+    expect((await setting.t.fetch("/clerk-users-webhook", init)).status).toBe(200);
+    expect(setting.log.at(-1)?.messageId).toBe("msg_7");
+  });
+});
+
+describe("a lockout that ends by itself", () => {
+  const lock = { locked: true, lockout_expires_in_seconds: 1800 };
+  const unlock = { locked: false, lockout_expires_in_seconds: null };
+
+  /** Clerk ends it without an event, and without a newer `updated_at`. */
+  function expire(): void {
+    const user = setting.clerk.users.get(ID);
+    if (user) setting.clerk.users.set(ID, { ...user, ...unlock });
+  }
+
+  test("is seen to have ended, of an event", async () => {
+    const { t, clerk } = setting;
+    await mirrored();
+    await post(t, clerk.updateUser(ID, lock, Date.now()));
+    expect((await rows(t))[0]?.locked).toBe(true);
+    const lockedAt = Date.now();
+    expire();
+    await finish();
+    expect((await rows(t))[0]?.locked).toBe(false);
+    expect(Date.now() - lockedAt).toBeLessThan(31 * MINUTE);
+  });
+
+  test("is seen to have ended, of a run, and of Clerk's answer that it goes on", async () => {
+    const { t, clerk } = setting;
+    await mirrored();
+    clerk.updateUser(ID, lock, Date.now());
+    await t.action(run, { mode: "recent" });
+    expect((await rows(t))[0]?.locked).toBe(true);
+    // A doubt about something else is judged meanwhile.
+    await t.mutation(internal.clerk.worker.doubt, { clerkId: ID });
+    for (let i = 0; i < 3; i += 1) {
+      vi.advanceTimersToNextTimer();
+      await t.finishInProgressScheduledFunctions();
+    }
+    expire();
+    await finish();
+    expect((await rows(t))[0]?.locked).toBe(false);
+  });
+
+  test("costs a quiet run nothing", async () => {
+    const { t, clerk } = setting;
+    clerk.createUser({ ...ADA, ...lock });
+    const doubts = async () =>
+      await t.run(async (ctx) => await ctx.db.query("clerkDoubts").take(9));
+    await t.action(run, {});
+    const before = await doubts();
+    expect(before.length).toBe(1);
+    pass(MINUTE);
+    expect(await t.action(run, {})).toMatchObject({ status: "completed", unchanged: 1 });
+    expect(await doubts()).toEqual(before);
+  });
+});
+
+describe("a time-out is told as one", () => {
+  test.each([
+    ["AbortError", "no answer within 20 s"],
+    ["TimeoutError", "no answer within 20 s"],
+    ["TypeError", "no connection"],
+  ])("%s", async (name, sentence) => {
+    vi.stubGlobal("fetch", async () => {
+      await Promise.resolve();
+      pass(MINUTE);
+      throw name === "TypeError" ? new TypeError("fetch failed") : new DOMException("x", name);
+    });
+    expect((await complete(setting.t)).summary).toMatch(sentence);
+  });
+
+  test("also of a body that stalls, which is no bad JSON", async () => {
+    vi.stubGlobal("fetch", async () => {
+      await Promise.resolve();
+      pass(MINUTE);
+      const body = new ReadableStream({
+        start: (controller) => {
+          controller.enqueue(new TextEncoder().encode('{"id":'));
+          controller.error(new DOMException("The operation was aborted.", "AbortError"));
+        },
+      });
+      return new Response(body);
+    });
+    expect((await complete(setting.t)).summary).toMatch("no answer within 20 s");
+  });
+});
+
+describe("a user who is gone and whom the app's hook can't let go", () => {
+  const tooMuch = async (): Promise<never> => {
+    await Promise.resolve();
+    throw new Error("Too many writes in a single function execution (limit: 16000)");
+  };
+
+  test("is set aside by the hook's own frame, and met by every run, where rows are deleted", async () => {
+    const { t, clerk } = setting;
+    signUp(setting, 20);
+    await mirrored();
+    clerk.users.delete(ID);
+    Object.assign(app.hooks, { removed: tooMuch });
+    for (let day = 0; day < 2; day += 1) {
+      const report = await complete(t);
+      expect(report).toMatchObject({ status: "completed", setAside: 1, repaired: { deleted: 0 } });
+      const [entry] = report.entries.filter(({ action }) => action === "setAside");
+      expect(entry?.reason).toMatch(/hooks\.removed threw Error at .*tooMuch .+records\.test\.ts/);
+      pass(DAY);
+    }
+    Object.assign(app.hooks, { removed: undefined });
+    expect(await complete(t)).toMatchObject({ repaired: { deleted: 1 }, setAside: 0 });
+    await expectMirror(setting);
+  });
+
+  test.each(["event", "run", "person"])(
+    "is marked as gone all the same, by %s, where rows are marked",
+    async (by) => {
+      const { t, clerk } = setting;
+      vi.spyOn(app, "removal", "get" as never).mockReturnValue("mark");
+      signUp(setting, 20);
+      await mirrored();
+      Object.assign(app.hooks, { removed: tooMuch });
+      const gone = clerk.deleteUser(ID, Date.now());
+      let told: unknown;
+      if (by === "event") {
+        await post(t, gone);
+        told = setting.log.at(-1);
+        expect(told).toMatchObject({
+          level: "error",
+          event: "webhook.applied",
+          outcome: "deleted",
+        });
+      } else if (by === "run") {
+        expect((await complete(t, { dryRun: true })).setAside).toBe(1);
+        const report = await complete(t);
+        expect(report).toMatchObject({ setAside: 1, repaired: { deleted: 1 } });
+        told = report.entries;
+      } else told = await t.action(internal.clerk.reconcile.user, { clerkId: ID });
+      Object.assign(app.hooks, { removed: undefined });
+      expect(JSON.stringify(told)).toMatch(
+        /hooks\.removed threw Error .+marked as removed all the same/,
+      );
+      const row = (await rows(t)).find(({ clerkId }) => clerkId === ID);
+      expect(row?.deletedAt).toBeDefined();
+      expect(row?.firstName).toBeUndefined();
+    },
+  );
+});
