@@ -70,7 +70,8 @@ export async function judgeOne(
     await keep(judge, clerkId, isAbsent ? "orphaned" : ours, { kind, reason });
   } else {
     await drop(judge, clerkId);
-    if (answer?.endsInMs !== undefined && !run.dryRun) {
+    const isWritten = (kind === "created" || kind === "updated") && !run.dryRun;
+    if (isWritten && answer?.endsInMs !== undefined) {
       await leaveDoubt(ctx, clerkId, answer.endsInMs);
     }
     if (known.row !== null && known.row._creationTime < run._creationTime) counts.confirmed += 1;

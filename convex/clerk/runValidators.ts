@@ -18,6 +18,8 @@ export const vCrowd = v.object({
   last: v.optional(v.string()),
   /** Whether a page of this pass began otherwise. */
   isBroken: v.optional(v.boolean()),
+  /** Whether a page of this pass held nobody who could come again with the next one. */
+  isUnsure: v.optional(v.boolean()),
   /** Where in the list the first of them stands, once this pass has seen it. */
   first: v.nullable(v.number()),
   /** How many different ones were met, how many of them in this pass, and how many passes met nobody new. */

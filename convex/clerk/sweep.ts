@@ -400,14 +400,16 @@ export function crowdAfter(
       offset: offset + length - (isSingle ? 0 : 1),
       last: isSingle ? undefined : last,
     };
-    const counted = { met, fresh: freshOfPass, first: begin, isBroken };
+    const isUnsure = crowd.isUnsure === true || isSingle;
+    const counted = { met, fresh: freshOfPass, first: begin, isBroken, isUnsure };
     return { isListed: false, crowd: { ...crowd, ...counted, ...next } };
   }
   const end = beyond === null ? null : offset + beyond;
   const stand = begin === null ? 0 : (end ?? offset + length) - begin;
   const idle = freshOfPass === 0 ? crowd.idle + 1 : 0;
   // Where a pass was broken, the order may differ from page to page, and the next one hold by chance.
-  const isSure = freshOfPass === met || freshOfPass === 0;
+  const isFirst = freshOfPass === met && crowd.isUnsure !== true;
+  const isSure = freshOfPass === 0 ? begin !== null || idle > 1 : isFirst;
   const isWhole = met >= stand && !isBroken && isSure;
   if (isWhole || idle >= MAX_IDLE_PASSES) return { isListed: true, end };
   return { isListed: false, crowd: { ...crowdOf(key, start), met, idle } };
