@@ -36,9 +36,15 @@ async function runs(): Promise<Doc<"clerkRuns">[]> {
   return await setting.t.run(async (ctx) => await ctx.db.query("clerkRuns").take(1000));
 }
 
+/**
+ * Turns of the event loop after which nothing is taken to go on any more: a digest is made beside it, and
+ * takes some of them where the machine is busy.
+ */
+const IDLE_TURNS = 40;
+
 /** Whatever waits for its time comes to it, until nothing does; what hangs is left hanging. */
 async function letTimePass(isOver: () => boolean): Promise<void> {
-  for (let idle = 0; idle < 5 && !isOver(); idle += 1) {
+  for (let idle = 0; idle < IDLE_TURNS && !isOver(); idle += 1) {
     await new Promise((resolve) => realSetTimeout(resolve, 0));
     const jobs = await setting.t.run(
       async (ctx) => await ctx.db.system.query("_scheduled_functions").take(1000),
