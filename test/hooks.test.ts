@@ -1,9 +1,18 @@
 /** What the app does with a change, in the transaction that makes it. */
 import { Triggers } from "convex-helpers/server/triggers";
-import { afterEach, expect, test } from "vitest";
+import { convexTest } from "convex-test";
+import {
+  defineSchema,
+  defineTable,
+  internalMutationGeneric,
+  makeFunctionReference,
+} from "convex/server";
+import { v } from "convex/values";
+import { afterEach, describe, expect, test } from "vitest";
 import type { DataModel } from "../convex/_generated/dataModel";
 import { hooks } from "../convex/clerk/app";
 import type { Hooks } from "../convex/clerk/rows";
+import schema from "../convex/schema";
 import { expectMirror, signUp } from "./people";
 import { complete, LONG_AGO, post, rows, useSetting } from "./setting";
 
@@ -134,6 +143,82 @@ test("one that writes 500 rows a user gets through", { timeout: 120_000 }, async
   expect(await complete(t)).toMatchObject({ status: "completed", setAside: 0 });
   expect(await messages()).toHaveLength(36 * 500);
   await expectMirror(setting);
+});
+
+describe("a cascade over 17,000 documents of one user", { timeout: 120_000 }, () => {
+  const withPosts = defineSchema({
+    ...schema.tables,
+    posts: defineTable({ author: v.id("users") }).index("by_author", ["author"]),
+  });
+  const posts = makeFunctionReference<"mutation">("posts:deleteOf");
+  /** As the README has it. */
+  const deleteOf = internalMutationGeneric({
+    args: { author: v.id("users") },
+    handler: async (ctx, { author }) => {
+      const some = await ctx.db
+        .query("posts")
+        .withIndex("by_author", (q) => q.eq("author", author as never))
+        .take(1000);
+      for (const { _id } of some as { _id: never }[]) await ctx.db.delete("posts", _id);
+      if (some.length === 1000) await ctx.scheduler.runAfter(0, posts, { author });
+    },
+  });
+
+  async function withManyPosts(): Promise<() => Promise<number>> {
+    const [id] = signUp(setting, 20);
+    const modules = import.meta.glob("../convex/**/*.ts");
+    const more = { "../convex/posts.ts": async () => await Promise.resolve({ deleteOf }) };
+    const options = { modules: { ...modules, ...more }, transactionLimits: true };
+    const t = convexTest({ schema: withPosts, ...options });
+    setting.t = t;
+    await complete(setting.t);
+    const row = (await rows(setting.t)).find(({ clerkId }) => clerkId === id);
+    for (let i = 0; i < 17; i += 1) {
+      await t.run(async (ctx) => {
+        for (let k = 0; k < 1000; k += 1) {
+          if (row) await ctx.db.insert("posts", { author: row._id });
+        }
+      });
+    }
+    setting.clerk.users.delete(id ?? "");
+    return async () =>
+      await t.run(async (ctx) => (await ctx.db.query("posts").take(20_000)).length);
+  }
+
+  test("gets through by the README's batches", async () => {
+    const count = await withManyPosts();
+    use({
+      removed: async (ctx, { _id: author }) => {
+        await ctx.scheduler.runAfter(0, posts, { author });
+      },
+    });
+    expect(await complete(setting.t)).toMatchObject({ repaired: { deleted: 1 }, setAside: 0 });
+    expect(await count()).toBe(0);
+    await expectMirror(setting);
+  });
+
+  test("is set aside by its own frame where it is made in one go", async () => {
+    const count = await withManyPosts();
+    use({
+      removed: async function cascade(ctx, { _id: author }) {
+        const db = ctx.db as unknown as {
+          query: (table: "posts") => {
+            take: (n: number) => Promise<{ _id: never; author: string }[]>;
+          };
+          delete: (table: "posts", id: never) => Promise<void>;
+        };
+        const all = await db.query("posts").take(17_000);
+        for (const post of all) if (post.author === author) await db.delete("posts", post._id);
+      },
+    });
+    const report = await complete(setting.t);
+    expect(report).toMatchObject({ status: "completed", repaired: { deleted: 0 }, setAside: 1 });
+    const [entry] = report.entries.filter(({ action }) => action === "setAside");
+    expect(entry?.reason).toMatch(
+      /hooks\.removed threw Error at .*(cascade|removed).+hooks\.test\.ts/,
+    );
+    expect(await count()).toBe(17_000);
+  });
 });
 
 test("the app's own triggers see what the sync writes", async () => {

@@ -255,12 +255,72 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "sweep.ts",
-        replace: "if (met >= stand || idle >= MAX_IDLE_PASSES) return { isListed: true, end };",
-        by: "if (met >= 0 || idle + stand >= MAX_IDLE_PASSES) return { isListed: true, end };",
+        replace: "const isWhole = met >= stand && !isBroken && isSure;",
+        by: "const isWhole = true;",
       },
     ],
     file: "test/field.test.ts",
     property: "of creation are all met by a full run, 7 a page",
+  },
+  {
+    breaks: "that a crowd's pages overlap",
+    edits: [
+      {
+        file: "sweep.ts",
+        replace: "const isBroken = crowd.isBroken === true || !page.isJoined;",
+        by: "const isBroken = false;",
+      },
+    ],
+    file: "test/crowd.test.ts",
+    property: "somebody of a crowd who is deleted between two of its pages hides nobody of it",
+  },
+  {
+    breaks: "that an id made a moment ago is fresh",
+    edits: [
+      {
+        file: "plan.ts",
+        replace: "isYoungAtClerk(mintedAt(row.clerkId))",
+        by: "isYoungAtClerk(null)",
+      },
+    ],
+    file: "test/slips.test.ts",
+    property: "is kept by a run, though it was mirrored",
+  },
+  {
+    breaks: "that a table whose users lack a clerkId is not begun on",
+    edits: [
+      {
+        file: "firstDay.ts",
+        replace: 'if (fault !== null) throw new ClerkError(fault, "give up");',
+        by: "",
+      },
+    ],
+    file: "test/first-day.test.ts",
+    property: "users whose id is in another column begins when that is filled in",
+  },
+  {
+    breaks: "that an event without a key asks Clerk",
+    edits: [
+      {
+        file: "webhook.ts",
+        replace: "const missing = keyMissing(data) ?? undefined;",
+        by: "const missing = undefined;",
+      },
+    ],
+    file: "test/records.test.ts",
+    property: "clears nothing, and Clerk is asked at once",
+  },
+  {
+    breaks: "that only what can be a signing secret is one",
+    edits: [
+      {
+        file: "secrets.ts",
+        replace: "if (wrong === undefined) return null;",
+        by: "if (wrong !== name) return null;",
+      },
+    ],
+    file: "test/secrets.test.ts",
+    property: "lets nothing in, and is told by its kind",
   },
   {
     breaks: "that a short page ends nothing",
