@@ -92,6 +92,43 @@ describe("names", () => {
     expect(fault?.mend).toMatch(`clerk/reconcile:pinInstance '{"instanceId":"ins_other"}'`);
   });
 
+  test("events of another instance than the key's, and both by name", async () => {
+    const { t, clerk } = setting;
+    const { event } = clerk.createUser({ created_at: Date.now() });
+    await post(t, { ...event, instance_id: "ins_other" });
+    const [fault, ...others] = await faults();
+    expect(others).toEqual([]);
+    expect(fault).toMatchObject({ check: "instance of the events" });
+    expect(fault?.found).toMatch(/ins_other.+ins_stand_in/);
+    await post(t, clerk.updateUser(ids[1] ?? "", { first_name: "New" }, Date.now()));
+    expect(await faults()).toEqual([]);
+  });
+
+  test("why the last run failed, in its own words", async () => {
+    const { t, clerk } = setting;
+    clerk.order(/users/, { kind: "status", status: 400, code: "bad_request" });
+    await complete(t, { mode: "recent" });
+    clerk.heal();
+    expect(await faults()).toMatchObject([
+      { check: "last run", found: expect.stringContaining("400, bad_request") as string },
+    ]);
+  });
+
+  test("a table that no first run can begin on", async () => {
+    const { t } = setting;
+    await t.run(async (ctx) => {
+      for (const row of await ctx.db.query("users").take(100))
+        await ctx.db.delete("users", row._id);
+      const state = await ctx.db.query("clerkSyncState").first();
+      if (state) await ctx.db.delete("clerkSyncState", state._id);
+      for (let i = 0; i < 12; i += 1) {
+        await ctx.db.insert("users", { clerkExternalId: `user_${i}`, color: "own" });
+      }
+    });
+    const fault = (await faults()).find(({ check }) => check === "table");
+    expect(fault?.found).toMatch(/clerk\/adopt:fill '{"column":"clerkExternalId","dryRun":true}'/);
+  });
+
   test.each(["", "not a secret"])("a webhook secret that is %j", async (secret) => {
     vi.stubEnv("CLERK_WEBHOOK_SECRET", secret);
     expect(await faults()).toMatchObject([{ check: "CLERK_WEBHOOK_SECRET" }]);

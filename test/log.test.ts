@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { deploymentFlag } from "../convex/clerk/commands";
 import { DriftLog } from "../convex/clerk/driftLog";
 import { log } from "../convex/clerk/log";
 import type { DriftEntry } from "../convex/clerk/runValidators";
@@ -66,4 +67,9 @@ describe("the drift of a call", () => {
     expect(written).toBeGreaterThan(1000);
     expect(told.at(-1)).toMatchObject({ runId: RUN, unlogged: 250 });
   });
+});
+
+test("a backend that does not know its own name costs the flag of printed commands, nothing else", async () => {
+  const unknown = async () => await Promise.reject(new Error("no such operation"));
+  expect(await deploymentFlag({ meta: { getDeploymentMetadata: unknown } })).toBe("");
 });
