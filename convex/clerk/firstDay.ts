@@ -140,9 +140,13 @@ function columnsWithId(row: User): string[] {
 }
 
 /** What keeps a first run from this table, in a sentence with the command that mends it; null where nothing does. */
-export function whyUnfit({ ids, others, blank }: Sample, flag: string): string | null {
+export function whyUnfit(
+  { ids, others, blank }: Sample,
+  flag: string,
+  instanceId = "ins_…",
+): string | null {
   const fill = (column?: string) => runCommand(flag, "adopt:fill", { column, dryRun: true });
-  const pin = runCommand(flag, "reconcile:pinInstance", { instanceId: "ins_…" });
+  const pin = runCommand(flag, "reconcile:pinInstance", { instanceId });
   if (others > 0 && others >= ids.length) {
     return `${others} of ${others + ids.length} rows that were looked at have a clerkId of another form than user_…, so that every user would get a second row. Where the id stands behind the last "|" of it, this shows what would be filled in: ${fill()} — if the table is as it should be: ${pin}`;
   }
@@ -162,7 +166,7 @@ export function whyUnfit({ ids, others, blank }: Sample, flag: string): string |
 export async function checkTable(ctx: ActionCtx, clerk: Clerk, instanceId: string): Promise<void> {
   const sampled: Sample = await ctx.runQuery(internal.clerk.firstDay.sample, {});
   const flag = await deploymentFlag(ctx);
-  const fault = whyUnfit(sampled, flag);
+  const fault = whyUnfit(sampled, flag, instanceId);
   if (fault !== null) throw new ClerkError(fault, "give up");
   const { ids } = sampled;
   const known = await clerk.listByIds(ids);

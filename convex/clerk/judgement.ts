@@ -9,7 +9,7 @@ import { MAX_ENTRIES } from "./driftEntries";
 import type { Findings } from "./findings";
 import { isLone, LONE, whyKept, type Kept, type Remover } from "./gate";
 import { applyEvidence, removeByEvidence, type Outcome } from "./mirror";
-import { SETTLING_MS, whyHold, type Known } from "./plan";
+import { mostRemovals, SETTLING_MS, whyHold, type Known } from "./plan";
 import { isClerkId } from "./profile";
 import { ownerOf, type Run } from "./runs";
 import { noteVersion, readKnown, readVersion } from "./rows";
@@ -213,13 +213,14 @@ async function decideFull(
   const { drift, lone, confirmed, postponedOrphans } = counts;
   if (drift.orphaned === 0) return await step.end({ kind: "completed" });
   const { isMoved = false, completedFullRun } = await step.state();
+  const metNobody = completedFullRun?.met === 0 || (await isOfEventsAlone(step));
   const orphaned = drift.orphaned + postponedOrphans;
   const reason = whyHold({
     orphaned,
     mirrored: confirmed + orphaned,
     confirmed,
     isMoved,
-    metNobody: completedFullRun?.met === 0,
+    metNobody,
     maxDeletions: run.maxDeletions,
   });
   if (reason !== null) {
@@ -231,6 +232,25 @@ async function decideFull(
   await hold(step, "lone", lone);
   const allowed = drift.orphaned - lone;
   return allowed > 0 ? await step.goTo({ kind: "delete", allowed }) : await endFull(step);
+}
+
+/**
+ * Whether a first full run's few orphans were all made by events of the very instance that it asks: then they
+ * are users who were deleted again, or made up, and no sign of another instance.
+ */
+async function isOfEventsAlone(
+  step: Step<"lookBack" | "count" | "undated" | "evidence">,
+): Promise<boolean> {
+  const { ctx, run, counts } = step;
+  const { hasRunFull = false, instanceId } = await step.state();
+  if (hasRunFull || counts.lone > 0 || counts.drift.orphaned > mostRemovals(0)) return false;
+  const orphans = await nextDoubts(ctx, run._id, "orphaned", counts.drift.orphaned);
+  for (const { clerkId } of orphans) {
+    const version = await readVersion(ctx, clerkId);
+    const isByEvent = version?.kind === "live" && version.appliedBy === "event";
+    if (!isByEvent || version.instanceId !== instanceId) return false;
+  }
+  return true;
 }
 
 /** Ends a full run that has deleted whom it may. */

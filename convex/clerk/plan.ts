@@ -253,7 +253,8 @@ export function mostRemovals(mirrored: number): number {
  * @param orphaned users whom Clerk does not know, those too early to judge among them
  * @param mirrored rows of the mirror; `confirmed` of them, from before the run, Clerk knows
  * @param isMoved another instance was pinned, and no full run has completed since
- * @param metNobody the last completed full run of this instance met nobody either
+ * @param metNobody that is no surprise: the last completed full run of this instance met nobody either, or only
+ *   its events had told of those who are gone
  * @param maxDeletions replaces all other grounds
  */
 export function whyHold(run: {
