@@ -254,6 +254,8 @@ describe("a first day on a table of", () => {
     await hear("user_tester", "ins_stand_in");
     signUp(setting, 3);
     pass(HOUR);
+    const dry = await complete(setting.t, { dryRun: true });
+    expect(dry).toMatchObject({ status: "completed", held: 0, drift: { missing: 3, orphaned: 1 } });
     const { ends, reasons } = await ticks("a test user who was deleted again");
     expect([ends, reasons]).toEqual([DONE, ""]);
     await expectMirror(setting);

@@ -7,15 +7,15 @@ import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { clock } from "./clock";
 import { isStranger, whyTooEarly, type Known } from "./plan";
 import { RESUMABLE_MS, runningRun } from "./runs";
-import { readSyncState, updateSyncState, type SyncState } from "./syncState";
+import { readSyncState, stateFor, updateSyncState, type SyncState } from "./syncState";
 
 /**
  * Who wants to remove: a full run, with the removals that it has left, the worker who judges the
  * doubts of events, or a person who names this one id. `isTold`: a person gave `maxDeletions`;
- * `isByHand`: a person began the run.
+ * `isByHand`: a person began the run; `instanceId`: the instance that it asks.
  */
 export type Remover =
-  | { by: "run"; left: number; isTold: boolean; isByHand: boolean }
+  | { by: "run"; left: number; isTold: boolean; isByHand: boolean; instanceId?: string }
   | { by: "doubts" }
   | { by: "person" };
 
@@ -38,7 +38,7 @@ export async function whyKept(
     return null;
   }
   const held = (reason: string): Kept => ({ kind: "held", reason });
-  const state = await readSyncState(ctx);
+  const state = await stateFor(ctx, remover.by === "run" ? remover : {});
   if (state.isMoved === true)
     return held("the instance was moved since the last completed full run");
   const isByHand = remover.by === "run" && remover.isByHand;

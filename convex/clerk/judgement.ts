@@ -16,7 +16,7 @@ import { noteVersion, readKnown, readVersion } from "./rows";
 import type { Step, StepResult } from "./step";
 import type { Counts, Phase } from "./runValidators";
 import type { Reading } from "./validators";
-import { readSyncState } from "./syncState";
+import { readSyncState, stateFor } from "./syncState";
 import { leaveDoubt, PACE_MS } from "./worker";
 
 /** Who judges: a step of a run, or a person's repair; what is found is counted and listed there. */
@@ -104,7 +104,7 @@ async function suspect(judge: Judge, clerkId: string, { known }: Outcome, askedA
     return;
   }
   const isAlone =
-    run.maxDeletions === undefined && isLone(known, await readSyncState(ctx), !run.isScheduled);
+    run.maxDeletions === undefined && isLone(known, await stateFor(ctx, run), !run.isScheduled);
   counts.drift.orphaned += 1;
   if (isAlone) counts.lone += 1;
   const doubt = await doubtOf(ctx, ownerOf(run), clerkId);

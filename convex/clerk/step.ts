@@ -3,7 +3,7 @@ import type { Infer } from "convex/values";
 import type { MutationCtx } from "../_generated/server";
 import { Findings } from "./findings";
 import { endRun, isIn, isRunning, lease, type End, type Run, type RunIn } from "./runs";
-import { readSyncState, type SyncState } from "./syncState";
+import { stateFor, type SyncState } from "./syncState";
 import type { Counts, DriftEntry, Phase, RunState, vCheckpoint } from "./runValidators";
 
 // A transaction may read 32,000 documents and 16 MiB and write half as many documents. A step stays
@@ -79,7 +79,7 @@ export class Step<Kind extends Phase["kind"]> {
 
   /** What the sync remembers, read once. */
   async state(): Promise<SyncState> {
-    this.#state ??= await readSyncState(this.ctx);
+    this.#state ??= await stateFor(this.ctx, this.run);
     return this.#state;
   }
 

@@ -10,6 +10,15 @@ export async function readSyncState(ctx: QueryCtx): Promise<SyncState> {
   return (await ctx.db.query("clerkSyncState").unique()) ?? {};
 }
 
+/** The same as a run sees it: a dry run may ask an instance before any is pinned. */
+export async function stateFor(
+  ctx: QueryCtx,
+  { instanceId }: { instanceId?: string },
+): Promise<SyncState> {
+  const state = await readSyncState(ctx);
+  return { ...state, instanceId: state.instanceId ?? instanceId };
+}
+
 /** Sets some of its fields, and makes the row if it is not there yet. */
 export async function updateSyncState(
   ctx: MutationCtx,

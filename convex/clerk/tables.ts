@@ -73,6 +73,8 @@ export const clerkTables = {
     /** Whether the schedule began or resumed it: then its failure is thrown. */
     isScheduled: v.boolean(),
     startedAt: v.number(),
+    /** The Clerk instance that it asks, once it has begun: a dry run pins none. */
+    instanceId: v.optional(v.string()),
     state: vRunState,
     counts: vCounts,
     /** Whether it found anything; false until it ends. */

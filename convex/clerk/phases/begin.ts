@@ -34,6 +34,7 @@ export const settle = internalMutation({
     if (mode === "full") {
       const { startedAt: fullRunStartedAt } = step.run;
       if (!dryRun) await updateSyncState(ctx, { instanceId, fullRunStartedAt });
+      await ctx.db.patch("clerkRuns", step.run._id, { instanceId });
       return await step.goTo({ kind: "walk", settled: START });
     }
     const { lastFullRunStartedAt: full, lastRecentRunStartedAt: recent } = await step.state();

@@ -77,5 +77,6 @@ function removerOf({ run, counts }: Step<"delete">): Remover {
   if (run.mode === "doubts") return { by: "doubts" };
   const left = run.state.phase.allowed - counts.repaired.deleted;
   const isTold = run.maxDeletions !== undefined;
-  return { by: "run", left, isTold, isByHand: !run.isScheduled };
+  const { instanceId, isScheduled } = run;
+  return { by: "run", left, isTold, isByHand: !isScheduled, instanceId };
 }
