@@ -1,20 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { crowdAfter, crowdIn, crowdOf } from "../convex/clerk/crowds";
+import { before, comparePositions, idOf, keyOf, readPage, START } from "../convex/clerk/pages";
 import {
-  before,
-  comparePositions,
-  crowdAfter,
-  crowdIn,
-  crowdOf,
-  idOf,
-  keyOf,
   lookBackOf,
   lookBackTo,
   pageStart,
   partOf,
-  readPage,
   seamOf,
-  START,
   usersBetween,
   windowOf,
   youngIn,

@@ -254,7 +254,7 @@ const teeth: Tooth[] = [
     breaks: "that a crowd is counted",
     edits: [
       {
-        file: "sweep.ts",
+        file: "crowds.ts",
         replace: "const isWhole = met >= stand && !isBroken && isSure;",
         by: "const isWhole = true;",
       },
@@ -266,7 +266,7 @@ const teeth: Tooth[] = [
     breaks: "that a crowd's pages overlap",
     edits: [
       {
-        file: "sweep.ts",
+        file: "crowds.ts",
         replace: "const isBroken = crowd.isBroken === true || !page.isJoined;",
         by: "const isBroken = false;",
       },

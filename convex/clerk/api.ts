@@ -1,7 +1,7 @@
 /** What the sync asks of Clerk's Backend API, and what it takes for an answer. */
 import { INSTANCE_ID, isClerkId } from "./profile";
 import { fieldOf, firstError, Requests, toldOf, unexpected, type Query } from "./request";
-import { idOf, readPage, UnexpectedAnswer } from "./sweep";
+import { idOf, readPage, UnexpectedAnswer } from "./pages";
 import type { Reading } from "./validators";
 
 /** `user_id` accepts up to 100 ids (GetUserList). */

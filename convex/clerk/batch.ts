@@ -1,6 +1,6 @@
 /** Pure: how many users the next transaction takes, and what follows when it throws. */
 import { SECOND } from "./clock";
-import { idOf } from "./sweep";
+import { idOf } from "./pages";
 import type { Reading } from "./validators";
 
 /** Tries of a transaction about several users before it is halved: once more, in case it was a conflict. */

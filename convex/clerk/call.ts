@@ -6,7 +6,8 @@ import type { Batch } from "./batch";
 import { isIn, ownerOf, type RunningRun } from "./runs";
 import { ClerkError } from "./request";
 import type { StepResult } from "./step";
-import { comparePositions, type Looked, type Window } from "./sweep";
+import { comparePositions } from "./pages";
+import type { Looked, Window } from "./sweep";
 import type { Reading } from "./validators";
 
 export type Call = {

@@ -6,7 +6,7 @@ import type { SyncState } from "./syncState";
 import { leaveDoubt } from "./worker";
 import { raise } from "./doubts";
 import { isFirstLook, type Run, type RunIn } from "./runs";
-import { idOf, positionOf, type Order } from "./sweep";
+import { idOf, positionOf, type Order } from "./pages";
 import type { Position } from "./runValidators";
 import type { Reading } from "./validators";
 

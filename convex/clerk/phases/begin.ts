@@ -7,7 +7,8 @@ import { MINUTE } from "../clock";
 import { checkTable } from "../firstDay";
 import type { RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
-import { lookBackTo, START } from "../sweep";
+import { START } from "../pages";
+import { lookBackTo } from "../sweep";
 import { updateSyncState } from "../syncState";
 import { vCheckpoint } from "../runValidators";
 

@@ -9,7 +9,8 @@ import { endLookBack } from "../judgement";
 import { doubtOf, markMet } from "../doubts";
 import { isRunning, type RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
-import { before, crowdAfter, crowdIn, idOf } from "../sweep";
+import { crowdAfter, crowdIn } from "../crowds";
+import { before, idOf } from "../pages";
 import { vCheckpoint, vCrowd, type Crowd } from "../runValidators";
 import { vReading, type Reading } from "../validators";
 

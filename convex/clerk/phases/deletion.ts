@@ -9,7 +9,7 @@ import type { Remover } from "../gate";
 import { decideDoubts, endFull, judgeOne, removeOne, setAsideOne } from "../judgement";
 import { ownerOf, type RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
-import { idOf } from "../sweep";
+import { idOf } from "../pages";
 import { vCheckpoint } from "../runValidators";
 import { vReading, type Reading } from "../validators";
 

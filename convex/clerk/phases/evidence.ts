@@ -10,7 +10,7 @@ import { decide, judgeOne, setAsideOne } from "../judgement";
 import { isClerkId } from "../profile";
 import { ownerOf, type RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
-import { idOf } from "../sweep";
+import { idOf } from "../pages";
 import { vCheckpoint } from "../runValidators";
 import { vReading } from "../validators";
 

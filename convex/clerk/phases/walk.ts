@@ -9,18 +9,14 @@ import { metAmong, raise } from "../doubts";
 import type { User } from "../rows";
 import type { RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
+import { crowdOf } from "../crowds";
+import { before, comparePositions, idOf, positionOf, START } from "../pages";
 import {
-  before,
-  comparePositions,
-  crowdOf,
-  idOf,
   isTimeless,
   lookBackTo,
   pageStart,
   partOf,
-  positionOf,
   seamOf,
-  START,
   usersBetween,
   windowOf,
   youngIn,
