@@ -222,6 +222,40 @@ describe("what is refused changes nothing", () => {
     expect(await send({ path: "/clerk-users-webhook/x", body, headers })).toBe(404);
   });
 
+  test.each([
+    ["no header of Svix's", {}],
+    ["an old timestamp", { "svix-timestamp": "1600000000" }],
+  ])("%s, before its body is read", async (name, change) => {
+    const { headers } = genuine();
+    let pulled = 0;
+    const body = new ReadableStream({
+      pull(controller) {
+        pulled += 1;
+        controller.enqueue(new Uint8Array(64 * 1024));
+      },
+    });
+    const sent = name.startsWith("no") ? {} : { ...headers, ...change };
+    const init = { method: "POST", body, headers: sent, duplex: "half" };
+    const response = await setting.t.fetch("/clerk-users-webhook", init);
+    expect(response.status).toBe(400);
+    expect(pulled).toBeLessThan(3);
+  });
+
+  test("an endless body, of which no more is read than is taken", async () => {
+    const { headers } = genuine();
+    let pulled = 0;
+    const body = new ReadableStream({
+      pull(controller) {
+        pulled += 1;
+        controller.enqueue(new Uint8Array(64 * 1024));
+      },
+    });
+    const init = { method: "POST", body, headers, duplex: "half" };
+    const response = await setting.t.fetch("/clerk-users-webhook", init);
+    expect(response.status).toBe(413);
+    expect(pulled).toBeLessThan(20);
+  });
+
   test("more than 1 MiB, announced or not", async () => {
     const huge = signedEvent("x".repeat(1024 * 1024 + 1), { secret: WEBHOOK_SECRET, id: "m" });
     expect(await send(huge)).toBe(413);

@@ -14,6 +14,9 @@ import { vEventType, type EventType } from "./validators";
 /** Bytes. Clerk's user JSON with all its metadata stays far below. */
 const MAX_BODY_BYTES = 1024 * 1024;
 
+/** What svix says of headers that no body can make right: they lack something, or are old. */
+const ABOUT_HEADERS = /headers|timestamp/i;
+
 /** Handles `POST /clerk-users-webhook`. */
 export const webhook = httpAction(async (ctx: ActionCtx, request) => {
   const { secrets, fault } = signingSecrets();
@@ -21,6 +24,12 @@ export const webhook = httpAction(async (ctx: ActionCtx, request) => {
     log("error", "webhook.failed", { reason: fault });
     return new Response("The signing secret is not configured.", { status: 500 });
   }
+  const reject = (reason: string) => {
+    log("info", "webhook.rejected", { reason });
+    return new Response("The signature could not be verified.", { status: 400 });
+  };
+  const early = await whyNotHeaders(secrets, request.headers);
+  if (early !== null) return reject(early);
   const body = await readBody(request);
   if (body === null) {
     const reason = `a body of more than ${MAX_BODY_BYTES} bytes`;
@@ -28,10 +37,7 @@ export const webhook = httpAction(async (ctx: ActionCtx, request) => {
     return new Response("The body is too large.", { status: 413 });
   }
   const reason = await whyNotGenuine(secrets, body, request.headers);
-  if (reason !== null) {
-    log("info", "webhook.rejected", { reason });
-    return new Response("The signature could not be verified.", { status: 400 });
-  }
+  if (reason !== null) return reject(reason);
   // Standard Webhooks has names of its own, which svix takes as well.
   const messageId = request.headers.get("svix-id") ?? request.headers.get("webhook-id");
   return await handleEvent(ctx, parse(body), messageId);
@@ -56,10 +62,28 @@ export function signingSecrets(): { secrets: string[]; fault: string | null } {
   return { secrets, fault: fault ?? (secrets.length === 0 ? missing : null) };
 }
 
+/** The body as text, of which no more is read than is taken; null where there is more. */
 async function readBody(request: Request): Promise<string | null> {
   if (Number(request.headers.get("content-length")) > MAX_BODY_BYTES) return null;
-  const bytes = await request.arrayBuffer();
-  return bytes.byteLength > MAX_BODY_BYTES ? null : new TextDecoder().decode(bytes);
+  const reader = request.body?.getReader();
+  const decoder = new TextDecoder();
+  let [text, size] = ["", 0];
+  for (;;) {
+    const { done = true, value } = (await reader?.read()) ?? {};
+    if (done) return text + decoder.decode();
+    size += value?.byteLength ?? 0;
+    if (size > MAX_BODY_BYTES) {
+      await reader?.cancel();
+      return null;
+    }
+    text += decoder.decode(value, { stream: true });
+  }
+}
+
+/** Why the headers alone are refused, whatever the body: what they lack, or how old they are; null otherwise. */
+async function whyNotHeaders(secrets: string[], headers: Headers): Promise<string | null> {
+  const reason = await whyNotGenuine(secrets, "", headers);
+  return reason !== null && ABOUT_HEADERS.test(reason) ? reason : null;
 }
 
 /** Why none of the secrets signed this body just now, or null. */
