@@ -3,7 +3,7 @@
  * what its command then mends. With DAYS=1 each day's ticks are printed.
  */
 import { describe, expect, test, vi } from "vitest";
-import { HOUR, MINUTE } from "../convex/clerk/clock";
+import { clock, HOUR, MINUTE } from "../convex/clerk/clock";
 import { placeBetween } from "../convex/clerk/firstDay";
 import { clerkUser, userEvent } from "../scripts/clerk-json";
 import { expectMirror, signUp } from "./people";
@@ -191,6 +191,61 @@ describe("a first day on a table of", () => {
     await expectMirror(setting);
   });
 
+  test("a few tokenIdentifiers among right ids doubles nobody", async () => {
+    const { t } = setting;
+    const ids = signUp(setting, 60);
+    const cut = ids.slice(50).map((id) => ({ clerkId: `https://a.clerk.example|${id}` }));
+    await insert([...ids.slice(0, 50).map((clerkId) => ({ clerkId })), ...cut]);
+    expect((await ticks("a few tokenIdentifiers")).ends).toEqual(REFUSED);
+    await t.action(fill, {});
+    expect((await ticks("… cut")).ends).toEqual(DONE);
+    await expectNobodyDoubled(60);
+  });
+
+  test("unfilled rows between guests is seen through", async () => {
+    const ids = signUp(setting, 60);
+    const right = ids.slice(0, 30).map((clerkId) => ({ clerkId }));
+    const others = ids.slice(30).map((id) => ({ clerkExternalId: id }));
+    await insert([...guests(100), ...right, ...others, ...guests(100)]);
+    expect((await ticks("unfilled between guests")).ends).toEqual(REFUSED);
+    await expectNobodyDoubled(260);
+  });
+
+  test("guests whose names look like ids begins", async () => {
+    const ids = signUp(setting, 20);
+    await insert([...ids.map((clerkId) => ({ clerkId })), { name: "user_4821" }]);
+    expect((await ticks("a guest named user_4821")).ends).toEqual(DONE);
+  });
+
+  test.each([
+    ["huge", `user_${"a".repeat(20_000)}`],
+    ["refused by Clerk", "user_refused"],
+  ])("one id that is %s begins", async (_, clerkId) => {
+    const { clerk } = setting;
+    const ids = signUp(setting, 20);
+    await insert([...ids, clerkId].map((each) => ({ clerkId: each })));
+    clerk.order(/user_id=user_refused/, { kind: "status", status: 422, code: "no" });
+    expect((await ticks("an odd id")).ends).not.toContain("failed");
+    const here = (await rows(setting.t)).map((row) => row.clerkId);
+    expect(here).toEqual(expect.arrayContaining([...ids, clerkId]));
+  });
+
+  test("users and versions without what was pinned gets nobody of another instance", async () => {
+    const { t, clerk } = setting;
+    signUp(setting, 30);
+    await complete(t);
+    await t.run(async ({ db }) => {
+      const state = await db.query("clerkSyncState").first();
+      if (state) await db.delete("clerkSyncState", state._id);
+    });
+    pass(HOUR);
+    clerk.instanceId = "ins_other";
+    clerk.users.clear();
+    clerk.createUser({ id: "user_other", created_at: LONG_AGO });
+    expect((await ticks("restored but for the pin")).ends).toEqual(REFUSED);
+    await expectNobodyDoubled(30);
+  });
+
   test("a webhook's one row, beside rows without a clerkId, opens no door", async () => {
     const ids = signUp(setting, 12);
     await insert(ids.map(() => ({ name: "Somebody" })));
@@ -349,19 +404,54 @@ describe("the fill", () => {
     expect(filled.summary).toMatch("1 of these ids are on another row, too");
   });
 
-  test("goes on where a call before it stopped", async () => {
+  test("goes on where a call before it stopped, by a cursor that shows nothing", async () => {
     const { t } = setting;
-    await insert([...guests(600), { clerkExternalId: "user_a" }]);
-    const args = { column: "clerkExternalId", dryRun: false };
-    const page = await t.mutation(internal.clerk.adopt.fillPage, { ...args, after: null });
-    expect(page).toMatchObject({ rows: 500, filled: 0 });
-    const { column } = args;
-    const after = page.next ?? undefined;
-    expect(await t.action(fill, { column, after })).toMatchObject({ rows: 101, filled: 1 });
+    const names = Array.from({ length: 600 }, (_, i) => ({ clerkId: `o'hara${i}@example.com` }));
+    await insert([...names, { clerkId: "https://a.clerk.example|user_z" }]);
+    const slow = vi.spyOn(clock, "now").mockImplementation(() => {
+      pass(10 * MINUTE);
+      return Date.now();
+    });
+    const first = await t.action(fill, {});
+    slow.mockRestore();
+    expect(first.next).not.toMatch(/example|o'hara/);
+    const args = JSON.parse(/'(.+)'$/.exec(first.next)?.[1] ?? "") as { cursor: string };
+    const second = await t.action(fill, args);
+    expect(first.filled + second.filled).toBe(1);
+    expect(first.rows + second.rows).toBe(601);
+    await expect(t.action(fill, { cursor: "?" })).rejects.toThrow("cursor must be");
   });
 
-  test("refuses clerkId as a column", async () => {
-    await expect(setting.t.action(fill, { column: "clerkId" })).rejects.toThrow("Leave column out");
+  test("that is not done keeps a first run away, and says how to go on", async () => {
+    const { t } = setting;
+    const ids = signUp(setting, 40);
+    const column = "clerkExternalId";
+    await insert([...guests(480), ...ids.map((id) => ({ clerkExternalId: id })), ...guests(20)]);
+    await t.mutation(internal.clerk.adopt.fillPage, { column, dryRun: false, after: null });
+    const { ends, reasons } = await ticks("a fill half done");
+    expect(ends).toEqual(REFUSED);
+    expect(reasons).toMatch(`clerk/adopt:fill '{"column":"clerkExternalId"}'`);
+    await t.action(fill, { column });
+    expect((await ticks("… done")).ends).toEqual(DONE);
+    await expectNobodyDoubled(540);
+  });
+
+  test("refuses a column that no row has", async () => {
+    await insert(guests(3));
+    const attempt = setting.t.action(fill, { column: "clerkExternalID" });
+    await expect(attempt).rejects.toThrow("none of 3 has clerkExternalID");
+  });
+
+  test("reaches ids of another form, and empty ones, whose users have theirs elsewhere", async () => {
+    const { t } = setting;
+    const ids = signUp(setting, 8);
+    await insert(ids.slice(0, 4).map((id) => ({ clerkId: "", clerkExternalId: id })));
+    await insert(ids.slice(4).map((id, i) => ({ clerkId: `cus_${i}`, clerkExternalId: id })));
+    expect((await complete(t)).status).toBe("failed");
+    expect(await t.action(fill, { column: "clerkExternalId" })).toMatchObject({ filled: 8 });
+    expect((await complete(t)).status).toBe("completed");
+    await expectNobodyDoubled(8);
+    await expectMirror(setting);
   });
 });
 

@@ -101,8 +101,23 @@ describe("an event that lacks a key which a column reads", () => {
     const bare = { id: address?.id, email_address: address?.email_address };
     expect(keyMissing({ ...user, email_addresses: [bare] })).toBe("email_addresses.verification");
     expect(keyMissing({ ...user, public_metadata: {} })).toBeNull();
-    for (const json of [null, 7, "user", []]) expect(keyMissing(json)).toBeNull();
   });
+});
+
+test.each<[string, (user: Record<string, unknown>) => unknown]>([
+  ["in", (user) => ("banned" in user ? user.banned : null)],
+  ["Object.hasOwn", (user) => (Object.hasOwn(user, "banned") ? user.banned : null)],
+  ["structuredClone", (user) => (structuredClone(user) as { banned?: boolean }).banned],
+])("an event without a key lifts no ban where a reader looks for it by %s", async (_, read) => {
+  const { readProfileFields } = app;
+  vi.spyOn(app, "readProfileFields").mockImplementation((user) => ({
+    ...readProfileFields(clerkUser({ ...ADA, first_name: user.first_name }) as never),
+    banned: read(user as never) as boolean,
+  }));
+  await mirrored({ banned: true });
+  const { data } = setting.clerk.updateUser(ID, { first_name: "Augusta" }, Date.now());
+  await send("user.updated", without(data as ClerkUserJSON, "banned"));
+  expect((await rows(setting.t))[0]?.banned).toBe(true);
 });
 
 test("without a primary id, and with addresses without ids, there is no primary address", async () => {
@@ -211,6 +226,66 @@ describe("a lockout that ends by itself", () => {
     expire();
     await finish();
     expect((await rows(t))[0]?.locked).toBe(false);
+  });
+
+  /** Clerk tells the seconds that are left, and ends it by itself. */
+  function lockUntil(ends: { at: number }): void {
+    setting.clerk.onRequest = () => {
+      const user = setting.clerk.users.get(ID);
+      const leftMs = ends.at - Date.now();
+      const lockout = leftMs > 0 ? Math.floor(leftMs / SECOND) : null;
+      const now = { locked: leftMs > 0, lockout_expires_in_seconds: lockout };
+      if (user) setting.clerk.users.set(ID, { ...user, ...now });
+    };
+  }
+
+  test.each([900, 30_000])("%i ms later than was said is seen to have ended", async (late) => {
+    const { t, clerk } = setting;
+    await mirrored();
+    await post(t, clerk.updateUser(ID, lock, Date.now()));
+    lockUntil({ at: Date.now() + 30 * MINUTE + late });
+    await finish();
+    expect((await rows(t))[0]?.locked).toBe(false);
+  });
+
+  test("that a second event makes longer is seen to have ended", async () => {
+    const { t, clerk } = setting;
+    await mirrored();
+    const ends = { at: Date.now() + 30 * MINUTE };
+    await post(t, clerk.updateUser(ID, lock, Date.now()));
+    lockUntil(ends);
+    pass(10 * MINUTE);
+    ends.at = Date.now() + HOUR;
+    const longer = { ...lock, lockout_expires_in_seconds: 3600 };
+    await post(t, clerk.updateUser(ID, longer, Date.now()));
+    await finish();
+    expect((await rows(t))[0]?.locked).toBe(false);
+  });
+
+  test("that Clerk says goes on and on is not asked about for ever", async () => {
+    const { t, clerk } = setting;
+    await mirrored();
+    await post(t, clerk.updateUser(ID, lock, Date.now()));
+    clerk.requests.length = 0;
+    await finish();
+    expect(clerk.requests.length).toBeLessThan(20);
+  });
+
+  test("of days leaves each day's Report to its day", async () => {
+    const { t, clerk } = setting;
+    await mirrored();
+    const long = { locked: true, lockout_expires_in_seconds: 6 * 86_400 };
+    await post(t, clerk.updateUser(ID, long, Date.now()));
+    const ids: unknown[] = [];
+    for (const first_name of ["B", "C"]) {
+      clerk.updateUser(ID, { first_name }, Date.now());
+      await t.action(internal.clerk.reconcile.user, { clerkId: ID });
+      const day = await t.query(internal.clerk.reconcile.report, { mode: "doubts" });
+      expect(day?.status).toBe("completed");
+      ids.push(day?.runId);
+      pass(3 * DAY);
+    }
+    expect(ids[0]).not.toBe(ids[1]);
   });
 
   test("costs a quiet run nothing", async () => {

@@ -116,6 +116,8 @@ describe("CLERK_SECRET_KEY", () => {
     ["sk_test_your_secret_key_here", "an example"],
     ["sk_test_", "the beginning of a key"],
     ["sk_prod_abcdefghijkl", "the beginning of a key"],
+    [`${KEY}/`, "something in it that no key has"],
+    [`sk_test_${SIGNING}`, "something in it that no key has"],
     ["https://api.clerk.com/v1", "an address"],
     [BODY, "a text of another form"],
     ["changeme!", "a text of another form"],
@@ -226,7 +228,7 @@ describe.each(["CLERK_WEBHOOK_SECRET", "CLERK_WEBHOOK_SIGNING_SECRET"])("%s", (n
     [`whsec_${of(23)}`, weak],
     [`whsec_${of(65)}`, weak],
     [`whsec_${of(32).slice(0, -3)}`, weak],
-    [`${SIGNING},${SIGNING}`, weak],
+    [`${SIGNING},${SIGNING}`, "a comma between"],
     [`${SIGNING} ${SIGNING.slice(0, 20)}`, weak],
     ["whsec_%%%", ""],
   ];

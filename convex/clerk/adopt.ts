@@ -9,6 +9,7 @@ import { clock, MINUTE } from "./clock";
 import { deploymentFlag, runCommand } from "./commands";
 import { isClerkId } from "./profile";
 import { fillClerkId, hasRow, rowsFrom, vPlace, type Place, type User } from "./rows";
+import { readSyncState, updateSyncState } from "./syncState";
 
 /** One call goes on for so long; an action may take ten minutes and more. */
 const MAX_CALL_MS = 8 * MINUTE;
@@ -17,9 +18,11 @@ const MAX_ROWS = 500;
 const MAX_BYTES = 4 * 1024 * 1024;
 /** So many ids are named. */
 const MAX_NAMED = 20;
+/** What stands for the column where it is `clerkId` itself. */
+const ITSELF = "clerkId";
 
 const vFilled = v.object({
-  /** Rows that were looked at, and that were given a `clerkId`, or would be. */
+  /** Rows without a Clerk user id, and how many of them were given one, or would be. */
   rows: v.number(),
   filled: v.number(),
   /** Ids of which there is a row already: the oldest is mirrored from now on, see README. The first 20. */
@@ -30,28 +33,30 @@ const vFilled = v.object({
 });
 
 /**
- * Fills in the `clerkId` of rows that have none from another column: with its text, or with what follows
- * the last "|" of it, as in Convex's `tokenIdentifier`. Rows where that is no Clerk user id, `user_…`,
- * are guests, and left as they are. It can be stopped and begun again at any time.
+ * Fills in the `clerkId` of rows that have none, or one that is no Clerk user id, from another column: with
+ * its text, or with what follows the last "|" of it, as in Convex's `tokenIdentifier`. Rows where that is no
+ * Clerk user id, `user_…`, are guests, and left as they are. It can be stopped and begun again at any time;
+ * until it is done no first run begins.
  * @param column where Clerk's id is; without it, `clerkId` itself, of which what follows the last "|" stays
  * @param dryRun say what would be filled, change nothing; default false
- * @param after where to go on, as `next` of the call before has it
- * @throws ConvexError where the app's own code refuses a row, or `column` is `clerkId`
+ * @param cursor where to go on, as `next` of the call before has it
+ * @throws ConvexError where the app's own code refuses a row, or no row has the column
  */
 export const fill = internalAction({
   args: {
     column: v.optional(v.string()),
     dryRun: v.optional(v.boolean()),
-    after: v.optional(vPlace),
+    cursor: v.optional(v.string()),
   },
   returns: vFilled,
-  handler: async (ctx, { column, dryRun = false, after }): Promise<Infer<typeof vFilled>> => {
-    if (column === "clerkId")
-      throw new ConvexError("Leave column out to fill from clerkId itself.");
+  handler: async (
+    ctx,
+    { column = ITSELF, dryRun = false, cursor },
+  ): Promise<Infer<typeof vFilled>> => {
     const endsAt = clock.now() + MAX_CALL_MS;
     const flag = await deploymentFlag(ctx);
-    let place: Place | null = after ?? null;
-    const total = { rows: 0, filled: 0, doubled: new Set<string>() };
+    let place: Place | null = cursor === undefined ? null : placeOf(cursor);
+    const total = { rows: 0, filled: 0, hasColumn: false, doubled: new Set<string>() };
     for (;;) {
       const page: Infer<typeof vPage> = await ctx.runMutation(internal.clerk.adopt.fillPage, {
         column,
@@ -60,93 +65,126 @@ export const fill = internalAction({
       });
       total.rows += page.rows;
       total.filled += page.filled;
+      total.hasColumn ||= page.hasColumn;
       for (const id of page.doubled) total.doubled.add(id);
       place = page.next;
       if (place === null || clock.now() >= endsAt) break;
     }
+    const { rows, filled, hasColumn } = total;
+    if (place === null && rows > 0 && !hasColumn && column !== ITSELF) {
+      throw new ConvexError(
+        `column must be one that rows without a Clerk user id have: none of ${rows} has ${column}.`,
+      );
+    }
     const doubled = [...total.doubled];
     return {
-      rows: total.rows,
-      filled: total.filled,
+      rows,
+      filled,
       doubled: doubled.slice(0, MAX_NAMED),
-      summary: summaryOf({ ...total, doubled: doubled.length }, { column, dryRun }),
-      next: nextOf(flag, place, { column, dryRun }),
+      summary: summaryOf({ rows, filled, doubled: doubled.length }, { column, dryRun }),
+      next: nextOf(flag, place, { column, dryRun, isAny: filled > 0 }),
     };
   },
 });
 
-type Options = { column: string | undefined; dryRun: boolean };
+type Options = { column: string; dryRun: boolean };
 
 function summaryOf(
   { rows, filled, doubled }: { rows: number; filled: number; doubled: number },
   { column, dryRun }: Options,
 ): string {
-  const source = column === undefined ? 'behind the last "|" of their clerkId' : `in ${column}`;
+  const source = column === ITSELF ? 'behind the last "|" of their clerkId' : `in ${column}`;
   const done = dryRun ? "would be given" : "were given";
   const twice =
     doubled === 0
       ? ""
-      : ` ${doubled} of these ids are on another row, too: the oldest row of each is mirrored.`;
-  return `${rows} rows looked at: ${filled} ${done} a clerkId, the others have no Clerk user id ${source}.${twice}`;
+      : ` ${doubled} of these ids are on another row, too: the oldest row of each is mirrored, and the others are reported until you delete them.`;
+  return `${rows} rows without a Clerk user id: ${filled} ${done} one, the others have none ${source}.${twice}`;
 }
 
-function nextOf(flag: string, place: Place | null, { column, dryRun }: Options): string {
-  if (place !== null) {
-    return runCommand(flag, "adopt:fill", { column, dryRun: dryRun || undefined, after: place });
-  }
-  return dryRun
-    ? runCommand(flag, "adopt:fill", { column })
+function nextOf(
+  flag: string,
+  place: Place | null,
+  { column, dryRun, isAny }: Options & { isAny: boolean },
+): string {
+  const from = column === ITSELF ? undefined : column;
+  const same = { column: from, dryRun: dryRun || undefined };
+  if (place !== null) return runCommand(flag, "adopt:fill", { ...same, cursor: cursorOf(place) });
+  const isToDo = dryRun && isAny;
+  return isToDo
+    ? runCommand(flag, "adopt:fill", { column: from })
     : runCommand(flag, "reconcile:run", { dryRun: true });
+}
+
+/** A place as text to paste, which shows nothing of the row there. */
+function cursorOf(place: Place): string {
+  return btoa(encodeURIComponent(JSON.stringify(place)));
+}
+
+function placeOf(cursor: string): Place {
+  try {
+    const { clerkId, createdAt } = JSON.parse(decodeURIComponent(atob(cursor))) as Place;
+    return { clerkId, createdAt };
+  } catch {
+    throw new ConvexError("cursor must be that of the call before, as its next has it.");
+  }
 }
 
 const vPage = v.object({
   rows: v.number(),
   filled: v.number(),
+  hasColumn: v.boolean(),
   doubled: v.array(v.string()),
   next: v.nullable(vPlace),
 });
 
 /** Fills as many rows as a transaction should read. @returns with `next` where to go on; null at the end */
 export const fillPage = internalMutation({
-  args: {
-    column: v.optional(v.string()),
-    dryRun: v.boolean(),
-    after: v.nullable(vPlace),
-  },
+  args: { column: v.string(), dryRun: v.boolean(), after: v.nullable(vPlace) },
   returns: vPage,
   handler: async (ctx, { column, dryRun, after }): Promise<Infer<typeof vPage>> => {
-    const page = { rows: 0, filled: 0, doubled: [] as string[] };
+    const page = { rows: 0, filled: 0, hasColumn: false, doubled: [] as string[] };
     const given = new Set<string>();
-    let read = 0;
-    for await (const row of rowsFrom(ctx, after, column !== undefined)) {
+    let [read, next]: [number, Place | null] = [0, null];
+    for await (const row of rowsFrom(ctx, after)) {
       read += 1;
       // One that was filled in place stands further on now, and is met again there.
-      const isRight = row.clerkId !== undefined && isClerkId(row.clerkId);
-      if (!isRight) page.rows += 1;
-      const clerkId = isRight ? null : idIn(row, column);
-      if (clerkId !== null) {
-        const isTaken = given.has(clerkId) || (await hasRow(ctx, clerkId));
-        if (isTaken) page.doubled.push(clerkId);
-        given.add(clerkId);
-        if (!dryRun) await fillClerkId(ctx, row, clerkId);
-        page.filled += 1;
+      if (row.clerkId === undefined || !isClerkId(row.clerkId)) {
+        page.rows += 1;
+        page.hasColumn ||= Object.hasOwn(row, column);
+        const clerkId = idIn(row, column);
+        if (clerkId !== null) {
+          const isTaken = given.has(clerkId) || (await hasRow(ctx, clerkId));
+          if (isTaken) page.doubled.push(clerkId);
+          given.add(clerkId);
+          if (!dryRun) await fillClerkId(ctx, row, clerkId);
+          page.filled += 1;
+        }
       }
       if (read >= MAX_ROWS || (await isNearBudget(ctx))) {
-        return { ...page, next: { clerkId: row.clerkId, createdAt: row._creationTime } };
+        next = { clerkId: row.clerkId, createdAt: row._creationTime };
+        break;
       }
     }
-    return { ...page, next: null };
+    if (!dryRun) await noteProgress(ctx, next === null ? undefined : column);
+    return { ...page, next };
   },
 });
+
+/** What is filled in, until it is done: a first run would give the others a second row. */
+async function noteProgress(ctx: MutationCtx, fillsFrom: string | undefined): Promise<void> {
+  const state = await readSyncState(ctx);
+  if (state.fillsFrom !== fillsFrom) await updateSyncState(ctx, { fillsFrom });
+}
 
 async function isNearBudget(ctx: MutationCtx): Promise<boolean> {
   const { bytesRead, bytesWritten } = await ctx.meta.getTransactionMetrics();
   return bytesRead.used >= MAX_BYTES || bytesWritten.used >= MAX_BYTES;
 }
 
-/** The Clerk user id that a row holds elsewhere, or null. */
-function idIn(row: User, column: string | undefined): string | null {
-  const value = column === undefined ? row.clerkId : (row as Record<string, unknown>)[column];
+/** The Clerk user id that a row holds in a column, or null. */
+function idIn(row: User, column: string): string | null {
+  const value = (row as Record<string, unknown>)[column];
   const id = typeof value === "string" ? (value.split("|").at(-1) ?? "") : "";
   return isClerkId(id) ? id : null;
 }

@@ -18,7 +18,7 @@ import * as evidence from "./phases/evidence";
 import * as lookBack from "./phases/lookBack";
 import * as undated from "./phases/undated";
 import * as walk from "./phases/walk";
-import { refusalOf } from "./refusal";
+import { nameOfError, refusalOf } from "./refusal";
 import { ClerkError } from "./request";
 import { isIn, isRunning, type Run, type RunningRun } from "./runs";
 import type { StepResult } from "./step";
@@ -103,7 +103,7 @@ class Conductor {
       const failingMs = clock.now() - (this.#failingSince ?? clock.now());
       switch (error.whatNext) {
         case "give up":
-          return await this.#fail(run, error.message);
+          return await this.#fail(run, error.message, error.next);
         case "slow down":
           return await this.#slowDown(run, error);
         case "set aside":
@@ -187,10 +187,11 @@ class Conductor {
     return await this.#ctx.runMutation(internal.clerk.lifecycle.continueLater, args);
   }
 
-  async #fail(run: RunningRun, reason: string): Promise<StepResult | null> {
+  async #fail(run: RunningRun, reason: string, next?: string): Promise<StepResult | null> {
     return await this.#ctx.runMutation(internal.clerk.lifecycle.fail, {
       at: this.#at(run),
       reason,
+      next,
     });
   }
 
@@ -232,6 +233,5 @@ export function reasonOf(error: unknown): string {
   if (refusal !== null) return `It was refused: ${refusal}.`;
   const index = indexFaultOf(error);
   if (index !== null) return index;
-  const name = error instanceof Error ? error.name : typeof error;
-  return `The transaction threw ${name}: see the log of that function call.`;
+  return `The transaction threw ${nameOfError(error)}: see the log of that function call.`;
 }

@@ -7,8 +7,9 @@ import { whyNotIssuer } from "./addresses";
 import { Clerk } from "./api";
 import { clock, HOUR, SECOND } from "./clock";
 import { deploymentFlag, runCommand } from "./commands";
+import { reasonOf } from "./conductor";
 import { describeDead, OVERDUE_MS, timeOf, vVerdict, type Status } from "./health";
-import { whyUnfit } from "./firstDay";
+import { sampleTable, whyUnfit } from "./firstDay";
 import { WEBHOOK_PATH } from "./paths";
 import { ClerkError } from "./request";
 import type { Survey } from "./symptoms";
@@ -19,6 +20,7 @@ const TIMEOUT_MS = 10 * SECOND;
 const SILENCE_MS = 2 * HOUR;
 /** How long the rows are looked through. */
 const MAX_SURVEY_MS = 60 * SECOND;
+const ADDRESS = "CLERK_API_URL";
 /** So many duplicates are named. */
 const MAX_NAMED = 20;
 
@@ -49,15 +51,16 @@ export const check = internalAction({
     const flag = await deploymentFlag(ctx);
     const checks = [
       ...(await checkClerk(status.instanceId, flag)),
-      await checkTable(ctx, status, flag),
+      ...(await orTell("table", async () => [await checkTable(ctx, status, flag)])),
       checkEvents(status),
       ...(await checkWebhook(flag)),
       checkIssuer(flag),
       checkSchedule(status),
       checkFullRun(status, flag),
       checkLastRun(status),
+      checkFindings(status, flag),
       checkDeliveries(status),
-      ...(await checkRows(ctx, flag)),
+      ...(await orTell("rows", async () => await checkRows(ctx, flag))),
     ];
     const wrong = checks.filter(({ ok }) => !ok);
     const names = wrong.map((each) => each.check).join(", ");
@@ -88,6 +91,12 @@ async function checkClerk(pinned: string | null, flag: string): Promise<Check[]>
     return [accepted, checkPin(pinned, id, flag)];
   } catch (error) {
     if (!(error instanceof ClerkError)) throw error;
+    if (error.message.startsWith(ADDRESS)) {
+      return [wrong(ADDRESS, error.message, `npx convex env remove${flag} ${ADDRESS}`)];
+    }
+    if (error.whatNext !== "give up") {
+      return [wrong(key, error.message, "Clerk can't be asked just now: ask the doctor again.")];
+    }
     const mend = `npx convex env set${flag} ${key} with the key from Clerk's dashboard → API keys → Secret keys. Leave CLERK_API_URL unset.`;
     return [wrong(key, error.message, mend)];
   }
@@ -104,13 +113,32 @@ function checkPin(pinned: string | null, id: string, flag: string): Check {
   );
 }
 
-/** What keeps the first run from the table; once an instance is pinned, nothing does. */
+/** What keeps the first run from the table; and rows that have Clerk's id elsewhere, at any time. */
 async function checkTable(ctx: ActionCtx, { instanceId }: Status, flag: string): Promise<Check> {
   const name = "table";
-  if (instanceId !== null) return healthy(name, "Its users are those of a pinned instance.");
-  const fault = whyUnfit(await ctx.runQuery(internal.clerk.firstDay.sample, {}), flag);
-  const mend = "Run one of the commands that it names, before the first run.";
-  return fault === null ? healthy(name, "A first run can begin on it.") : wrong(name, fault, mend);
+  const isPinned = instanceId !== null;
+  const fault = whyUnfit(await sampleTable(ctx, clerkOrNull()), flag, { isPinned });
+  if (fault !== null) return wrong(name, fault.reason, fault.next);
+  const found = isPinned ? "No row has Clerk's id elsewhere." : "A first run can begin on it.";
+  return healthy(name, found);
+}
+
+function clerkOrNull(): Clerk | null {
+  try {
+    return new Clerk();
+  } catch {
+    // That its variables are wrong is a point of its own.
+    return null;
+  }
+}
+
+/** A point that can't be looked at, as an index is being built for instance, is told as one. */
+async function orTell(name: string, look: () => Promise<Check[]>): Promise<Check[]> {
+  try {
+    return await look();
+  } catch (error) {
+    return [wrong(name, reasonOf(error), "When that is mended, ask the doctor again.")];
+  }
 }
 
 /** Events of one instance, and a table of another: they are ignored. */
@@ -131,12 +159,9 @@ function checkEvents({ instanceId, eventInstanceId }: Status): Check {
 function checkLastRun({ lastRun }: Status): Check {
   const name = "last run";
   if (lastRun === null) return healthy(name, "None has ended yet.");
-  if (lastRun.status !== "failed") return healthy(name, lastRun.summary);
-  return wrong(
-    name,
-    lastRun.summary,
-    `Mend what it says, and then: ${lastRun.next ?? "run again"}`,
-  );
+  const found = `That of ${timeOf(lastRun.startedAt)}: ${lastRun.summary}`;
+  if (lastRun.status !== "failed") return healthy(name, found);
+  return wrong(name, found, `Mend what it says, and then: ${lastRun.next ?? "run again"}`);
 }
 
 function checkIssuer(flag: string): Check {
@@ -228,13 +253,33 @@ function checkFullRun({ lastFullRunStartedAt }: Status, flag: string): Check {
   const name = "full run";
   const mend = `${runCommand(flag, "reconcile:run")} and read what it says.`;
   if (lastFullRunStartedAt === null) return wrong(name, "None has completed yet.", mend);
-  const found = `The last one that completed began at ${timeOf(lastFullRunStartedAt)}.`;
+  const found = `The last one that went through began at ${timeOf(lastFullRunStartedAt)}.`;
   const isRecent = clock.now() - lastFullRunStartedAt <= OVERDUE_MS;
   return isRecent ? healthy(name, found) : wrong(name, found, mend);
 }
 
-function checkDeliveries({ webhooks }: Status): Check {
+/** What the last full run that went through left to a person. */
+function checkFindings({ lastFullRun }: Status, flag: string): Check {
+  const name = "findings";
+  if (lastFullRun === null) return healthy(name, "No full run has gone through yet.");
+  const { runId, status, held, setAside, unlisted, summary, next } = lastFullRun;
+  const read = runCommand(flag, "reconcile:report", { runId });
+  if (status === "held") {
+    return wrong(name, summary, `${read} shows whom it holds; if they are to go: ${next}`);
+  }
+  if (held + setAside + unlisted === 0) return healthy(name, "Nothing is left to a person.");
+  return wrong(name, summary, `${read} shows whom, and why.`);
+}
+
+function checkDeliveries({ webhooks, eventInstanceId }: Status): Check {
   const name = "webhooks";
+  if (eventInstanceId === null && webhooks.every(({ lastEventAt }) => lastEventAt === null)) {
+    return wrong(
+      name,
+      "No event about a user has ever come.",
+      "In Clerk's dashboard → Webhooks, add an endpoint with this deployment's address and all three user.* events; then create, rename and delete a test user there.",
+    );
+  }
   const dead = describeDead(webhooks);
   if (dead !== null) return wrong(name, dead.found, dead.mend);
   return healthy(name, "None was missed since the last one came.");
@@ -262,8 +307,8 @@ function checkUndated(undated: number, looked: string, flag: string): Check {
   if (undated === 0) return healthy(name, `Every row with a clerkId has one: ${looked}.`);
   return wrong(
     name,
-    `${undated === 1 ? "1 row with a clerkId lacks" : `${undated} rows with a clerkId lack`} a creation time, ${looked}: no run has found their users in Clerk yet.`,
-    `${runCommand(flag, "reconcile:run")} fills them in; whom Clerk does not know, it names in its report.`,
+    `${undated === 1 ? "1 row with a clerkId lacks" : `${undated} rows with a clerkId lack`} a creation time, ${looked}: no run has found their users in Clerk.`,
+    `${runCommand(flag, "reconcile:run")} fills them in; whom Clerk does not know, it names in its report, and holds.`,
   );
 }
 

@@ -27,10 +27,12 @@ export async function raise(
   runId: Owner,
   clerkId: string,
   dueAt = 0,
+  rounds?: number,
 ): Promise<void> {
   const known = await doubtOf(ctx, runId, clerkId);
   const raised = { state: "open" as const, raisedAt: clock.now() };
-  if (known === null) await ctx.db.insert("clerkDoubts", { runId, clerkId, ...raised, dueAt });
+  if (known === null)
+    await ctx.db.insert("clerkDoubts", { runId, clerkId, ...raised, dueAt, rounds });
   else {
     const soonest = known.state === "open" ? Math.min(dueAt, known.dueAt) : dueAt;
     await ctx.db.patch("clerkDoubts", known._id, { ...raised, dueAt: soonest });

@@ -10,11 +10,14 @@ import { deploymentFlag, runCommand } from "./commands";
 import { isClerkId } from "./profile";
 import { ClerkError } from "./request";
 import { isMirrored, readVersion, type User } from "./rows";
+import { readSyncState } from "./syncState";
 
 /** Rows whose ids are asked of an instance before it is pinned: one request, and no chance result. */
 const SAMPLE_SIZE = 40;
 /** Places that are looked at: rows that the sync has written itself are passed over. */
 const MAX_PROBES = 200;
+/** So many columns are named. */
+const MAX_NAMED = 10;
 /** Above every id. */
 const END = "\u{10ffff}";
 /** Bytes of the 16 MiB that a query may read: a row holds up to 1 MiB. */
@@ -23,12 +26,21 @@ const MAX_BYTES = 6 * 1024 * 1024;
 const MIN_BLANK = 10;
 
 const vSample = v.object({
+  /** What `adopt:fill` is at, if it is not done. */
+  fillsFrom: v.optional(v.string()),
   /** Clerk user ids of which the sync knows nothing. */
   ids: v.array(v.string()),
-  /** How many more of the sampled rows have a `clerkId` of another form. */
+  /** How many more of the sampled rows have a `clerkId` of another form, and of how many Clerk's id stands behind a "|". */
   others: v.number(),
-  /** Rows without a `clerkId`, of the oldest and the newest ten, and a column in which some of them have Clerk's id. */
-  blank: v.object({ count: v.number(), column: v.nullable(v.string()) }),
+  cut: v.number(),
+  /** Rows without a `clerkId`, as many as were looked at, a column in which some of them have Clerk's id, and those with text. */
+  blank: v.object({
+    count: v.number(),
+    column: v.nullable(v.string()),
+    /** Those ids, the first of them. */
+    ids: v.array(v.string()),
+    texts: v.array(v.string()),
+  }),
 });
 type Sample = Infer<typeof vSample>;
 
@@ -62,8 +74,10 @@ export const sample = internalQuery({
       if (after !== undefined) spans.push({ above: after, below });
     }
     const ids = [...found].filter(isClerkId);
-    const others = found.size - ids.length;
-    return { ids, others, blank: await lookAtBlank(ctx) };
+    const others = [...found].filter((clerkId) => !isClerkId(clerkId));
+    const cut = others.filter((clerkId) => isClerkId(clerkId.split("|").at(-1) ?? "")).length;
+    const { fillsFrom } = await readSyncState(ctx);
+    return { ids, others: others.length, cut, fillsFrom, blank: await lookAtBlank(ctx) };
   },
 });
 
@@ -106,55 +120,80 @@ function textOf(place: number): string {
 async function isUnknown(ctx: QueryCtx, row: User, clerkId: string): Promise<boolean> {
   if (!isMirrored(row)) return false;
   const version = await readVersion(ctx, clerkId);
-  return version === null || version.kind === "met";
+  // What a run wrote while an instance was pinned tells nothing of the one that is to be.
+  return version === null || version.kind === "met" || version.appliedBy === "run";
 }
 
 async function bytesRead(ctx: QueryCtx): Promise<number> {
   return (await ctx.meta.getTransactionMetrics()).bytesRead.used;
 }
 
-/** What rows without a `clerkId` there are: the oldest and the newest of them tell. */
-async function lookAtBlank(ctx: QueryCtx): Promise<{ count: number; column: string | null }> {
+/** What rows without a `clerkId` there are: the oldest, the newest, and some from all over the time between. */
+async function lookAtBlank(ctx: QueryCtx): Promise<Sample["blank"]> {
   const seen = new Map<string, User>();
-  for (const order of ["asc", "desc"] as const) {
-    const rows = ctx.db
-      .query("users")
-      .withIndex("by_clerkId", (q) => q.eq("clerkId", undefined))
-      .order(order);
-    let read = 0;
-    for await (const row of rows) {
-      seen.set(row._id, row);
-      read += 1;
-      if (read >= MIN_BLANK || (await bytesRead(ctx)) >= 2 * MAX_BYTES) break;
+  for (const clerkId of [undefined, ""]) {
+    const blank = (from: number) =>
+      ctx.db
+        .query("users")
+        .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId).gte("_creationTime", from));
+    const ends = [...(await blank(0).take(1)), ...(await blank(0).order("desc").take(1))];
+    for (const row of ends) seen.set(row._id, row);
+    const [oldest = 0, newest = 0] = ends.map(({ _creationTime }) => _creationTime);
+    for (let i = 0; ends.length > 0 && i < SAMPLE_SIZE; i += 1) {
+      if ((await bytesRead(ctx)) >= 2 * MAX_BYTES) break;
+      const from = oldest + ((newest - oldest) * i) / SAMPLE_SIZE;
+      for (const row of await blank(from).take(2)) seen.set(row._id, row);
     }
   }
-  const columns = [...seen.values()].flatMap((row) => columnsWithId(row));
-  return { count: seen.size, column: columns[0] ?? null };
+  const columns = [...seen.values()].flatMap(columnsWithText);
+  const withId = columns.filter(({ id }) => isClerkId(id));
+  const texts = [...new Set(columns.map(({ name }) => name))].slice(0, MAX_NAMED);
+  const ids = [...new Set(withId.map(({ id }) => id))].slice(0, SAMPLE_SIZE);
+  return { count: seen.size, column: withId[0]?.name ?? null, ids, texts };
 }
 
-/** Columns of the app's that hold a Clerk user id, alone or behind a "|". */
-function columnsWithId(row: User): string[] {
-  return Object.entries(row)
-    .filter(([, value]) => typeof value === "string" && isClerkId(value.split("|").at(-1) ?? ""))
-    .map(([column]) => column);
+/** Columns of the app's that hold text, and what would be the Clerk user id there, alone or behind a "|". */
+function columnsWithText(row: User): { name: string; id: string }[] {
+  return Object.entries(row).flatMap(([name, value]) => {
+    if (name.startsWith("_") || typeof value !== "string") return [];
+    return { name, id: value.split("|").at(-1) ?? "" };
+  });
 }
 
-/** What keeps a first run from this table, in a sentence with the command that mends it; null where nothing does. */
+/** What is wrong with a table, in a sentence, and the command that shows what would mend it. */
+type Fault = { reason: string; next: string };
+
+/**
+ * Why rows would get a second one each: null where none is known to.
+ * @param isPinned whether somebody, or a run, has said that the others are guests
+ */
 export function whyUnfit(
-  { ids, others, blank }: Sample,
+  { ids, others, cut, fillsFrom, blank }: Sample,
   flag: string,
-  instanceId = "ins_…",
-): string | null {
-  const fill = (column?: string) => runCommand(flag, "adopt:fill", { column, dryRun: true });
-  const pin = runCommand(flag, "reconcile:pinInstance", { instanceId });
-  if (others > 0 && others >= ids.length) {
-    return `${others} of ${others + ids.length} rows that were looked at have a clerkId of another form than user_…, so that every user would get a second row. Where the id stands behind the last "|" of it, this shows what would be filled in: ${fill()} — if the table is as it should be: ${pin}`;
+  { instanceId = "ins_…", isPinned = false }: { instanceId?: string; isPinned?: boolean } = {},
+): Fault | null {
+  const fill = (column?: string, dryRun?: true) =>
+    runCommand(flag, "adopt:fill", { column, dryRun });
+  const pin = `if they are guests: ${runCommand(flag, "reconcile:pinInstance", { instanceId })}`;
+  if (fillsFrom !== undefined && !isPinned) {
+    const next = fill(fillsFrom === "clerkId" ? undefined : fillsFrom);
+    return { reason: `The fill of clerkId is not done. What goes on with it: ${next}`, next };
+  }
+  if ((cut > 0 || (others > 0 && others >= ids.length)) && !isPinned) {
+    const next = fill(cut > 0 ? undefined : "…", true);
+    const reason = `${others} of ${others + ids.length} rows that were looked at have a clerkId of another form than user_…, so that their users would get a second row. This shows what would be filled in from what follows the last "|" of it, or, with column, from another column: ${next} — ${pin}`;
+    return { reason, next };
   }
   if (blank.column !== null) {
-    return `This table has rows without a clerkId that have Clerk's id in the column ${blank.column}, so that their users would get a second row. This shows what would be filled in: ${fill(blank.column)} — if they are guests: ${pin}`;
+    const next = fill(blank.column, true);
+    const reason = `This table has rows without a clerkId that have Clerk's id in the column ${blank.column}, so that their users ${isPinned ? "have, or get, a second row" : "would get a second row"}. This shows what would be filled in: ${next}${isPinned ? "" : ` — ${pin}`}`;
+    return { reason, next };
   }
-  if (ids.length + others === 0 && blank.count >= MIN_BLANK) {
-    return `This table has ${MIN_BLANK} rows or more without a clerkId, and none with one that the app has set. If they are users, who would get a second row each, fill it in from the column that has Clerk's id: ${fill("…")} — if they are guests: ${pin}`;
+  if (ids.length + others === 0 && blank.count >= MIN_BLANK && !isPinned) {
+    const next = fill("…", true);
+    const columns = blank.texts.length === 0 ? "none" : blank.texts.join(", ");
+    const reason = `This table has ${MIN_BLANK} rows or more without a clerkId, and none with one that the app has set; of ${blank.count} that were looked at none holds Clerk's id (columns with text: ${columns}). If they are users, who would get a second row each, fill it in first, from the column that has Clerk's id: ${next} — ${pin}`;
+    return { reason, next };
   }
   return null;
 }
@@ -164,16 +203,39 @@ export function whyUnfit(
  * @throws ClerkError where it knows fewer than half of the sampled users, or the table needs the fill
  */
 export async function checkTable(ctx: ActionCtx, clerk: Clerk, instanceId: string): Promise<void> {
-  const sampled: Sample = await ctx.runQuery(internal.clerk.firstDay.sample, {});
+  const sampled = await sampleTable(ctx, clerk);
   const flag = await deploymentFlag(ctx);
-  const fault = whyUnfit(sampled, flag, instanceId);
-  if (fault !== null) throw new ClerkError(fault, "give up");
+  const fault = whyUnfit(sampled, flag, { instanceId });
+  if (fault !== null) throw new ClerkError(fault.reason, "give up", 0, false, fault.next);
   const { ids } = sampled;
-  const known = await clerk.listByIds(ids);
-  if (known.length * 2 >= ids.length) return;
+  const known = await countKnown(clerk, ids);
+  if (known * 2 >= ids.length) return;
   const pin = runCommand(flag, "reconcile:pinInstance", { instanceId });
   throw new ClerkError(
-    `The Clerk instance ${instanceId} knows only ${known.length} of ${ids.length} users sampled from this table: set the secret key of the instance that they come from, or, if this one is right, pin it: ${pin}`,
+    `The Clerk instance ${instanceId} knows only ${known} of ${ids.length} users sampled from this table: set the secret key of the instance that they come from, or, if this one is right, pin it: ${pin}`,
     "give up",
   );
+}
+
+/** The sample, where (`clerk`: if it can be asked) a column counts for one with Clerk's ids only if Clerk knows one of them. */
+export async function sampleTable(ctx: ActionCtx, clerk: Clerk | null): Promise<Sample> {
+  const sampled: Sample = await ctx.runQuery(internal.clerk.firstDay.sample, {});
+  const { blank } = sampled;
+  const isKnown =
+    blank.column !== null && clerk !== null && (await countKnown(clerk, blank.ids)) > 0;
+  return isKnown ? sampled : { ...sampled, blank: { ...blank, column: null } };
+}
+
+/** How many of some ids Clerk knows; one that it refuses to be asked about it does not. */
+async function countKnown(clerk: Clerk, ids: string[]): Promise<number> {
+  try {
+    return (await clerk.listByIds(ids)).length;
+  } catch (error) {
+    if (!(error instanceof ClerkError) || error.whatNext !== "set aside") throw error;
+    if (ids.length === 1) return 0;
+    const half = Math.ceil(ids.length / 2);
+    return (
+      (await countKnown(clerk, ids.slice(0, half))) + (await countKnown(clerk, ids.slice(half)))
+    );
+  }
 }

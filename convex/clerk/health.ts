@@ -20,7 +20,7 @@ export const vVerdict = v.union(v.literal("healthy"), v.literal("attention"));
 /** What `reconcile:status` returns. */
 export const vStatus = v.object({
   verdict: vVerdict,
-  /** Whether the health route answers 200: users whom Clerk counts and does not list are no outage. */
+  /** Whether the health route answers 200: users whom Clerk does not list, and others' events, are no outage. */
   isUp: v.boolean(),
   /** What needs attention, and what to do about it: a sentence or two each. */
   reasons: v.array(v.string()),
@@ -70,11 +70,10 @@ export async function statusOf(ctx: QueryCtx): Promise<Status> {
     whyFailed(lastRun, flag),
     whySetAside(lastFullRun, flag),
     whySetAside(await readReport(state.setAsideRunId), flag),
-    whyForeign(state, flag),
     whyDead(webhooks),
   ].filter((reason) => typeof reason === "string");
-  const unlisted = whyUnlisted(lastFullRun, flag);
-  const reasons = unlisted === false ? outages : [...outages, unlisted];
+  const remarks = [whyUnlisted(lastFullRun, flag), whyForeign(state)];
+  const reasons = [...outages, ...remarks.filter((reason) => typeof reason === "string")];
   return {
     verdict: reasons.length === 0 ? "healthy" : "attention",
     isUp: outages.length === 0,
@@ -151,11 +150,10 @@ function whyUnlisted(run: Report | null, flag: string): string | false {
 }
 
 /** Two instances by name: that of the table, and that of the events. */
-function whyForeign(state: SyncState, flag: string): string | false {
+function whyForeign(state: SyncState): string | false {
   const { instanceId, newestEventInstanceId: foreign = instanceId } = state;
   if (instanceId === undefined || foreign === undefined || foreign === instanceId) return false;
-  const pin = runCommand(flag, "reconcile:pinInstance", { instanceId: foreign });
-  return `The newest webhook event is of the Clerk instance ${foreign}, but the table mirrors ${instanceId}: such events are ignored. Give this deployment the endpoint and signing secret of the instance that it is to mirror, or, if that is ${foreign}, its secret key, and then: ${pin}`;
+  return `The newest webhook event is of the Clerk instance ${foreign}, but the table mirrors ${instanceId}: such events are ignored. Only the endpoint of ${instanceId} should have this deployment's address, and its signing secret be set here; if it is ${foreign} that is to be mirrored, move on purpose (clerk/reconcile:pinInstance). The next event of ${instanceId} ends this.`;
 }
 
 function whyDead(webhooks: Status["webhooks"]): string | false {

@@ -17,7 +17,10 @@ import type { Step, StepResult } from "./step";
 import type { Counts, Phase } from "./runValidators";
 import type { Reading } from "./validators";
 import { readSyncState, stateFor } from "./syncState";
-import { leaveDoubt, PACE_MS } from "./worker";
+import { FAR_MS, leaveDoubt, PACE_MS } from "./worker";
+
+/** So often is it looked whether a lockout has ended, each time when Clerk says that it will have. */
+const MAX_ROUNDS = 5;
 
 /** Who judges: a step of a run, or a person's repair; what is found is counted and listed there. */
 export type Judge = { ctx: MutationCtx; run: Run; findings: Findings; counts: Counts };
@@ -69,10 +72,13 @@ export async function judgeOne(
     const ours = known.row === null ? "missing" : "stale";
     await keep(judge, clerkId, isAbsent ? "orphaned" : ours, { kind, reason });
   } else {
+    const { rounds = 0 } = (await doubtOf(ctx, ownerOf(run), clerkId)) ?? {};
     await drop(judge, clerkId);
-    const isWritten = (kind === "created" || kind === "updated") && !run.dryRun;
-    if (isWritten && answer?.endsInMs !== undefined) {
-      await leaveDoubt(ctx, clerkId, answer.endsInMs);
+    const isWritten = kind === "created" || kind === "updated";
+    // A lockout may last longer than was said; but not for ever.
+    const isLeft = isWritten || (run.mode === "doubts" && rounds < MAX_ROUNDS);
+    if (answer?.endsInMs !== undefined && isLeft && !run.dryRun) {
+      await leaveDoubt(ctx, clerkId, answer.endsInMs, rounds + 1);
     }
     if (known.row !== null && known.row._creationTime < run._creationTime) counts.confirmed += 1;
   }
@@ -225,11 +231,11 @@ async function decideFull(
   });
   if (reason !== null) {
     if (drift.orphaned > lone) noteMissedDeletion(step);
-    await hold(step, "lone", lone);
-    await hold(step, "orphaned", drift.orphaned - lone);
+    await hold(step, "lone", lone, LONE);
+    await hold(step, "orphaned", drift.orphaned - lone, reason);
     return await step.end({ kind: "held", reason });
   }
-  await hold(step, "lone", lone);
+  await hold(step, "lone", lone, LONE);
   const allowed = drift.orphaned - lone;
   return allowed > 0 ? await step.goTo({ kind: "delete", allowed }) : await endFull(step);
 }
@@ -261,12 +267,17 @@ export async function endFull(step: Step<Phase["kind"]>): Promise<StepResult> {
   return await step.end({ kind: "held", reason: `${who} to delete: ${LONE}` });
 }
 
-async function hold(step: Step<Phase["kind"]>, state: "orphaned" | "lone", count: number) {
+async function hold(
+  step: Step<Phase["kind"]>,
+  state: "orphaned" | "lone",
+  count: number,
+  reason: string,
+) {
   const { ctx, run, counts, findings } = step;
   const left = Math.max(0, MAX_ENTRIES - counts.held);
   counts.held += count;
   for (const { clerkId } of await nextDoubts(ctx, run._id, state, left)) {
-    await findings.add({ clerkId, kind: "orphaned", fields: [], action: "held" });
+    await findings.add({ clerkId, kind: "orphaned", fields: [], action: "held", reason });
     if (run.dryRun) continue;
     const version = await readVersion(ctx, clerkId);
     // Held by a rule before, it stays so, whatever limit a person sets.
@@ -289,7 +300,8 @@ export async function decideDoubts(step: Step<Phase["kind"]>): Promise<StepResul
     }
   } else if (orphans.length > 0) return await step.goTo({ kind: "delete", allowed: 0 });
   const [next] = await nextDoubts(ctx, undefined, "open", 1, Infinity);
-  if (next === undefined) return await step.end({ kind: "completed" });
+  const isFar = next !== undefined && next.dueAt - clock.now() > FAR_MS;
+  if (next === undefined || isFar) return await step.end({ kind: "completed" });
   const notBefore = Math.max(clock.now() + PACE_MS, next.dueAt);
   return await step.goTo({ kind: "evidence" }, { notBefore, waitsFor: "what is due next" });
 }

@@ -150,10 +150,10 @@ export const continueLater = internalMutation({
 
 /** Ends a run that can't go on. Without effect on one that another call took further. */
 export const fail = internalMutation({
-  args: { at: vCheckpoint, reason: v.string() },
-  handler: async (ctx, { at, reason }): Promise<StepResult | null> => {
+  args: { at: vCheckpoint, reason: v.string(), next: v.optional(v.string()) },
+  handler: async (ctx, { at, ...why }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);
-    return (await step?.end({ kind: "failed", reason })) ?? null;
+    return (await step?.end({ kind: "failed", ...why })) ?? null;
   },
 });
 

@@ -1,8 +1,9 @@
 /** Pure: Clerk's user JSON → what is mirrored of it, or the reason why not. No reason holds a value. */
 import type { UserJSON } from "@clerk/backend";
 import { readProfileFields } from "./app";
-import { DAY, SECOND } from "./clock";
-import { mismatchOf } from "./shape";
+import { DAY, MINUTE, SECOND } from "./clock";
+import { nameOfError } from "./refusal";
+import { jsonOf, mismatchOf } from "./shape";
 import { vProfile, type Profile, type Reading } from "./validators";
 
 // What Convex holds: https://docs.convex.dev/production/state/limits and its value types.
@@ -35,7 +36,7 @@ export function clerkIdOf(json: unknown): string | null {
 
 /** Whether a text has the shape of a Clerk user id, `user_…`. */
 export function isClerkId(id: string): boolean {
-  return /^user_\w+$/.test(id);
+  return /^user_\w{1,64}$/.test(id);
 }
 
 /** The shape of the id of a Clerk instance, behind which no key can stand. */
@@ -50,7 +51,8 @@ export function keyMissing(json: unknown): string | null {
   try {
     readProfileFields(watched(json, "", missing) as UserJSON);
   } catch {
-    // Of what throws nothing can be said; `readUser` does.
+    // Of what throws on the JSON itself `readUser` tells; a copy can't be made of what is watched.
+    missing.push("(unknown)");
   }
   return missing[0] ?? null;
 }
@@ -58,13 +60,24 @@ export function keyMissing(json: unknown): string | null {
 /** The same JSON, which writes down each key that is asked for and not there. Metadata's keys are data. */
 function watched(json: unknown, path: string, missing: string[]): unknown {
   if (typeof json !== "object" || json === null) return json;
+  const look = (target: object, key: string | symbol) => {
+    const isName = typeof key === "string" && key !== "toJSON" && !Array.isArray(target);
+    if (isName && !(key in target)) missing.push(path + key);
+  };
   return new Proxy(json, {
     get(target, key) {
+      look(target, key);
       const value: unknown = Reflect.get(target, key);
-      if (Array.isArray(target)) return watched(value, path, missing);
-      if (typeof key !== "string" || key === "toJSON") return value;
-      if (!(key in target)) missing.push(path + key);
-      return /_metadata$/.test(key) ? value : watched(value, `${path}${key}.`, missing);
+      if (typeof key !== "string" || /_metadata$/.test(key)) return value;
+      return watched(value, Array.isArray(target) ? path : `${path}${key}.`, missing);
+    },
+    has(target, key) {
+      look(target, key);
+      return Reflect.has(target, key);
+    },
+    getOwnPropertyDescriptor(target, key) {
+      look(target, key);
+      return Reflect.getOwnPropertyDescriptor(target, key);
     },
   });
 }
@@ -100,9 +113,8 @@ export function readUser(json: unknown): Extract<Reading, { kind: "profile" }> |
     fields = readProfileFields(json as UserJSON);
   } catch (error) {
     // Its message may quote what it stumbled over.
-    const name = error instanceof Error ? error.name : typeof error;
     return unreadable(
-      `readProfileFields of clerk/app.ts threw ${name}: the JSON has another shape`,
+      `readProfileFields of clerk/app.ts threw ${nameOfError(error)}: the JSON has another shape`,
     );
   }
   const profile: Record<string, unknown> = { ...identity };
@@ -117,7 +129,7 @@ export function readUser(json: unknown): Extract<Reading, { kind: "profile" }> |
       if (held.lost.length > 0) leftOut.push({ field, reason: describeLost(held.lost) });
     }
   }
-  if (JSON.stringify(profile).length > MAX_PROFILE_LENGTH) {
+  if (jsonOf(profile).length > MAX_PROFILE_LENGTH) {
     return unreadable(`over ${MAX_PROFILE_LENGTH} characters of JSON`);
   }
   const mismatch = mismatchOf(profile, vProfile.fields);
@@ -133,8 +145,10 @@ export function readUser(json: unknown): Extract<Reading, { kind: "profile" }> |
 
 /** When a lockout ends, Clerk says so by no event, and changes no `updated_at` (`lockout_expires_in_seconds`). */
 function endOfLockout({ locked, lockout_expires_in_seconds: seconds }: Record<string, unknown>) {
-  const isToEnd = locked === true && typeof seconds === "number" && seconds > 0;
-  return isToEnd ? { endsInMs: Math.min(seconds * SECOND, MAX_LOCKOUT_MS) } : {};
+  const isToEnd = locked === true && typeof seconds === "number" && seconds >= 0;
+  if (!isToEnd) return {};
+  // Seconds are cut off, and Clerk's API may lag.
+  return { endsInMs: Math.min(Math.max(seconds * SECOND, MINUTE), MAX_LOCKOUT_MS) };
 }
 
 /** What Convex can hold of a value: all, or what is left where keys are taken out of it, or nothing. */
@@ -206,7 +220,7 @@ function describeLost(lost: Lost[]): string {
 
 function whyTooLong(value: unknown): string | null {
   if (typeof value !== "object" && typeof value !== "string") return null;
-  const { length } = JSON.stringify(value);
+  const { length } = jsonOf(value);
   return length > MAX_FIELD_LENGTH ? `over ${MAX_FIELD_LENGTH} characters of JSON` : null;
 }
 

@@ -19,6 +19,7 @@ import { pageOfEntries } from "./driftEntries";
 import { DriftLog } from "./driftLog";
 import { log } from "./log";
 import { logEnd, ReconcileError, reportOf, vReport, type Report } from "./report";
+import { refusalOf } from "./refusal";
 import { ClerkError, isConfigured } from "./request";
 import { cancelRun, newestRun, type Run, type RunOptions } from "./runs";
 import { MAX_PAGE_SIZE, vDriftEntry, vMode, vReportMode } from "./runValidators";
@@ -137,6 +138,8 @@ export const user = internalAction({
       return { clerkId, ...(await repairUser(ctx, clerkId, dryRun)) };
     } catch (error) {
       if (error instanceof ClerkError) throw new ConvexError(error.message);
+      const refusal = refusalOf(error);
+      if (refusal !== null) throw new ConvexError(`It was refused: ${refusal}.`);
       throw error;
     }
   },

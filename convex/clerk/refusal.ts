@@ -27,16 +27,20 @@ export function refusalOf(error: unknown): string | null {
   return typeof refusal === "string" ? refusal : null;
 }
 
+/** The name of what was thrown, which may be told: one that the app made up may hold a value. */
+export function nameOfError(error: unknown): string {
+  if (!(error instanceof Error)) return typeof error;
+  return /^\w{1,40}$/.test(error.name) ? error.name : "an error";
+}
+
 /** The error's name, the field that it is about, and where it was thrown. */
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return typeof error;
-  const { name, message, stack = "" } = error;
+  const { message, stack = "" } = error;
   const field = /Path: (\.\w+)/.exec(message)?.[1];
   const frames =
     stack.slice(stack.indexOf(message) + message.length).match(/^ +at .+:\d+:\d+\)?$/gm) ?? [];
   // Where a limit of Convex's is reached, its library's frames come first.
   const frame = (frames.find((each) => !/node_modules|node:/.test(each)) ?? frames[0])?.trim();
-  // A name that the app made up may hold a value.
-  const known = /^\w{1,40}$/.test(name) ? name : "an error";
-  return [known, field && `about ${field}`, frame].filter(Boolean).join(" ");
+  return [nameOfError(error), field && `about ${field}`, frame].filter(Boolean).join(" ");
 }

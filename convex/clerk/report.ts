@@ -146,6 +146,8 @@ function nextOf(
     case "held":
       return run({ maxDeletions: counts.held + counts.postponedOrphans });
     case "failed":
+      if (state.next !== undefined) return state.next;
+      return run({ ...(dryRun && { dryRun }), maxDeletions });
     case "cancelled":
       return run({ ...(dryRun && { dryRun }), maxDeletions });
     case "completed":

@@ -32,12 +32,14 @@ export class ClerkError extends Error {
    *   the request named
    * @param retryAfterMs how long Clerk wants us to wait; 0 where it does not say
    * @param isNamed whether Clerk failed at a request that named users
+   * @param next the command that mends it, where there is one
    */
   constructor(
     message: string,
     readonly whatNext: "give up" | "retry later" | "slow down" | "set aside",
     readonly retryAfterMs = 0,
     readonly isNamed = false,
+    readonly next?: string,
   ) {
     super(message);
   }

@@ -51,9 +51,9 @@ export type KnownRows = Known & {
 /** Rows of one id that a removal looks for: more than these no app has by accident. */
 const MAX_DUPLICATES = 100;
 
-/** Whether a row mirrors a user: guests have no `clerkId`, and removed users are marked. */
-export function isMirrored({ clerkId, deletedAt }: User): boolean {
-  return clerkId !== undefined && deletedAt === undefined;
+/** Whether a row mirrors a user: guests have no `clerkId`, or an empty one, and removed users are marked. */
+export function isMirrored({ clerkId = "", deletedAt }: User): boolean {
+  return clerkId !== "" && deletedAt === undefined;
 }
 
 /** The row of an id that is mirrored, one that is marked as removed, and the version: four documents at most. */
@@ -91,21 +91,16 @@ async function rowsOf(ctx: QueryCtx, clerkId: string, most: number): Promise<Use
 export const vPlace = v.object({ clerkId: v.optional(v.string()), createdAt: v.number() });
 export type Place = Infer<typeof vPlace>;
 
-/**
- * Rows behind a place, in the order of `by_clerkId`.
- * @param isBlank whether those without a `clerkId` are meant, or those with one
- */
-export async function* rowsFrom(ctx: QueryCtx, after: Place | null, isBlank: boolean) {
+/** Rows behind a place, all of them, in the order of `by_clerkId`. */
+export async function* rowsFrom(ctx: QueryCtx, after: Place | null) {
   const users = () => ctx.db.query("users");
-  if (isBlank || after?.clerkId !== undefined) {
-    const { clerkId, createdAt = -Infinity } = after ?? {};
-    yield* users().withIndex("by_clerkId", (q) =>
-      q.eq("clerkId", clerkId).gt("_creationTime", createdAt),
-    );
-  }
-  if (isBlank) return;
-  const from = after?.clerkId ?? "";
-  yield* users().withIndex("by_clerkId", (q) => q.gt("clerkId", from));
+  const { clerkId, createdAt = -Infinity } = after ?? {};
+  yield* users().withIndex("by_clerkId", (q) =>
+    q.eq("clerkId", clerkId).gt("_creationTime", createdAt),
+  );
+  yield* users().withIndex("by_clerkId", (q) =>
+    clerkId === undefined ? q.gte("clerkId", "") : q.gt("clerkId", clerkId),
+  );
 }
 
 /** Gives a row the Clerk user id that the app kept elsewhere. */

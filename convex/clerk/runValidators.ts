@@ -81,7 +81,13 @@ export const vRunState = v.union(
   }),
   v.object({ kind: v.literal("completed"), ...vEnd }),
   v.object({ kind: v.literal("held"), ...vEnd, reason: v.string() }),
-  v.object({ kind: v.literal("failed"), ...vEnd, reason: v.string() }),
+  v.object({
+    kind: v.literal("failed"),
+    ...vEnd,
+    reason: v.string(),
+    /** The command that mends it, where there is one. */
+    next: v.optional(v.string()),
+  }),
   v.object({ kind: v.literal("cancelled"), ...vEnd }),
 );
 export type RunState = Infer<typeof vRunState>;

@@ -63,7 +63,7 @@ export type RunningRun = RunIn<Phase["kind"]>;
 export type End =
   | { kind: "completed" }
   | { kind: "held"; reason: string }
-  | { kind: "failed"; reason: string }
+  | { kind: "failed"; reason: string; next?: string }
   | { kind: "cancelled" };
 
 /** Whether a run is under way, alive or not. */

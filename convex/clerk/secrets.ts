@@ -20,6 +20,7 @@ const KINDS: [form: RegExp, kind: string][] = [
   [/^Bearer\s/i, 'the word "Bearer" in front of a key'],
   [/\s/, "more than one value, or a blank within"],
   [/^<.*>$|^\[.*\]$|^\{.*\}$/, "brackets around a value"],
+  [/^whsec_[^,]*,/, "several values with a comma between them"],
   [/^whsec_/, "a webhook's signing secret"],
   [/^pk_/, "a publishable key"],
   [/^sk_/, "a secret key"],
@@ -50,13 +51,17 @@ export function whyNotSecretKey(value: string): string | null {
   if (value === "") return `CLERK_SECRET_KEY is not set on this deployment: ${mend}`;
   const [, body = ""] = /^(?:sk_)?(?:test|live)_([\w-]+)$/.exec(value) ?? [];
   const isExample = /^(x+|your?_.*)$/i.test(body);
-  if (body !== "" && !isExample) return null;
-  const isBroken = !isExample && kindOf(value) === "a secret key";
+  const isTwice = /^(sk|pk|whsec)_/.test(body);
+  if (body !== "" && !isExample && !isTwice) return null;
+  const isKey = kindOf(value) === "a secret key";
+  const isBroken = isKey && /^sk_(test|live)?_?$|^sk_(?!test_|live_)/.test(value);
   const kind = isExample
     ? "an example of a key"
     : isBroken
       ? "the beginning of a key with nothing right behind it"
-      : kindOf(value);
+      : isKey
+        ? "a key with something in it that no key has"
+        : kindOf(value);
   return `CLERK_SECRET_KEY holds ${kind}, not a secret key (sk_…): ${mend}`;
 }
 

@@ -73,3 +73,10 @@ function nameOfType(value: unknown): string {
   if (Array.isArray(value)) return "array";
   return isRecord(value) ? "object" : typeof value;
 }
+
+/** JSON of what Convex holds, to see how long it is: of whole numbers, too, that JSON has no form for. */
+export function jsonOf(value: unknown): string {
+  return JSON.stringify(value, (_, each: unknown) =>
+    typeof each === "bigint" ? String(each) : each,
+  );
+}

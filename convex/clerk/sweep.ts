@@ -3,6 +3,7 @@ import { MINUTE } from "./clock";
 import { crowdOf } from "./crowds";
 import { before, comparePositions, idOf, keyOf, positionOf, START, type Order } from "./pages";
 import type { Crowd, Phase, Position } from "./runValidators";
+import { jsonOf } from "./shape";
 import type { Reading } from "./validators";
 
 /** By how much Clerk's clock may be ahead of ours. */
@@ -79,7 +80,7 @@ export function partOf(window: Window, settled: Position, limit: number, order: 
   const users: Reading[] = [];
   let length = 0;
   for (const user of rest) {
-    length += JSON.stringify(user).length;
+    length += jsonOf(user).length;
     const last = users.at(-1);
     if (last && (length > MAX_BATCH_LENGTH || users.length >= limit)) {
       return { users, until: positionOf(last, order) };

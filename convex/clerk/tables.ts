@@ -93,6 +93,8 @@ export const clerkTables = {
     /** When it was raised last, and from when on Clerk may be asked, ms. */
     raisedAt: v.number(),
     dueAt: v.number(),
+    /** How often it was left again for a lockout that had not ended. */
+    rounds: v.optional(v.number()),
     /** The key of the crowd in which it was met. */
     crowd: v.optional(v.number()),
   })
@@ -119,6 +121,8 @@ export const clerkTables = {
     deliveries: v.optional(v.array(vDelivery)),
     /** Whether a full run ever completed or was held, of whatever instance: from then on rows count from when they are met. */
     hasRunFull: v.optional(v.boolean()),
+    /** The column from which `adopt:fill` fills in ids, until it is done. */
+    fillsFrom: v.optional(v.string()),
     /** The last real run that completed, was held or failed. */
     lastRunId: v.optional(v.id("clerkRuns")),
     /** The last real full run that completed or was held. */

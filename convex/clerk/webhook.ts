@@ -7,7 +7,7 @@ import { internal } from "../_generated/api";
 import { env, httpAction, type ActionCtx } from "../_generated/server";
 import { clerkIdOf, INSTANCE_ID, keyMissing, readUser } from "./profile";
 import { log } from "./log";
-import { refusalOf } from "./refusal";
+import { nameOfError, refusalOf } from "./refusal";
 import { signingSecretsIn, whyNotSigningSecrets } from "./secrets";
 import { vEventType, type EventType } from "./validators";
 
@@ -22,7 +22,7 @@ export const webhook = httpAction(async (ctx: ActionCtx, request) => {
   const { secrets, fault } = signingSecrets();
   if (fault !== null) {
     log("error", "webhook.failed", { reason: fault });
-    return new Response("The signing secret is not configured.", { status: 500 });
+    return new Response("The signing secret is missing, or can't be one.", { status: 500 });
   }
   const reject = (reason: string) => {
     log("info", "webhook.rejected", { reason });
@@ -156,8 +156,8 @@ async function handleEvent(
       return ignore(`refused: ${refusal}`, "error");
     }
     // Its message may quote the document.
-    const name = error instanceof Error ? error.name : typeof error;
-    log("error", "webhook.failed", { ...details, reason: `applying it threw ${name}` });
+    const reason = `applying it threw ${nameOfError(error)}`;
+    log("error", "webhook.failed", { ...details, reason });
     return new Response("Not applied; send it again.", { status: 500 });
   }
 }

@@ -13,18 +13,24 @@ import { MAX_PAGE_SIZE } from "./runValidators";
 
 /** Between two requests of the worker. */
 export const PACE_MS = SECOND;
+/** What is due later than this is waited for by another call. */
+export const FAR_MS = HOUR;
 /** A worker who gave up rests until the next tick; where there is no schedule, for so long. */
 const REST_MS = HOUR;
 
-/** Leaves it to Clerk what is right about an id, from `delayMs` on. What is no Clerk id is not asked about. */
+/**
+ * Leaves it to Clerk what is right about an id, from `delayMs` on. What is no Clerk id is not asked about.
+ * @param rounds how often it was left again for a lockout
+ */
 export async function leaveDoubt(
   ctx: MutationCtx,
   clerkId: string,
   delayMs: number,
+  rounds?: number,
 ): Promise<void> {
   if (!isClerkId(clerkId)) return;
   const dueAt = clock.now() + delayMs;
-  await raise(ctx, undefined, clerkId, dueAt);
+  await raise(ctx, undefined, clerkId, dueAt, rounds);
   await wake(ctx, dueAt);
 }
 
@@ -34,6 +40,16 @@ export const doubt = internalMutation({
   returns: v.null(),
   handler: async (ctx, { clerkId }): Promise<null> => {
     await leaveDoubt(ctx, clerkId, 0);
+    return null;
+  },
+});
+
+/** Has the worker at work when something far off is due. Scheduled by `wake`. */
+export const awake = internalMutation({
+  args: {},
+  returns: v.null(),
+  handler: async (ctx): Promise<null> => {
+    await wakeForDoubts(ctx, "tick");
     return null;
   },
 });
@@ -51,6 +67,12 @@ export async function wakeForDoubts(ctx: MutationCtx, anew: "tick" | "void"): Pr
 
 async function wake(ctx: MutationCtx, dueAt: number, anew?: "tick" | "void"): Promise<void> {
   const now = clock.now();
+  if (dueAt - now > FAR_MS) {
+    // A Report is of a day: it must not stay under way until then.
+    if (anew === undefined)
+      await ctx.scheduler.runAfter(dueAt - now, internal.clerk.worker.awake, {});
+    return;
+  }
   const run = await newestRun(ctx, "doubts");
   if (run !== null && isRunning(run)) {
     const isAlive = run.state.leaseExpiresAt > now;
