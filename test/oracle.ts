@@ -396,7 +396,17 @@ export class Oracle {
     const held = removed.filter(({ clerkId = "" }) => this.#held.has(clerkId));
     demand("nobody held is removed unasked", held.length === 0, held);
     if (mode === "full") {
-      const isConfirmed = counts.confirmed > 0 || this.#metNobody;
+      // Of a first run, whoever only this instance's events had made is no sign of another instance.
+      const isFirst = ![...runs.values()].some(
+        ({ mode: other, dryRun, state }) =>
+          other === "full" && !dryRun && (state.kind === "completed" || state.kind === "held"),
+      );
+      const isByEvents = removed.every(({ clerkId = "" }) => {
+        const known = versions.get(clerkId);
+        const isOurs = known?.instanceId === this.#mirrored.instanceId;
+        return known?.kind === "live" && known.appliedBy === "event" && isOurs;
+      });
+      const isConfirmed = counts.confirmed > 0 || this.#metNobody || (isFirst && isByEvents);
       const isAllowed = counts.repaired.deleted <= MAX_DELETIONS && isConfirmed;
       demand("a run deletes only what its rules allow", isAllowed, { counts, removed });
       return;
