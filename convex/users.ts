@@ -32,11 +32,11 @@ export function clerkIdOf({ issuer, subject }: UserIdentity): string | null {
 
 /** The row of a Clerk user id, unless it is marked as removed: of several, the oldest, as the sync has it. */
 export async function userByClerkId(ctx: QueryCtx, clerkId: string): Promise<Doc<"users"> | null> {
-  const user = await ctx.db
+  const rows = await ctx.db
     .query("users")
     .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
-    .first();
-  return user?.deletedAt === undefined ? user : null;
+    .take(9);
+  return rows.find((row) => !row.deletedAt) ?? null;
 }
 
 /** The row of a Clerk user id, or null. */

@@ -109,6 +109,15 @@ describe("the chat room", () => {
   });
 });
 
+test("whoever has an older row that is marked as removed has the one that is not", async () => {
+  await setting.t.run(async ({ db }) => {
+    await db.insert("users", { clerkId: "user_ada", color: "old", deletedAt: 1 });
+    await db.insert("users", { clerkId: "user_ada", color: "new", name: "Ada" });
+  });
+  const status = await identity("user_ada").query(api.users.loginStatus, {});
+  expect(status).toMatchObject({ status: "Logged In", user: { color: "new" } });
+});
+
 describe("whoever is banned", () => {
   test("is told so, and neither reads nor writes, nor chooses a colour", async () => {
     await arrive("user_ada", "Ada");

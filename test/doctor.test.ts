@@ -134,6 +134,28 @@ describe("names", () => {
     expect(await faults()).toMatchObject([{ check: "CLERK_WEBHOOK_SECRET" }]);
   });
 
+  test("the other name of the webhook's secret, where that is at fault", async () => {
+    vi.stubEnv("CLERK_WEBHOOK_SIGNING_SECRET", "changeme");
+    const [fault] = await faults();
+    expect(fault).toMatchObject({ check: "CLERK_WEBHOOK_SIGNING_SECRET" });
+    expect(fault?.mend).toMatch("npx convex env set CLERK_WEBHOOK_SIGNING_SECRET");
+  });
+
+  test("a point that can't be looked at, as an index is being built, and the others", async () => {
+    const rows = await import("../convex/clerk/rows");
+    const message =
+      "Index users.by_clerkId is currently backfilling and not available to query yet.";
+    const broken = vi.spyOn(rows, "readVersion").mockRejectedValue(new Error(message));
+    const [fault] = await faults();
+    broken.mockRestore();
+    expect(fault?.found).toMatch("The index users.by_clerkId is still being built");
+  });
+
+  test("no new key to set where Clerk can't be asked just now", async () => {
+    setting.clerk.order(/instance/, { kind: "status", status: 503 });
+    expect((await faults())[0]?.mend).toMatch("ask the doctor again");
+  });
+
   test("a route that is not mounted, not reached, or another one's", async () => {
     const answers: Answer[] = [
       async () => await Promise.resolve(new Response("", { status: 404 })),

@@ -180,8 +180,9 @@ function checkIssuer(flag: string): Check {
 }
 
 async function checkWebhook(flag: string): Promise<Check[]> {
-  const name = "CLERK_WEBHOOK_SECRET";
   const { secrets, fault } = signingSecrets();
+  // The variable that is at fault is the first word of the sentence.
+  const [name] = /^CLERK_\w+/.exec(fault ?? "") ?? ["CLERK_WEBHOOK_SECRET"];
   const mend = `npx convex env set${flag} ${name} with the signing secret (whsec_…) of your endpoint in Clerk's dashboard → Webhooks.`;
   const found = secrets.length === 1 ? "It is set." : `There are ${secrets.length} secrets.`;
   const secret = fault === null ? healthy(name, found) : wrong(name, fault, mend);
