@@ -147,18 +147,20 @@ describe("users who share one creation time, more than a page", () => {
 });
 
 test.each(["before", "of"])(
-  "somebody %s a crowd who is deleted between two of its pages hides nobody of it",
+  "two %s a crowd who are deleted between two of its pages hide nobody of it",
   async (where) => {
     const { t, clerk } = setting;
     clerk.createdAtAfterIsInclusive = true;
     const at = (created_at: number) => clerk.createUser({ created_at }).user.id;
-    const before = at(LONG_AGO);
+    const before = [at(LONG_AGO), at(LONG_AGO)];
     const ids = Array.from({ length: 8 }, () => at(LONG_AGO + 1));
     let pages = 0;
     clerk.onRequest = ({ query }) => {
       if (query.get("order_by") !== "+created_at" || !query.has("offset")) return;
       pages += 1;
-      if (pages === 2) clerk.users.delete(where === "before" ? before : (ids[0] ?? ""));
+      // More than the one by whom pages overlap.
+      const gone = where === "before" ? before : ids.slice(0, 2);
+      if (pages === 2) for (const id of gone) clerk.users.delete(id);
     };
     const report = await complete(t, { pageSize: 4 });
     expect(report).toMatchObject({ status: "completed", unlisted: 0 });

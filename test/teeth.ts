@@ -274,7 +274,7 @@ const teeth: Tooth[] = [
       },
     ],
     file: "test/crowd.test.ts",
-    property: "somebody of a crowd who is deleted between two of its pages hides nobody of it",
+    property: "two of a crowd who are deleted between two of its pages hide nobody of it",
   },
   {
     breaks: "that an id made a moment ago is fresh",
@@ -293,7 +293,8 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "firstDay.ts",
-        replace: 'if (fault !== null) throw new ClerkError(fault, "give up");',
+        replace:
+          'if (fault !== null) throw new ClerkError(fault.reason, "give up", 0, false, fault.next);',
         by: "",
       },
     ],
