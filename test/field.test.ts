@@ -107,7 +107,7 @@ describe("a newcomer whom the app knows before Clerk's API does", () => {
   });
 });
 
-test("a table restored without what the sync knew loses a deleted user unasked, as any other", async () => {
+test("of a table restored without the sync's own tables, who is deleted later goes without a question", async () => {
   const { t } = setting;
   const all = signUp(setting, 30);
   await complete(t);
@@ -203,7 +203,7 @@ test("who was held stays held though fewer are orphaned by the next run, until a
   await expectMirror(setting);
 });
 
-test("who was held, found alive by a later run, and deleted then goes unasked, as any other", async () => {
+test("whom a later run found alive is held no more, and goes without a question when deleted then", async () => {
   const { t, clerk } = setting;
   const all = signUp(setting, 60);
   await complete(t);

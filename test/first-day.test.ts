@@ -217,6 +217,14 @@ describe("a first day on a table of", () => {
     expect((await ticks("a guest named user_4821")).ends).toEqual(DONE);
   });
 
+  test("such guests, and users whose id is in another column, names the right column", async () => {
+    const ids = signUp(setting, 20);
+    const others = ids.map((id, i) => ({ name: `user_${i}x`, clerkExternalId: id }));
+    await insert([{ name: "user_4821" }, ...others]);
+    const { reasons } = await ticks("names like ids beside ids");
+    expect(reasons).toMatch(`clerk/adopt:fill '{"column":"clerkExternalId","dryRun":true}'`);
+  });
+
   test.each([
     ["huge", `user_${"a".repeat(20_000)}`],
     ["refused by Clerk", "user_refused"],

@@ -248,6 +248,16 @@ describe("a lockout that ends by itself", () => {
     expect((await rows(t))[0]?.locked).toBe(false);
   });
 
+  test("hours later is seen to have ended, without any schedule", async () => {
+    const { t, clerk } = setting;
+    await mirrored();
+    const long = { locked: true, lockout_expires_in_seconds: 2 * 3600 };
+    await post(t, clerk.updateUser(ID, long, Date.now()));
+    lockUntil({ at: Date.now() + 2 * HOUR });
+    await finish();
+    expect((await rows(t))[0]?.locked).toBe(false);
+  });
+
   test("that a second event makes longer is seen to have ended", async () => {
     const { t, clerk } = setting;
     await mirrored();
@@ -354,6 +364,23 @@ describe("a user who is gone and whom the app's hook can't let go", () => {
     Object.assign(app.hooks, { removed: undefined });
     expect(await complete(t)).toMatchObject({ repaired: { deleted: 1 }, setAside: 0 });
     await expectMirror(setting);
+  });
+
+  test("does not keep the hook from a second row of the same id, where rows are marked", async () => {
+    const { t, clerk } = setting;
+    vi.spyOn(app, "removal", "get" as never).mockReturnValue("mark");
+    await mirrored();
+    await t.run(async (ctx) => await ctx.db.insert("users", { clerkId: ID, color: "second" }));
+    const colors: string[] = [];
+    const removed = async (_: unknown, { color }: { color: string }): Promise<never> => {
+      colors.push(color);
+      return await tooMuch();
+    };
+    Object.assign(app.hooks, { removed });
+    await post(t, clerk.deleteUser(ID, Date.now()));
+    Object.assign(app.hooks, { removed: undefined });
+    expect(colors.length).toBe(2);
+    expect(colors).toContain("second");
   });
 
   test.each(["event", "run", "person"])(

@@ -175,6 +175,19 @@ describe("a crowd", () => {
     expect(met.size).toBeGreaterThanOrEqual(least);
   });
 
+  test.each([1, 2, 3])(
+    "by pages of one loses nobody where the one before it is deleted before page %i",
+    (before) => {
+      let asked = 0;
+      const few = [user("user_x", 4), ...members.slice(0, 3), user("user_y", 6)];
+      const page = (offset: number) => {
+        asked += 1;
+        return (asked < before + 1 ? few : few.slice(1)).slice(offset, offset + 1);
+      };
+      expect([...list(page, crowdOf(5)).met].sort()).toEqual(["user_0", "user_1", "user_2"]);
+    },
+  );
+
   test("of which a page always lacks one ends all the same", () => {
     const page = (offset: number) =>
       others.slice(offset, offset + 10).filter((each) => idOf(each) !== "user_7");

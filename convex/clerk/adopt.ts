@@ -107,12 +107,13 @@ function nextOf(
   place: Place | null,
   { column, dryRun, isAny }: Options & { isAny: boolean },
 ): string {
-  const from = column === ITSELF ? undefined : column;
-  const same = { column: from, dryRun: dryRun || undefined };
-  if (place !== null) return runCommand(flag, "adopt:fill", { ...same, cursor: cursorOf(place) });
+  if (place !== null) {
+    const same = { column, dryRun: dryRun || undefined };
+    return runCommand(flag, "adopt:fill", { ...same, cursor: cursorOf(place) });
+  }
   const isToDo = dryRun && isAny;
   return isToDo
-    ? runCommand(flag, "adopt:fill", { column: from })
+    ? runCommand(flag, "adopt:fill", { column })
     : runCommand(flag, "reconcile:run", { dryRun: true });
 }
 

@@ -24,8 +24,9 @@ export type CrowdPage = {
   last?: string;
   /** Whether more of it is left than was to be taken. */
   isCut: boolean;
-  /** Whether it brings anybody beside the last one of the page before, and has that one. */
+  /** Whether it brings nobody but the last one of the page before. */
   isEnd: boolean;
+  /** Whether it begins with that one. */
   isJoined: boolean;
 };
 

@@ -8,7 +8,8 @@ import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { clock } from "./clock";
 import type { vDoubtState } from "./runValidators";
 
-type Doubt = Doc<"clerkDoubts">;
+/** An open question about an id, as it is stored. */
+export type Doubt = Doc<"clerkDoubts">;
 /** Whose doubts: a run's, or, where undefined, those of events and people. */
 export type Owner = Id<"clerkRuns"> | undefined;
 type State = Infer<typeof vDoubtState>;

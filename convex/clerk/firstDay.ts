@@ -1,12 +1,14 @@
 /**
  * The table as a first run finds it: whether the instance is that of its users, and whether they can be
- * told at all. Once an instance is pinned, by a run or by a person, none of this is asked again.
+ * told at all. Once an instance is pinned, by a run or by a person, no run asks this again; the doctor still
+ * looks for rows that have Clerk's id in another column.
  */
 import { v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import { internalQuery, type ActionCtx, type QueryCtx } from "../_generated/server";
 import type { Clerk } from "./api";
 import { deploymentFlag, runCommand } from "./commands";
+import { idOf } from "./pages";
 import { isClerkId } from "./profile";
 import { ClerkError } from "./request";
 import { isMirrored, readVersion, type User } from "./rows";
@@ -33,16 +35,18 @@ const vSample = v.object({
   /** How many more of the sampled rows have a `clerkId` of another form, and of how many Clerk's id stands behind a "|". */
   others: v.number(),
   cut: v.number(),
-  /** Rows without a `clerkId`, as many as were looked at, a column in which some of them have Clerk's id, and those with text. */
+  /** Rows without a `clerkId`, as many as were looked at. */
   blank: v.object({
     count: v.number(),
-    column: v.nullable(v.string()),
-    /** Those ids, the first of them. */
-    ids: v.array(v.string()),
+    /** What looks like a Clerk user id in their columns, and in which. */
+    ids: v.array(v.object({ id: v.string(), column: v.string() })),
+    /** Their columns with text. */
     texts: v.array(v.string()),
   }),
 });
 type Sample = Infer<typeof vSample>;
+/** With the column in which rows without a `clerkId` have ids that Clerk knows, if there is one. */
+type Sampled = Sample & { column: string | null };
 
 /**
  * Rows of which the sync knows nothing, spread over the ids: by halves between neighbours, so that the many
@@ -145,18 +149,17 @@ async function lookAtBlank(ctx: QueryCtx): Promise<Sample["blank"]> {
       for (const row of await blank(from).take(2)) seen.set(row._id, row);
     }
   }
-  const columns = [...seen.values()].flatMap(columnsWithText);
-  const withId = columns.filter(({ id }) => isClerkId(id));
-  const texts = [...new Set(columns.map(({ name }) => name))].slice(0, MAX_NAMED);
-  const ids = [...new Set(withId.map(({ id }) => id))].slice(0, SAMPLE_SIZE);
-  return { count: seen.size, column: withId[0]?.name ?? null, ids, texts };
+  const all = [...seen.values()].flatMap(idsOrTexts);
+  const byId = new Map(all.filter(({ id }) => isClerkId(id)).map((each) => [each.id, each]));
+  const texts = [...new Set(all.map(({ column }) => column))].slice(0, MAX_NAMED);
+  return { count: seen.size, ids: [...byId.values()].slice(0, SAMPLE_SIZE), texts };
 }
 
 /** Columns of the app's that hold text, and what would be the Clerk user id there, alone or behind a "|". */
-function columnsWithText(row: User): { name: string; id: string }[] {
-  return Object.entries(row).flatMap(([name, value]) => {
-    if (name.startsWith("_") || typeof value !== "string") return [];
-    return { name, id: value.split("|").at(-1) ?? "" };
+function idsOrTexts(row: User): Sample["blank"]["ids"] {
+  return Object.entries(row).flatMap(([column, value]) => {
+    if (column.startsWith("_") || typeof value !== "string") return [];
+    return { id: value.split("|").at(-1) ?? "", column };
   });
 }
 
@@ -168,7 +171,7 @@ type Fault = { reason: string; next: string };
  * @param isPinned whether somebody, or a run, has said that the others are guests
  */
 export function whyUnfit(
-  { ids, others, cut, fillsFrom, blank }: Sample,
+  { ids, others, cut, fillsFrom, blank, column }: Sampled,
   flag: string,
   { instanceId = "ins_…", isPinned = false }: { instanceId?: string; isPinned?: boolean } = {},
 ): Fault | null {
@@ -176,7 +179,7 @@ export function whyUnfit(
     runCommand(flag, "adopt:fill", { column, dryRun });
   const pin = `if they are guests: ${runCommand(flag, "reconcile:pinInstance", { instanceId })}`;
   if (fillsFrom !== undefined && !isPinned) {
-    const next = fill(fillsFrom === "clerkId" ? undefined : fillsFrom);
+    const next = fill(fillsFrom);
     return { reason: `The fill of clerkId is not done. What goes on with it: ${next}`, next };
   }
   if ((cut > 0 || (others > 0 && others >= ids.length)) && !isPinned) {
@@ -184,9 +187,9 @@ export function whyUnfit(
     const reason = `${others} of ${others + ids.length} rows that were looked at have a clerkId of another form than user_…, so that their users would get a second row. This shows what would be filled in from what follows the last "|" of it, or, with column, from another column: ${next} — ${pin}`;
     return { reason, next };
   }
-  if (blank.column !== null) {
-    const next = fill(blank.column, true);
-    const reason = `This table has rows without a clerkId that have Clerk's id in the column ${blank.column}, so that their users ${isPinned ? "have, or get, a second row" : "would get a second row"}. This shows what would be filled in: ${next}${isPinned ? "" : ` — ${pin}`}`;
+  if (column !== null) {
+    const next = fill(column, true);
+    const reason = `This table has rows without a clerkId that have Clerk's id in the column ${column}, so that their users ${isPinned ? "have, or get, a second row" : "would get a second row"}. This shows what would be filled in: ${next}${isPinned ? "" : ` — ${pin}`}`;
     return { reason, next };
   }
   if (ids.length + others === 0 && blank.count >= MIN_BLANK && !isPinned) {
@@ -208,7 +211,7 @@ export async function checkTable(ctx: ActionCtx, clerk: Clerk, instanceId: strin
   const fault = whyUnfit(sampled, flag, { instanceId });
   if (fault !== null) throw new ClerkError(fault.reason, "give up", 0, false, fault.next);
   const { ids } = sampled;
-  const known = await countKnown(clerk, ids);
+  const { length: known } = await knownAmong(clerk, ids);
   if (known * 2 >= ids.length) return;
   const pin = runCommand(flag, "reconcile:pinInstance", { instanceId });
   throw new ClerkError(
@@ -217,25 +220,26 @@ export async function checkTable(ctx: ActionCtx, clerk: Clerk, instanceId: strin
   );
 }
 
-/** The sample, where (`clerk`: if it can be asked) a column counts for one with Clerk's ids only if Clerk knows one of them. */
-export async function sampleTable(ctx: ActionCtx, clerk: Clerk | null): Promise<Sample> {
+/** @param clerk null where it can't be asked: then no column counts for one with Clerk's ids */
+export async function sampleTable(ctx: ActionCtx, clerk: Clerk | null): Promise<Sampled> {
   const sampled: Sample = await ctx.runQuery(internal.clerk.firstDay.sample, {});
-  const { blank } = sampled;
-  const isKnown =
-    blank.column !== null && clerk !== null && (await countKnown(clerk, blank.ids)) > 0;
-  return isKnown ? sampled : { ...sampled, blank: { ...blank, column: null } };
+  const { ids } = sampled.blank;
+  const asked = ids.map(({ id }) => id);
+  const known = clerk === null || asked.length === 0 ? [] : await knownAmong(clerk, asked);
+  return { ...sampled, column: ids.find(({ id }) => known.includes(id))?.column ?? null };
 }
 
-/** How many of some ids Clerk knows; one that it refuses to be asked about it does not. */
-async function countKnown(clerk: Clerk, ids: string[]): Promise<number> {
+/** Which of some ids Clerk knows; one that it refuses to be asked about it does not. */
+async function knownAmong(clerk: Clerk, ids: string[]): Promise<string[]> {
   try {
-    return (await clerk.listByIds(ids)).length;
+    return (await clerk.listByIds(ids)).map(idOf);
   } catch (error) {
     if (!(error instanceof ClerkError) || error.whatNext !== "set aside") throw error;
-    if (ids.length === 1) return 0;
+    if (ids.length === 1) return [];
     const half = Math.ceil(ids.length / 2);
-    return (
-      (await countKnown(clerk, ids.slice(0, half))) + (await countKnown(clerk, ids.slice(half)))
-    );
+    const parts = [ids.slice(0, half), ids.slice(half)];
+    const known: string[] = [];
+    for (const part of parts) known.push(...(await knownAmong(clerk, part)));
+    return known;
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { MutationCtx } from "../_generated/server";
 import { clock } from "./clock";
-import { doubtOf, nextDoubts, put, settle } from "./doubts";
+import { doubtOf, nextDoubts, put, settle, type Doubt } from "./doubts";
 import { MAX_ENTRIES } from "./driftEntries";
 import type { Findings } from "./findings";
 import { isLone, LONE, whyKept, type Kept, type Remover } from "./gate";
@@ -72,8 +72,7 @@ export async function judgeOne(
     const ours = known.row === null ? "missing" : "stale";
     await keep(judge, clerkId, isAbsent ? "orphaned" : ours, { kind, reason });
   } else {
-    const { rounds = 0 } = (await doubtOf(ctx, ownerOf(run), clerkId)) ?? {};
-    await drop(judge, clerkId);
+    const { rounds = 0 } = (await drop(judge, clerkId)) ?? {};
     const isWritten = kind === "created" || kind === "updated";
     // A lockout may last longer than was said; but not for ever.
     const isLeft = isWritten || (run.mode === "doubts" && rounds < MAX_ROUNDS);
@@ -186,9 +185,11 @@ async function keep(
   if (because === "unclear" && !run.dryRun) await leaveDoubt(ctx, clerkId, SETTLING_MS);
 }
 
-async function drop({ ctx, run }: Judge, clerkId: string): Promise<void> {
+/** Ends the doubt about an id. @returns what it was, or null */
+async function drop({ ctx, run }: Judge, clerkId: string): Promise<Doubt | null> {
   const doubt = await doubtOf(ctx, ownerOf(run), clerkId);
   if (doubt !== null) await settle(ctx, doubt);
+  return doubt;
 }
 
 /** A full run has Clerk count; a recent one has listed all that it looks for. */

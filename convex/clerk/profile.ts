@@ -40,7 +40,7 @@ export function isClerkId(id: string): boolean {
 }
 
 /** The shape of the id of a Clerk instance, behind which no key can stand. */
-export const INSTANCE_ID = /^ins_(?!.*(sk|pk|whsec)_)\w{1,60}$/;
+export const INSTANCE_ID = /^ins_(?!.*([sp]k_(test|live)_|whsec_))\w{1,60}$/;
 
 /**
  * A key that the app's columns read and that this JSON lacks; null where it lacks none. An event may be of

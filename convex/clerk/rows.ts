@@ -143,7 +143,9 @@ export async function removeRows(ctx: MutationCtx, clerkId: string): Promise<Rem
   for (const row of rows) {
     if (removal === "mark") {
       await patchRow(ctx, row._id, markOf(clerkId));
-      refusal ??= await hookApart(ctx, row);
+      // Of several rows each has its turn, whatever became of the one before.
+      const reason = await hookApart(ctx, row);
+      refusal ??= reason;
       continue;
     }
     await orRefuse("the deletion", async () => {
