@@ -379,7 +379,15 @@ function bites({ edits, property, file = HISTORIES }: Tooth): boolean {
   const copy = copyOfProject();
   try {
     for (const edit of edits) apply(copy, edit);
-    const vitest = ["node_modules/vitest/vitest.mjs", "run", "--config", "test/vitest.config.ts"];
+    // In threads, so that one that is stopped leaves no process behind.
+    const vitest = [
+      "node_modules/vitest/vitest.mjs",
+      "run",
+      "--config",
+      "test/vitest.config.ts",
+      "--pool",
+      "threads",
+    ];
     const only = file === HISTORIES ? ["-t", "the fixed seed"] : ["-t", property];
     const { status, stdout, stderr } = spawnSync(
       process.execPath,
