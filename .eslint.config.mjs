@@ -5,16 +5,15 @@ const SYNC = "convex/clerk";
 
 /** Imports point one way: entries → stores and Clerk's API → pure files → tables and app. */
 const LAYERS = [
-  ["app", "clock", "environment", "paths", "refusal", "runValidators", "secrets"],
+  ["app", "clock", "environment", "parallel", "paths", "refusal", "runValidators", "secrets"],
   ["validators", "addresses", "shape"],
   ["profile", "tables", "log"],
   ["plan", "pages", "syncState", "commands", "driftLog"],
-  ["crowds"],
+  ["crowds", "rows"],
   ["sweep", "report", "deliveries", "request", "doubts", "driftEntries"],
   ["batch"],
   ["api", "runs"],
   ["health", "worker", "gate"],
-  ["rows"],
   ["mirror", "instance", "findings", "tombstones"],
   ["step", "events", "firstDay", "adopt"],
   ["judgement", "lifecycle", "compare"],
@@ -29,6 +28,7 @@ const LAYERS = [
 /** Files that decide without touching the database, Clerk or the clock. */
 const PURE = [
   "app",
+  "parallel",
   "paths",
   "secrets",
   "addresses",

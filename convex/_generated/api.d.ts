@@ -37,6 +37,7 @@ import type * as clerk_lifecycle from "../clerk/lifecycle.js";
 import type * as clerk_log from "../clerk/log.js";
 import type * as clerk_mirror from "../clerk/mirror.js";
 import type * as clerk_pages from "../clerk/pages.js";
+import type * as clerk_parallel from "../clerk/parallel.js";
 import type * as clerk_paths from "../clerk/paths.js";
 import type * as clerk_phases_begin from "../clerk/phases/begin.js";
 import type * as clerk_phases_count from "../clerk/phases/count.js";
@@ -109,6 +110,7 @@ declare const fullApi: ApiFromModules<{
   "clerk/log": typeof clerk_log;
   "clerk/mirror": typeof clerk_mirror;
   "clerk/pages": typeof clerk_pages;
+  "clerk/parallel": typeof clerk_parallel;
   "clerk/paths": typeof clerk_paths;
   "clerk/phases/begin": typeof clerk_phases_begin;
   "clerk/phases/count": typeof clerk_phases_count;

@@ -1,38 +1,82 @@
 /** Compares users whom Clerk lists with the mirror, within a step of a run. */
-import { applyListed, type Outcome } from "./mirror";
-import { readVersion, type User } from "./rows";
+import { hooks } from "./app";
+import { applyListed, NOTHING_KNOWN, readListed, type Outcome } from "./mirror";
+import { chunksOf } from "./parallel";
+import type { KnownRows, User } from "./rows";
 import type { Step } from "./step";
 import type { SyncState } from "./syncState";
 import { leaveDoubt } from "./worker";
-import { raise } from "./doubts";
+import { raiseAll } from "./doubts";
 import { isFirstLook, type Run, type RunIn } from "./runs";
 import { idOf, positionOf, type Order } from "./pages";
-import type { Position } from "./runValidators";
 import type { Reading } from "./validators";
 
+/** A user who can be read. */
+type Mirrorable = Extract<Reading, { kind: "profile" }>;
+
 /**
- * Compares users one by one until the transaction has read enough.
+ * Compares users until the transaction has read enough: what is known of a few of them is read side by
+ * side, then each has their turn.
+ * @param users each once
  * @param rows rows that the caller has read; others are looked up by id
- * @returns the position of the last one compared if some are left, else null
+ * @returns how many were compared, from the first on
  */
 export async function compareUsers(
   step: Step<"walk" | "lookBack">,
   users: Reading[],
   rows: User[],
   seenAt: number,
-): Promise<Position | null> {
+): Promise<number> {
   const rowsOf = groupById(rows);
-  for (const [index, user] of users.entries()) {
-    const clerkId = idOf(user);
-    const [row, ...duplicates] = rowsOf.get(clerkId) ?? [];
-    await compareUser(step, user, row, seenAt);
-    if (duplicates.length > 0) await step.findings.duplicated(clerkId);
-    const isLast = index === users.length - 1;
-    if (!isLast && (await step.isNearBudget())) {
-      return positionOf(user, orderOf(step.run));
+  let compared = 0;
+  for (const some of chunksOf(users)) {
+    const known = await readKnownOf(step, some, rowsOf);
+    const late: string[] = [];
+    let isEnough = false;
+    for (const user of some) {
+      const clerkId = idOf(user);
+      const rowsOfUser = rowsOf.get(clerkId) ?? [];
+      const kind =
+        user.kind === "unreadable"
+          ? await setAside(step, user, rowsOfUser.length > 0)
+          : await compareUser(step, user, known.get(clerkId) ?? NOTHING_KNOWN, seenAt);
+      if (kind === "late") late.push(clerkId);
+      if (rowsOfUser.length > 1) await step.findings.duplicated(clerkId);
+      compared += 1;
+      // The app's own code may read and write as much as it likes.
+      const isOfApp = Object.keys(hooks).length > 0 && (kind === "created" || kind === "updated");
+      isEnough = isOfApp && compared < users.length && (await step.isNearBudget());
+      if (isEnough) break;
     }
+    await raiseAll(step.ctx, step.run._id, late);
+    isEnough ||= compared < users.length && (await step.isNearBudget());
+    if (isEnough) return compared;
   }
-  return null;
+  return compared;
+}
+
+/** What is known of those of some users who can be read. */
+async function readKnownOf(
+  step: Step<"walk" | "lookBack">,
+  users: Reading[],
+  rowsOf: Map<string, User[]>,
+): Promise<Map<string, KnownRows>> {
+  const { run, ctx } = step;
+  const state = await step.state();
+  const listed = users.flatMap((user) => {
+    if (user.kind === "unreadable") return [];
+    return { ...user, row: rowsOf.get(user.profile.clerkId)?.[0] };
+  });
+  const isConfirming = confirmsFor(run, state) !== undefined;
+  const known = await readListed(ctx, listed, ({ profile }, row) => {
+    return isConfirming || mayBePlaced(run, profile.clerkCreatedAt, row);
+  });
+  return new Map(
+    known.flatMap((each, index) => {
+      const user = listed[index];
+      return user === undefined ? [] : [[user.profile.clerkId, each]];
+    }),
+  );
 }
 
 /** In which order a run goes through Clerk's users. */
@@ -40,43 +84,59 @@ export function orderOf({ state }: RunIn<"walk" | "lookBack">): Order {
   return state.phase.kind === "walk" ? "+created_at" : "-updated_at";
 }
 
-/** Compares one user, and counts, lists and repairs what differs. */
-export async function compareUser(
+/** Sets a user aside who can't be read. @param isThere whether their row is where they stand in the list */
+async function setAside(
   step: Step<"walk" | "lookBack">,
-  user: Reading,
-  row: User | undefined,
+  user: Extract<Reading, { kind: "unreadable" }>,
+  isThere: boolean,
+): Promise<null> {
+  const { clerkId, reason } = user;
+  // Who may have no time stands at another place on each page.
+  const isKnown = await step.findings.isListed(clerkId, "setAside");
+  if (!isKnown) countMet(step, user);
+  if (!isKnown && isThere && isFirstLook(step.run)) step.counts.confirmed += 1;
+  await step.findings.notMirrored(clerkId, reason);
+  return null;
+}
+
+function countMet({ run, counts }: Step<"walk" | "lookBack">, user: Reading): void {
+  if (isFirstLook(run)) counts.scanned += 1;
+  const isCounted = run.state.phase.kind === "walk" && createdAtOf(user) <= run.startedAt;
+  if (isCounted) counts.listed += 1;
+}
+
+/** Compares one user, and counts, lists and repairs what differs. */
+async function compareUser(
+  step: Step<"walk" | "lookBack">,
+  user: Mirrorable,
+  known: KnownRows,
   seenAt: number,
-): Promise<void> {
-  const clerkId = idOf(user);
+): Promise<Outcome["kind"]> {
+  const { clerkId } = user.profile;
   const { counts, run, ctx } = step;
-  // Who can't be read may have no time, and so stand at another place on each page.
-  const isKnown = user.kind === "unreadable" && (await step.findings.isListed(clerkId, "setAside"));
-  const isFirst = isFirstLook(run) && !isKnown;
-  if (isFirst) counts.scanned += 1;
-  if (run.state.phase.kind === "walk" && !isKnown && createdAtOf(user) <= run.startedAt)
-    counts.listed += 1;
-  if (user.kind === "unreadable") {
-    if (row && isFirst) counts.confirmed += 1;
-    await step.findings.notMirrored(clerkId, user.reason);
-    return;
-  }
-  const confirms = run.mode === "full" && !run.dryRun && hasForeignRows(await step.state());
-  const outcome = await applyListed(ctx, user, { row, seenAt, dryRun: run.dryRun, confirms });
-  const { kind, known } = outcome;
+  const isFirst = isFirstLook(run);
+  countMet(step, user);
+  const how = { seenAt, dryRun: run.dryRun, confirms: confirmsFor(run, await step.state()) };
+  const outcome = await applyListed(ctx, user, known, how);
+  const { kind } = outcome;
   if (isFirst && kind === "unchanged") counts.unchanged += 1;
   if (isFirst && isFromBefore(known.row, run)) counts.confirmed += 1;
-  if (kind === "late") await raise(ctx, run._id, clerkId);
   const isWritten = (kind === "created" || kind === "updated") && !run.dryRun;
   if (isWritten && user.endsInMs !== undefined) await leaveDoubt(ctx, clerkId, user.endsInMs);
   const isNew = await step.findings.repaired(clerkId, outcome, user);
   if (isNew || kind === "unchanged") await countPlaced(step, user, outcome);
   await step.findings.leftOut(user);
   if (known.isDuplicated) await step.findings.duplicated(clerkId);
+  return kind;
 }
 
-/** Whether rows may stem from events of another instance, which no full run has confirmed yet. */
-function hasForeignRows({ instanceId, eventInstanceIds = [], completedFullRun }: SyncState) {
-  return completedFullRun === undefined && eventInstanceIds.some((id) => id !== instanceId);
+/**
+ * The mirrored instance, where rows may stem from events of another one: those that no full run has confirmed
+ * yet.
+ */
+function confirmsFor({ mode, dryRun }: Run, state: SyncState): string | undefined {
+  const isFirst = mode === "full" && state.completedFullRun === undefined;
+  return isFirst && !dryRun ? state.instanceId : undefined;
 }
 
 function createdAtOf(user: Reading): number {
@@ -89,24 +149,38 @@ function isFromBefore(row: User | null, run: Run): boolean {
 }
 
 /**
+ * Whether a full run's look-back has to know by whom a right row was written: it is new, and of a user whose
+ * place the walk had passed.
+ */
+function mayBePlaced(
+  run: RunIn<"walk" | "lookBack">,
+  createdAt: number,
+  row: User | null,
+): boolean {
+  const { phase } = run.state;
+  const isFirstLookBack = phase.kind === "lookBack" && run.mode === "full" && !phase.isAgain;
+  return isFirstLookBack && createdAt <= run.startedAt && !isFromBefore(row, run);
+}
+
+/**
  * Counts whom a full run's look-back finds at a place that its walk had passed: a user whose row is new
  * there, by this look or by an event since the run began. Clerk counts them, too.
  */
 async function countPlaced(
-  { ctx, counts, run, findings }: Step<"walk" | "lookBack">,
-  user: Reading,
+  { counts, run, findings }: Step<"walk" | "lookBack">,
+  user: Mirrorable,
   { kind, fields, known }: Outcome,
 ): Promise<void> {
-  const { phase } = run.state;
-  const isLookBack = phase.kind === "lookBack" && run.mode === "full";
-  if (!isLookBack || createdAtOf(user) > run.startedAt) return;
+  const { clerkId, clerkCreatedAt } = user.profile;
+  const isLookBack = run.state.phase.kind === "lookBack" && run.mode === "full";
+  if (!isLookBack || clerkCreatedAt > run.startedAt) return;
   const isMade = kind === "created" || fields.includes("clerkCreatedAt");
-  const isNewRow = kind === "unchanged" && !phase.isAgain && !isFromBefore(known.row, run);
   // Whom the walk has made itself, it has counted.
   const isHeard =
-    isNewRow &&
-    (await readVersion(ctx, idOf(user)))?.appliedBy === "event" &&
-    !(await findings.isListed(idOf(user), "created"));
+    kind === "unchanged" &&
+    mayBePlaced(run, clerkCreatedAt, known.row) &&
+    known.version?.appliedBy === "event" &&
+    !(await findings.isListed(clerkId, "created"));
   if (isMade || isHeard) counts.listed += 1;
 }
 

@@ -1,14 +1,14 @@
 /**
- * Whether Clerk's events still come, each type judged apart: when the last one came, and since when
- * runs have had to find out by themselves what such events should have told.
+ * Whether Clerk's events still come, each type judged apart: when the last one came, which each event
+ * writes down with its own user's version, and since when runs have had to find out by themselves what such events
+ * should have told.
  */
-import { v } from "convex/values";
-import { internal } from "../_generated/api";
-import { internalMutation, type MutationCtx } from "../_generated/server";
+import type { QueryCtx } from "../_generated/server";
 import { clock, MINUTE } from "./clock";
-import { readSyncState, updateSyncState, type SyncState } from "./syncState";
+import { newestEvents, newestUser, readVersion, type NewestEvent } from "./rows";
+import type { SyncState } from "./syncState";
 import type { Counts } from "./runValidators";
-import { vEventType, type Delivery, type EventType } from "./validators";
+import { EVENT_TYPES, type Delivery, type EventType } from "./validators";
 
 /**
  * A change that is younger may still be told of: Svix's first attempts are at once, after 5 s and
@@ -16,84 +16,70 @@ import { vEventType, type Delivery, type EventType } from "./validators";
  */
 const RETRIES_MS = 10 * MINUTE;
 
-/** So often at most is it written down that events come: every event reads that row. */
-const NOTED_EVERY_MS = MINUTE;
-
-const TYPES = vEventType.members.map(({ value }) => value);
-
-/**
- * An event of the mirrored instance came. That is written down in a transaction of its own, so that
- * the event's reads and writes no more than it must; but at once where it ends an alarm.
- */
-export async function noteEvent(
-  ctx: MutationCtx,
-  state: SyncState,
-  type: EventType,
-): Promise<void> {
-  const delivery = deliveryOf(state, type);
-  const at = clock.now();
-  if (isMissing(delivery)) await writeLastEvent(ctx, state, type, at);
-  else if (at - (delivery.lastEventAt ?? -Infinity) >= NOTED_EVERY_MS) {
-    await ctx.scheduler.runAfter(0, internal.clerk.deliveries.note, { type, at });
-  }
+/** Each type of event: what runs wrote down, and what came since. */
+export async function readDeliveries(ctx: QueryCtx, state: SyncState): Promise<Delivery[]> {
+  const newest = await newestEvents(ctx);
+  const deliveries = EVENT_TYPES.map((type): Delivery => {
+    const known = deliveryOf(state, type);
+    const at = newest.find((event) => event.type === type)?.at ?? -Infinity;
+    // The instance before told nothing of this one.
+    const isNews = at > (known.lastEventAt ?? -Infinity) && at >= (state.movedAt ?? -Infinity);
+    return isNews ? { ...known, lastEventAt: at } : known;
+  });
+  const missed = { created: await untoldAt(ctx, state), updated: 0, deleted: 0 };
+  return missedBy(deliveries, missed);
 }
 
 /**
- * A user whom the last full run can't have met was made known by `user.updated`: unless it comes
- * yet, `user.created` was missed.
+ * When the newest user signed up whose `user.created` should have come, and has not, ms; 0 where it has. Those
+ * whom the last full run may have met are no sign.
  */
-export async function noteUntold(ctx: MutationCtx, createdAt: number): Promise<void> {
-  // Read anew: the event itself may have just been written down.
-  const state = await readSyncState(ctx);
+async function untoldAt(ctx: QueryCtx, state: SyncState): Promise<number> {
   const { lastFullRunStartedAt = Infinity } = state;
-  if (createdAt <= lastFullRunStartedAt) return;
-  const missed = { created: createdAt, updated: 0, deleted: 0 };
-  await updateSyncState(ctx, { deliveries: missedBy(state, missed) });
-}
-
-/** Writes down when an event came. Scheduled by `noteEvent`. @param at ms */
-export const note = internalMutation({
-  args: { type: vEventType, at: v.number() },
-  returns: v.null(),
-  handler: async (ctx, { type, at }): Promise<null> => {
-    await writeLastEvent(ctx, await readSyncState(ctx), type, at);
-    return null;
-  },
-});
-
-async function writeLastEvent(ctx: MutationCtx, state: SyncState, type: EventType, at: number) {
-  const delivery = deliveryOf(state, type);
-  if (at <= (delivery.lastEventAt ?? -Infinity)) return;
-  const noted = { ...delivery, lastEventAt: at };
-  const deliveries = TYPES.map((each) => (each === type ? noted : deliveryOf(state, each)));
-  await updateSyncState(ctx, { deliveries });
+  const user = await newestUser(ctx, lastFullRunStartedAt, clock.now() - RETRIES_MS);
+  if (user?.clerkId === undefined) return 0;
+  const version = await readVersion(ctx, user.clerkId);
+  const isTold = version?.createdEventAt !== undefined;
+  return isTold ? 0 : (user.clerkCreatedAt ?? 0);
 }
 
 /**
- * What is known of deliveries after a run that found changes which no event had told of.
+ * The instance that the newest event is from, or null: of several that are mirrored one after the other the one that
+ * is mirrored now, until another one's comes.
+ */
+export async function newestEventInstance(
+  ctx: QueryCtx,
+  { newestEventInstanceId, instanceId }: SyncState,
+): Promise<string | null> {
+  if (newestEventInstanceId !== undefined) return newestEventInstanceId;
+  const [newest] = (await newestEvents(ctx)).sort((a: NewestEvent, b) => b.at - a.at);
+  return newest === undefined ? null : (instanceId ?? newest.instanceId ?? null);
+}
+
+/**
+ * What is known of deliveries after changes were found that no event had told of.
  * @param missed when the newest of each kind was made, ms; 0 where there is none
  */
-export function missedBy(state: SyncState, missed: Counts["missed"]): Delivery[] {
+export function missedBy(deliveries: Delivery[], missed: Counts["missed"]): Delivery[] {
   const now = clock.now();
   const missedAt: Record<EventType, number> = {
     "user.created": missed.created,
     "user.updated": missed.updated,
     "user.deleted": missed.deleted,
   };
-  return TYPES.map((type) => {
-    const delivery = deliveryOf(state, type);
+  return deliveries.map((delivery) => {
+    const at = missedAt[delivery.type];
     // Of several that were missed since the last event, the first one says since when.
-    const isNews = missedAt[type] > 0 && !isMissing(delivery);
+    const isNews = at > 0 && !isMissing(delivery);
     // A creation time can be chosen, and lie ahead.
-    return isNews ? { ...delivery, missedAt: Math.min(missedAt[type], now) } : delivery;
+    return isNews ? { ...delivery, missedAt: Math.min(at, now) } : delivery;
   });
 }
 
 /** Each type of event, and whether it looks dead: none came since a change that is long past. */
-export function judgeDeliveries(state: SyncState, now: number) {
-  return TYPES.map((type) => {
-    const delivery = deliveryOf(state, type);
-    const { lastEventAt = null, missedAt = null } = delivery;
+export function judgeDeliveries(deliveries: Delivery[], now: number) {
+  return deliveries.map((delivery) => {
+    const { type, lastEventAt = null, missedAt = null } = delivery;
     const looksDead = isMissing(delivery) && (missedAt ?? now) <= now - RETRIES_MS;
     return { type, lastEventAt, missedAt, looksDead };
   });

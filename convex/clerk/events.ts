@@ -1,19 +1,12 @@
-/**
- * What an event does in its transaction: it is noted that it came, applied, and where it leaves a
- * doubt, Clerk is asked.
- */
+/** What an event does in its transaction: it is applied, and where it leaves a doubt, Clerk is asked. */
 import { v, type Infer } from "convex/values";
 import { internalMutation, type MutationCtx } from "../_generated/server";
-import { noteEvent, noteUntold } from "./deliveries";
 import { applyEvent, noteNamed, removeByEvent, vOutcomeKind } from "./mirror";
 import { SETTLING_MS } from "./plan";
 import { readVersion } from "./rows";
 import { readSyncState, updateSyncState, type SyncState } from "./syncState";
 import { vEventType, vProfile } from "./validators";
 import { leaveDoubt } from "./worker";
-
-/** Instances that are remembered: more than these no endpoint hears of by accident. */
-const MAX_INSTANCES = 10;
 
 const vApplied = v.object({
   outcome: v.union(
@@ -55,42 +48,37 @@ export const apply = internalMutation({
   returns: vApplied,
   handler: async (ctx, { type, instanceId, change }): Promise<Applied> => {
     const state = await readSyncState(ctx);
-    if (instanceId !== undefined && instanceId !== state.newestEventInstanceId) {
-      await updateSyncState(ctx, { newestEventInstanceId: instanceId });
-    }
+    await noteInstance(ctx, state, instanceId);
     if (state.instanceId !== undefined && instanceId !== state.instanceId) {
       const from = instanceId ?? "one without a usable instance_id";
       return { outcome: "foreign", reason: `${from} is not ${state.instanceId}` };
     }
-    await noteEvent(ctx, state, type);
-    if (instanceId !== undefined) await noteInstance(ctx, state, instanceId);
-    if (change.kind === "deleted") return await removeByEvent(ctx, change.clerkId, instanceId);
+    const source = { type, instanceId };
+    if (change.kind === "deleted") return await removeByEvent(ctx, change.clerkId, source);
     if (change.kind === "unreadable") {
-      await noteNamed(ctx, change.clerkId, await readVersion(ctx, change.clerkId));
+      await noteNamed(ctx, change.clerkId, await readVersion(ctx, change.clerkId), source);
       await leaveDoubt(ctx, change.clerkId, 0);
       return { outcome: "unclear", reason: change.reason };
     }
     const { fullRunStartedAt = -Infinity } = state;
-    const outcome = await applyEvent(ctx, change, { instanceId, fullRunStartedAt });
+    const outcome = await applyEvent(ctx, change, source, fullRunStartedAt);
     if (outcome.kind === "unclear") await leaveDoubt(ctx, change.profile.clerkId, 0);
     else if (change.endsInMs !== undefined) {
       await leaveDoubt(ctx, change.profile.clerkId, change.endsInMs);
     }
-    const isUntold =
-      outcome.kind === "created" &&
-      outcome.known.version?.version === undefined &&
-      outcome.known.version?.kind !== "tombstone" &&
-      type !== "user.created";
-    if (isUntold) await noteUntold(ctx, change.profile.clerkCreatedAt);
     return { outcome: outcome.kind, reason: outcome.reason };
   },
 });
 
-/** Written down once an instance: before one is pinned, it tells whose rows are to be confirmed. */
-async function noteInstance(ctx: MutationCtx, state: SyncState, instanceId: string) {
-  const { eventInstanceIds = [] } = state;
-  if (eventInstanceIds.includes(instanceId) || eventInstanceIds.length >= MAX_INSTANCES) return;
-  await updateSyncState(ctx, { eventInstanceIds: [...eventInstanceIds, instanceId] });
+/**
+ * Every event reads where that is written, so it is only where the newest event is of another instance than the
+ * mirrored one: `deliveries.ts` knows of the others.
+ */
+async function noteInstance(ctx: MutationCtx, state: SyncState, instanceId: string | undefined) {
+  if (state.instanceId === undefined || instanceId === undefined) return;
+  const other = instanceId === state.instanceId ? undefined : instanceId;
+  if (other === state.newestEventInstanceId) return;
+  await updateSyncState(ctx, { newestEventInstanceId: other });
 }
 
 /**
@@ -101,8 +89,7 @@ export const noteRefused = internalMutation({
   args: { type: vEventType, clerkId: v.string() },
   returns: v.null(),
   handler: async (ctx, { type, clerkId }): Promise<null> => {
-    await noteEvent(ctx, await readSyncState(ctx), type);
-    await noteNamed(ctx, clerkId, await readVersion(ctx, clerkId));
+    await noteNamed(ctx, clerkId, await readVersion(ctx, clerkId), { type });
     await leaveDoubt(ctx, clerkId, SETTLING_MS);
     return null;
   },

@@ -132,9 +132,16 @@ export class Findings {
 
   /** Past the entries that are kept, only a first look knows that it counts an id for the first time. */
   async #isDriftCounted(clerkId: string): Promise<boolean> {
+    // A walk only goes forward, and a creation time never changes: nobody is met twice.
+    if (this.#isWalk) return false;
     const entries = await entriesOf(this.#ctx, this.#run._id, clerkId);
     if (entries.some(({ action }) => !NO_DRIFT.includes(action))) return true;
     return this.counts.entries >= MAX_ENTRIES && !this.#isFirstLook;
+  }
+
+  get #isWalk(): boolean {
+    const { state } = this.#run;
+    return state.kind === "running" && state.phase.kind === "walk";
   }
 
   /** Whether users are compared whom the run has not met before. */

@@ -4,7 +4,7 @@ import type { Id } from "../_generated/dataModel";
 import { env, type QueryCtx } from "../_generated/server";
 import { clock } from "./clock";
 import { deploymentFlag, runCommand } from "./commands";
-import { judgeDeliveries } from "./deliveries";
+import { judgeDeliveries, newestEventInstance, readDeliveries } from "./deliveries";
 import { WEBHOOK_PATH } from "./paths";
 import { reportOf, vReport, type Report } from "./report";
 import { FULL_PERIOD_MS, RESUMABLE_MS, runningRun, type RunningRun } from "./runs";
@@ -60,7 +60,8 @@ export async function statusOf(ctx: QueryCtx): Promise<Status> {
   const running = await runningRun(ctx);
   const lastRun = await readReport(state.lastRunId);
   const lastFullRun = await readReport(state.lastFullRunId);
-  const webhooks = judgeDeliveries(state, now);
+  const webhooks = judgeDeliveries(await readDeliveries(ctx, state), now);
+  const eventInstanceId = await newestEventInstance(ctx, state);
   const isBackfilling = running !== null && isAlive(running, now);
   const outages = [
     lastFullRunStartedAt === null
@@ -72,14 +73,14 @@ export async function statusOf(ctx: QueryCtx): Promise<Status> {
     whySetAside(await readReport(state.setAsideRunId), flag),
     whyDead(webhooks),
   ].filter((reason) => typeof reason === "string");
-  const remarks = [whyUnlisted(lastFullRun, flag), whyForeign(state)];
+  const remarks = [whyUnlisted(lastFullRun, flag), whyForeign(state, eventInstanceId)];
   const reasons = [...outages, ...remarks.filter((reason) => typeof reason === "string")];
   return {
     verdict: reasons.length === 0 ? "healthy" : "attention",
     isUp: outages.length === 0,
     reasons,
     instanceId,
-    eventInstanceId: state.newestEventInstanceId ?? null,
+    eventInstanceId,
     lastTickAt,
     lastFullRunStartedAt,
     running: running && reportOf(running, flag),
@@ -150,9 +151,8 @@ function whyUnlisted(run: Report | null, flag: string): string | false {
 }
 
 /** Two instances by name: that of the table, and that of the events. */
-function whyForeign(state: SyncState): string | false {
-  const { instanceId, newestEventInstanceId: foreign = instanceId } = state;
-  if (instanceId === undefined || foreign === undefined || foreign === instanceId) return false;
+function whyForeign({ instanceId }: SyncState, foreign: string | null): string | false {
+  if (instanceId === undefined || foreign === null || foreign === instanceId) return false;
   return `The newest webhook event is of the Clerk instance ${foreign}, but the table mirrors ${instanceId}: such events are ignored. Only the endpoint of ${instanceId} should have this deployment's address, and its signing secret be set here; if it is ${foreign} that is to be mirrored, move on purpose (clerk/reconcile:pinInstance). The next event of ${instanceId} ends this.`;
 }
 

@@ -1,6 +1,8 @@
 /** Which Clerk instance is mirrored: pinned by the first full run, asked for by every call, moved on purpose. */
 import { internalQuery, type MutationCtx } from "../_generated/server";
 import type { Clerk } from "./api";
+import { clock } from "./clock";
+import { newestEventInstance } from "./deliveries";
 import { ClerkError } from "./request";
 import { cancelRun, type Run } from "./runs";
 import { readSyncState, updateSyncState } from "./syncState";
@@ -33,13 +35,17 @@ export async function moveTo(
   ctx: MutationCtx,
   instanceId: string,
 ): Promise<{ before: string | null; cancelled: Run | null }> {
-  const { instanceId: before = null } = await readSyncState(ctx);
+  const state = await readSyncState(ctx);
+  const { instanceId: before = null } = state;
   if (before === instanceId) return { before, cancelled: null };
+  const heardOf = await newestEventInstance(ctx, state);
   const cancelled = await cancelRun(ctx);
   // What runs of the other instance found says nothing of this one.
   await updateSyncState(ctx, {
     instanceId,
+    newestEventInstanceId: heardOf === instanceId ? undefined : (heardOf ?? undefined),
     isMoved: true,
+    movedAt: clock.now(),
     lastFullRunStartedAt: undefined,
     lastRecentRunStartedAt: undefined,
     lastRunId: undefined,

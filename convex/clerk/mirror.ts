@@ -4,9 +4,10 @@
  */
 import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
-import { internalMutation, type MutationCtx } from "../_generated/server";
+import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
 import { clock } from "./clock";
 import { countRemoval, whyKept, type Kept, type Remover } from "./gate";
+import { inParallel } from "./parallel";
 import {
   differingFields,
   insertOrPatch,
@@ -20,6 +21,7 @@ import {
 } from "./plan";
 import {
   createRow,
+  eventTimes,
   isMirrored,
   metVersion,
   noteVersion,
@@ -34,11 +36,11 @@ import {
   type User,
 } from "./rows";
 import { readSyncState } from "./syncState";
-import { vProfile, type Profile, type Version } from "./validators";
+import { vProfile, type EventType, type Profile, type Version } from "./validators";
 
 type Incoming = { profile: Profile; version: number };
-/** An event is from an instance; runs and repairs ask only the mirrored one. */
-type By = Pick<Version, "appliedBy" | "instanceId">;
+/** An event has a type, and is from an instance; runs and repairs ask only the mirrored one. */
+type By = Pick<Version, "appliedBy" | "instanceId"> & { type?: EventType };
 const BY_RUN: By = { appliedBy: "run" };
 
 /** What became of a user, or would have in a dry run: "user_1 has been …". */
@@ -64,54 +66,87 @@ export type Outcome = {
   known: KnownRows;
 };
 
+/** Of an event: its type, and the instance that it is from. */
+export type Source = { type: EventType; instanceId?: string };
+
 /**
  * Applies what an event says of a user, and writes down that it named them.
- * @param instanceId the instance that the event is from
  * @param fullRunStartedAt when the newest full run began, ms
  * @returns what became of the user: `late` and `unclear` change nothing
  */
 export async function applyEvent(
   ctx: MutationCtx,
   user: Incoming & { missing?: string },
-  { instanceId, fullRunStartedAt }: { instanceId?: string; fullRunStartedAt: number },
+  source: Source,
+  fullRunStartedAt: number,
 ): Promise<Outcome> {
   const known = await readKnown(ctx, user.profile.clerkId);
   const plan = planEvent(known, user, { now: clock.now(), fullRunStartedAt });
-  const by: By = { appliedBy: "event", instanceId };
-  if (plan.write === "nothing") await noteNamed(ctx, user.profile.clerkId, known.version);
-  return await carryOut(ctx, plan, known, user, { by });
+  if (plan.write === "nothing") await noteNamed(ctx, user.profile.clerkId, known.version, source);
+  return await carryOut(ctx, plan, known, user, { by: { appliedBy: "event", ...source } });
+}
+
+/** Of an id that nobody has heard of. */
+export const NOTHING_KNOWN: KnownRows = {
+  row: null,
+  marked: null,
+  version: null,
+  isDuplicated: false,
+};
+
+/** A user of a listing, with a row of theirs where the caller has read one already. */
+export type Listed = Incoming & { row: User | undefined };
+
+/**
+ * What is known of users of a listing, read side by side.
+ * @param users few enough to be read at once
+ * @param needsVersion of whom the version is to be read, too, beside those who are to be written
+ */
+export async function readListed(
+  ctx: QueryCtx,
+  users: Listed[],
+  needsVersion: (user: Listed, row: User | null) => boolean,
+): Promise<KnownRows[]> {
+  const found = await inParallel(users, async ({ row, profile: { clerkId } }) => {
+    const isRead = row !== undefined && isMirrored(row);
+    const rows = isRead ? { ...NOTHING_KNOWN, row } : await readRows(ctx, clerkId);
+    return { isRead, rows };
+  });
+  const both = users.map((user, index) => ({ user, ...(found[index] ?? NOT_READ) }));
+  return await inParallel(both, async ({ user, isRead, rows }) => {
+    const { clerkId } = user.profile;
+    const isWrong = !isEqual(rows.row, user.profile);
+    // Of several rows the oldest is to be written.
+    if (isWrong && isRead) return await readKnown(ctx, clerkId);
+    const isNeeded = isWrong || needsVersion(user, rows.row);
+    return { ...rows, version: isNeeded ? await readVersion(ctx, clerkId) : null };
+  });
+}
+
+const NOT_READ = { isRead: false, rows: NOTHING_KNOWN };
+
+function isEqual(row: User | null, profile: Profile): boolean {
+  return row !== null && differingFields(row, profile).length === 0;
 }
 
 /**
- * Compares a user of a listing with the mirror and repairs the difference.
- * @param row a row of the user where the caller has read one already
+ * Compares a user of a listing with what is known of them, and repairs the difference.
+ * @param known what `readListed` said
  * @param seenAt ms, taken before the listing was asked for
- * @param confirms whether a row that is right is confirmed, too, if only an event of another instance
- *   told of it
+ * @param confirms the mirrored instance, where a row that is right is confirmed, too, if only an event of
+ *   another one told of it
  */
 export async function applyListed(
   ctx: MutationCtx,
   user: Incoming,
-  {
-    row,
-    seenAt,
-    dryRun,
-    confirms,
-  }: { row: User | undefined; seenAt: number; dryRun: boolean; confirms: boolean },
+  known: KnownRows,
+  { seenAt, dryRun, confirms }: { seenAt: number; dryRun: boolean; confirms?: string },
 ): Promise<Outcome> {
-  const { clerkId } = user.profile;
-  // The common case, decided without a further read.
-  const rows =
-    row && isMirrored(row)
-      ? { row, marked: null, isDuplicated: false }
-      : await readRows(ctx, clerkId);
-  const isEqual = rows.row !== null && differingFields(rows.row, user.profile).length === 0;
-  if (isEqual && !confirms) {
-    return { kind: "unchanged", fields: [], known: { ...rows, version: null } };
-  }
-  const known = await readKnown(ctx, clerkId);
-  const isToConfirm = isEqual && isForeign(known.version, (await readSyncState(ctx)).instanceId);
-  const plan: Plan = isToConfirm ? { write: "version" } : planListed(known, user, seenAt);
+  const isToConfirm = confirms !== undefined && isForeign(known.version, confirms);
+  const isRight = isEqual(known.row, user.profile);
+  // Of whom the row is right, the version may not have been read.
+  if (isRight && !isToConfirm) return { kind: "unchanged", fields: [], known };
+  const plan: Plan = isRight ? { write: "version" } : planListed(known, user, seenAt);
   return await carryOut(ctx, plan, known, user, { by: BY_RUN, dryRun });
 }
 
@@ -139,8 +174,9 @@ export async function noteNamed(
   ctx: MutationCtx,
   clerkId: string,
   version: KnownRows["version"],
+  { type }: Pick<Source, "type">,
 ): Promise<void> {
-  await noteVersion(ctx, version, { clerkId, eventAt: clock.now() });
+  await noteVersion(ctx, version, { clerkId, ...eventTimes(version, type) });
 }
 
 /** A row of the app's that the sync meets for the first time: the app may just have put the id on it. */
@@ -192,10 +228,10 @@ export async function removeByEvidence(
 export async function removeByEvent(
   ctx: MutationCtx,
   clerkId: string,
-  instanceId: string | undefined,
+  source: Source,
 ): Promise<{ outcome: "deleted" | "absent"; refusal?: string }> {
   const known = { version: await readVersion(ctx, clerkId) };
-  const by: By = { appliedBy: "event", instanceId };
+  const by: By = { appliedBy: "event", ...source };
   const { wasHere, refusal } = await remove(ctx, clerkId, known, by);
   const outcome = wasHere ? "deleted" : "absent";
   return refusal === null ? { outcome } : { outcome, refusal };
@@ -206,10 +242,11 @@ async function remove(
   ctx: MutationCtx,
   clerkId: string,
   { version }: Pick<KnownRows, "version">,
-  by: By,
+  { type, ...by }: By,
 ): Promise<Removed> {
   const removed = await removeRows(ctx, clerkId);
-  await writeVersion(ctx, version, { kind: "tombstone", clerkId, appliedAt: clock.now(), ...by });
+  const gone = { kind: "tombstone" as const, clerkId, appliedAt: clock.now(), ...by };
+  await writeVersion(ctx, version, { ...gone, ...eventTimes(version, type) });
   return removed;
 }
 
@@ -220,7 +257,7 @@ async function carryOut(
   plan: Plan | Gone,
   known: KnownRows,
   { profile, version }: Incoming,
-  { by, dryRun }: How,
+  { by: { type, ...by }, dryRun }: How,
 ): Promise<Outcome> {
   if (plan.write === "nothing") return untouched(plan, known);
   if (dryRun && plan.write !== "version") {
@@ -231,14 +268,12 @@ async function carryOut(
     else if (plan.write === "patch" && known.row) {
       await updateRow(ctx, known.row, profile, plan.fields);
     }
-    const now = clock.now();
     // A run's write does not end what an event said a moment ago.
-    const isEvent = by.appliedBy === "event";
-    const eventAt = isEvent ? now : known.version?.eventAt;
+    const times = eventTimes(known.version, type);
     // Nor does an event's write end what a run holds.
-    const { heldAt, isHeldByLimit } = (isEvent && known.version) || {};
+    const { heldAt, isHeldByLimit } = (by.appliedBy === "event" && known.version) || {};
     const held = { heldAt, isHeldByLimit };
-    const applied = { clerkId: profile.clerkId, appliedAt: now, ...by, eventAt, ...held };
+    const applied = { clerkId: profile.clerkId, appliedAt: clock.now(), ...by, ...times, ...held };
     await writeVersion(ctx, known.version, { kind: "live", version, ...applied });
   }
   if (plan.write === "version") return { kind: "unchanged", fields: [], known };

@@ -143,6 +143,24 @@ export function before(key: number): Position {
   return { key, clerkId: "" };
 }
 
+/** Sorts after every id. */
+const LAST_ID = "\uffff";
+
+/** The place behind all users with this key. */
+export function behind(key: number): Position {
+  return { key, clerkId: LAST_ID };
+}
+
+/** Whether a place is between users with the same key. */
+export function isWithin({ clerkId }: Position): boolean {
+  return clerkId !== "" && clerkId !== LAST_ID;
+}
+
+/** The one of two places that comes first. */
+export function least(a: Position, b: Position): Position {
+  return comparePositions(a, b) < 0 ? a : b;
+}
+
 function nameOfType(json: unknown): string {
   if (json === null) return "null";
   return typeof json === "object" ? "an object" : `a ${typeof json}`;

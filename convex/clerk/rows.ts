@@ -12,7 +12,13 @@ import { hooks, newUserFields, removal } from "./app";
 import { clock } from "./clock";
 import type { Known } from "./plan";
 import { orRefuse, refusalOf } from "./refusal";
-import { PROFILE_FIELDS, type Profile, type Version } from "./validators";
+import {
+  EVENT_TYPES,
+  PROFILE_FIELDS,
+  type EventType,
+  type Profile,
+  type Version,
+} from "./validators";
 
 /** A row of `users`, mirrored or not. */
 export type User = Doc<"users">;
@@ -58,8 +64,8 @@ export function isMirrored({ clerkId = "", deletedAt }: User): boolean {
 
 /** The row of an id that is mirrored, one that is marked as removed, and the version: four documents at most. */
 export async function readKnown(ctx: QueryCtx, clerkId: string): Promise<KnownRows> {
-  const rows = await readRows(ctx, clerkId);
-  return { ...rows, version: await readVersion(ctx, clerkId) };
+  const [rows, version] = await Promise.all([readRows(ctx, clerkId), readVersion(ctx, clerkId)]);
+  return { ...rows, version };
 }
 
 /** The same without the version: two documents, but where rows are marked beside others. */
@@ -101,6 +107,60 @@ export async function* rowsFrom(ctx: QueryCtx, after: Place | null) {
   yield* users().withIndex("by_clerkId", (q) =>
     clerkId === undefined ? q.gte("clerkId", "") : q.gt("clerkId", clerkId),
   );
+}
+
+/** The newest row of the users who signed up after one time and before another, ms; null where nobody did. */
+export async function newestUser(
+  ctx: QueryCtx,
+  after: number,
+  until: number,
+): Promise<User | null> {
+  return await ctx.db
+    .query("users")
+    .withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
+      q.gt("clerkCreatedAt", after).lt("clerkCreatedAt", until),
+    )
+    .order("desc")
+    .first();
+}
+
+/** The newest event of a type: when it came, and the instance that the user's row stems from, where an event told of it. */
+export type NewestEvent = { type: EventType; at: number; instanceId?: string };
+
+/** The newest event of each type that ever came. */
+export async function newestEvents(ctx: QueryCtx): Promise<NewestEvent[]> {
+  const versions = () => ctx.db.query("clerkVersions");
+  const [created, updated, deleted] = await Promise.all([
+    versions().withIndex("by_createdEventAt").order("desc").first(),
+    versions().withIndex("by_updatedEventAt").order("desc").first(),
+    versions().withIndex("by_deletedEventAt").order("desc").first(),
+  ]);
+  const newest = { "user.created": created, "user.updated": updated, "user.deleted": deleted };
+  return EVENT_TYPES.flatMap((type) => {
+    const version = newest[type];
+    const at = version?.[EVENT_TIMES[type]];
+    return at === undefined ? [] : { type, at, instanceId: version?.instanceId };
+  });
+}
+
+/** Which field of a version says when an event of a type last named its id. */
+const EVENT_TIMES = {
+  "user.created": "createdEventAt",
+  "user.updated": "updatedEventAt",
+  "user.deleted": "deletedEventAt",
+} as const satisfies Record<EventType, keyof Version>;
+
+/**
+ * When events last named an id.
+ * @param known what is known of it
+ * @param type of an event that names it now
+ */
+export function eventTimes(known: Version | null, type?: EventType): Times {
+  const { eventAt, createdEventAt, updatedEventAt, deletedEventAt } = known ?? {};
+  const before = { eventAt, createdEventAt, updatedEventAt, deletedEventAt };
+  return type === undefined
+    ? before
+    : { ...before, eventAt: clock.now(), [EVENT_TIMES[type]]: clock.now() };
 }
 
 /** Gives a row the Clerk user id that the app kept elsewhere. */
@@ -207,10 +267,12 @@ function databaseOf(ctx: MutationCtx): MutationCtx["db"] {
 
 /** The newest version of an id that was applied, its tombstone, or null. */
 export async function readVersion(ctx: QueryCtx, clerkId: string) {
-  return await ctx.db
+  const versions = ctx.db
     .query("clerkVersions")
-    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
-    .unique();
+    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId));
+  // One read, where `first` and `unique` make two: there is never a second one.
+  for await (const version of versions) return version;
+  return null;
 }
 
 /**
@@ -226,7 +288,18 @@ export async function writeVersion(
   else await ctx.db.replace("clerkVersions", known._id, version);
 }
 
-type Times = Pick<Version, "eventAt" | "metAt" | "heldAt" | "isHeldByLimit">;
+type Times = Partial<
+  Pick<
+    Version,
+    | "eventAt"
+    | "createdEventAt"
+    | "updatedEventAt"
+    | "deletedEventAt"
+    | "metAt"
+    | "heldAt"
+    | "isHeldByLimit"
+  >
+>;
 
 /**
  * Writes down when an id was heard of, met or held, and nothing else.

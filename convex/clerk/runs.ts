@@ -4,7 +4,7 @@ import { internal } from "../_generated/api";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { clock, DAY, HOUR, MINUTE } from "./clock";
-import { missedBy } from "./deliveries";
+import { missedBy, readDeliveries } from "./deliveries";
 import { deleteEntries, MAX_ENTRIES } from "./driftEntries";
 import { deleteDoubts } from "./doubts";
 import { mostRemovals } from "./plan";
@@ -216,7 +216,8 @@ async function deliveriesAfter(ctx: QueryCtx, state: SyncState, counts: Counts) 
   const known = before?.state.kind === "held" ? before.counts.drift.orphaned : 0;
   const { missed } = counts;
   const isNews = counts.drift.orphaned > known;
-  return missedBy(state, isNews ? missed : { ...missed, deleted: 0 });
+  const deliveries = await readDeliveries(ctx, state);
+  return missedBy(deliveries, isNews ? missed : { ...missed, deleted: 0 });
 }
 
 function hasAny({ drift, setAside, postponed, held, unlisted }: Counts): boolean {

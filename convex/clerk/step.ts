@@ -14,6 +14,10 @@ const MAX_BYTES = 6 * 1024 * 1024;
 /** Of 4,096 index ranges: the next user may take a dozen. */
 const MAX_QUERIES = 3500;
 
+/** Rows that a step reads at once: two pages' worth, and few enough bytes that each can be read again and repaired. */
+export const MAX_ROWS = 1000;
+export const MAX_ROW_BYTES = 2 * 1024 * 1024;
+
 /** What a step of a run did: the run as it is now, and the findings to log. */
 export type StepResult = { run: Run; entries: DriftEntry[] };
 

@@ -1,7 +1,18 @@
 /** Pure: pages of users → windows to settle, where the next page begins, batches to send. */
 import { MINUTE } from "./clock";
 import { crowdOf } from "./crowds";
-import { before, comparePositions, idOf, keyOf, positionOf, START, type Order } from "./pages";
+import {
+  before,
+  behind,
+  comparePositions,
+  idOf,
+  isWithin,
+  keyOf,
+  least,
+  positionOf,
+  START,
+  type Order,
+} from "./pages";
 import type { Crowd, Phase, Position } from "./runValidators";
 import { jsonOf } from "./shape";
 import type { Reading } from "./validators";
@@ -105,6 +116,23 @@ export function youngIn(startedAt: number, now: number): Young {
 export function pageStart({ key }: Position, young: Young): number | null {
   if (key === START.key) return null;
   return key === young.after + 1 ? young.until + 1 : key;
+}
+
+/**
+ * The part of a span that one range of the index by creation time holds: what is left of a key that is
+ * half settled, what comes before the young ones, or what comes after them.
+ */
+export function rangeOf(
+  settled: Position,
+  end: Position,
+  young: Young,
+): { after: Position; until: Position } {
+  const from = before(young.after + 1);
+  const to = before(young.until + 1);
+  const isOld = comparePositions(settled, from) < 0;
+  const after = !isOld && comparePositions(settled, to) < 0 ? to : settled;
+  const until = isOld ? least(end, from) : end;
+  return { after, until: isWithin(after) ? least(until, behind(after.key)) : until };
 }
 
 /** The beginning of a look-back. @param since ms */

@@ -65,7 +65,10 @@ export const clerkTables = {
    */
   clerkVersions: defineTable(vVersion)
     .index("by_clerkId", ["clerkId"])
-    .index("by_kind_and_appliedAt", ["kind", "appliedAt"]),
+    .index("by_kind_and_appliedAt", ["kind", "appliedAt"])
+    .index("by_createdEventAt", ["createdEventAt"])
+    .index("by_updatedEventAt", ["updatedEventAt"])
+    .index("by_deletedEventAt", ["deletedEventAt"]),
   /** One row per run, and one a day of doubts. Written by `runs.ts` and `step.ts`, deleted by `runs.ts`; changes with every page, so subscribe to it sparingly. */
   clerkRuns: defineTable({
     ...vRunOptions.fields,
@@ -100,16 +103,17 @@ export const clerkTables = {
   })
     .index("by_runId_and_state_and_dueAt", ["runId", "state", "dueAt"])
     .index("by_runId_and_clerkId", ["runId", "clerkId"]),
-  /** One small row. Written by `syncState.ts`. Every event reads it, so events write it once a minute each type at most. */
+  /** One small row. Written by `syncState.ts`. Every event reads it, so only one of another instance writes it, or the next one after it. */
   clerkSyncState: defineTable({
     /** The Clerk instance that is mirrored, set by the first full run, or by `pinInstance`. */
     instanceId: v.optional(v.string()),
-    /** The instance of the newest verified event, that of others than the mirrored one too. */
+    /** The instance of the newest verified event, where that is another one than the mirrored. */
     newestEventInstanceId: v.optional(v.string()),
-    /** The instances that verified events came from, the first few. */
+    /** No longer written. */
     eventInstanceIds: v.optional(v.array(v.string())),
-    /** Whether `instanceId` was changed on purpose and no full run has completed since. */
+    /** Whether `instanceId` was changed on purpose and no full run has completed since; and when, ms. */
     isMoved: v.optional(v.boolean()),
+    movedAt: v.optional(v.number()),
     /** When the newest real full run began, whatever becomes of it, ms. */
     fullRunStartedAt: v.optional(v.number()),
     /** When a run was last asked for as due, as the schedule does, ms. */
@@ -117,7 +121,7 @@ export const clerkTables = {
     /** When the last real run of each mode that completed or was held began, ms. */
     lastFullRunStartedAt: v.optional(v.number()),
     lastRecentRunStartedAt: v.optional(v.number()),
-    /** How events come. */
+    /** How events came, as the last run knew it; what came since stands with the versions. */
     deliveries: v.optional(v.array(vDelivery)),
     /** Whether a full run ever completed or was held, of whatever instance: from then on rows count from when they are met. */
     hasRunFull: v.optional(v.boolean()),

@@ -47,8 +47,11 @@ export const vVersion = v.object({
   appliedBy: vBy,
   /** The Clerk instance of the event that applied it. */
   instanceId: v.optional(v.string()),
-  /** When an event last named it. */
+  /** When an event last named it, and when one of each type did. */
   eventAt: v.optional(v.number()),
+  createdEventAt: v.optional(v.number()),
+  updatedEventAt: v.optional(v.number()),
+  deletedEventAt: v.optional(v.number()),
   /** When the sync first met a row of it that it had not made; 0 where no full run had ended before. */
   metAt: v.optional(v.number()),
   /** When a full run held it: from then on a person has to say that it may go. */
@@ -65,6 +68,7 @@ export const vEventType = v.union(
   v.literal("user.deleted"),
 );
 export type EventType = Infer<typeof vEventType>;
+export const EVENT_TYPES = vEventType.members.map(({ value }) => value);
 
 /** How events of a type come, all times in ms. */
 export const vDelivery = v.object({

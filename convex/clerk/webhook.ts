@@ -9,7 +9,7 @@ import { clerkIdOf, INSTANCE_ID, keyMissing, readUser } from "./profile";
 import { log } from "./log";
 import { nameOfError, refusalOf } from "./refusal";
 import { signingSecretsIn, whyNotSigningSecrets } from "./secrets";
-import { vEventType, type EventType } from "./validators";
+import { EVENT_TYPES, type EventType } from "./validators";
 
 /** Bytes. Clerk's user JSON with all its metadata stays far below. */
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -86,13 +86,16 @@ async function whyNotHeaders(secrets: string[], headers: Headers): Promise<strin
   return reason !== null && ABOUT_HEADERS.test(reason) ? reason : null;
 }
 
-/** Why none of the secrets signed this body just now, or null. */
+/** Why none of the secrets signed this body just now, or null. The body is hashed for one after the other. */
 async function whyNotGenuine(secrets: string[], body: string, headers: Headers) {
   const signature = Object.fromEntries([...headers]);
-  const reasons = await Promise.all(
-    secrets.map(async (secret) => await whyNotSigned(secret, body, signature)),
-  );
-  return reasons.includes(null) ? null : (reasons[0] ?? "no secret");
+  let first: string | null = null;
+  for (const secret of secrets) {
+    const reason = await whyNotSigned(secret, body, signature);
+    if (reason === null) return null;
+    first ??= reason;
+  }
+  return first ?? "no secret";
 }
 
 /** What its next version returns may be a promise. */
@@ -169,7 +172,7 @@ function typeOf(type: unknown): string {
 }
 
 function knownType(type: unknown): EventType | null {
-  return vEventType.members.map(({ value }) => value).find((known) => known === type) ?? null;
+  return EVENT_TYPES.find((known) => known === type) ?? null;
 }
 
 /** The change that an event asks for, and which fields it leaves out. */

@@ -13,7 +13,7 @@ import { MAX_PAGE_SIZE } from "./runValidators";
 
 /** Between two requests of the worker. */
 export const PACE_MS = SECOND;
-/** What is due later than this is waited for by another call. */
+/** What is due later than this the tick before it sees to. */
 export const FAR_MS = HOUR;
 /** A worker who gave up rests until the next tick; where there is no schedule, for so long. */
 const REST_MS = HOUR;
@@ -44,16 +44,6 @@ export const doubt = internalMutation({
   },
 });
 
-/** Has the worker at work when something far off is due. Scheduled by `wake`. */
-export const awake = internalMutation({
-  args: {},
-  returns: v.null(),
-  handler: async (ctx): Promise<null> => {
-    await wakeForDoubts(ctx, "tick");
-    return null;
-  },
-});
-
 /**
  * Has the worker at work from a time on, if a doubt waits, unless it is or will be by then.
  * @param anew whether it is the schedule that asks, which ends a rest; or what it does is void
@@ -67,12 +57,8 @@ export async function wakeForDoubts(ctx: MutationCtx, anew: "tick" | "void"): Pr
 
 async function wake(ctx: MutationCtx, dueAt: number, anew?: "tick" | "void"): Promise<void> {
   const now = clock.now();
-  if (dueAt - now > FAR_MS) {
-    // A Report is of a day: it must not stay under way until then.
-    if (anew === undefined)
-      await ctx.scheduler.runAfter(dueAt - now, internal.clerk.worker.awake, {});
-    return;
-  }
+  // A Report is of a day: it must not stay under way until then.
+  if (dueAt - now > FAR_MS) return;
   const run = await newestRun(ctx, "doubts");
   if (run !== null && isRunning(run)) {
     const isAlive = run.state.leaseExpiresAt > now;

@@ -4,6 +4,7 @@ import { internal } from "../../_generated/api";
 import { internalMutation } from "../../_generated/server";
 import { checkpoint, type Call, type Taken } from "../call";
 import { MINUTE } from "../clock";
+import { newestEventInstance } from "../deliveries";
 import { checkTable } from "../firstDay";
 import type { RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
@@ -33,8 +34,7 @@ export const settle = internalMutation({
     const { mode, dryRun } = step.run;
     step.counts.clerkUsers = clerkUsers;
     if (mode === "full") {
-      const { startedAt: fullRunStartedAt } = step.run;
-      if (!dryRun) await updateSyncState(ctx, { instanceId, fullRunStartedAt });
+      if (!dryRun) await pin(step, instanceId);
       await ctx.db.patch("clerkRuns", step.run._id, { instanceId });
       return await step.goTo({ kind: "walk", settled: START });
     }
@@ -46,3 +46,12 @@ export const settle = internalMutation({
     return await step.goTo(lookBackTo(Math.max(full, recent ?? full) - RECENT_OVERLAP_MS));
   },
 });
+
+/** From now on events of other instances are ignored; those that came until now told of somebody. */
+async function pin(step: Step<"begin">, instanceId: string): Promise<void> {
+  const { ctx, run } = step;
+  const heardOf = await newestEventInstance(ctx, await step.state());
+  const newestEventInstanceId = heardOf === instanceId ? undefined : (heardOf ?? undefined);
+  const { startedAt: fullRunStartedAt } = run;
+  await updateSyncState(ctx, { instanceId, fullRunStartedAt, newestEventInstanceId });
+}

@@ -4,9 +4,10 @@ import { internal } from "../../_generated/api";
 import { internalMutation } from "../../_generated/server";
 import { checkpoint, isEnd, listTwice, type Call, type Taken } from "../call";
 import { clock } from "../clock";
-import { compareUser, orderOf } from "../compare";
+import { compareUsers, orderOf } from "../compare";
 import { endLookBack } from "../judgement";
-import { doubtOf, markMet } from "../doubts";
+import { markMet, metAmong } from "../doubts";
+import { chunksOf, inParallel } from "../parallel";
 import { isRunning, type RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
 import { crowdAfter, crowdIn } from "../crowds";
@@ -84,16 +85,20 @@ export const settle = internalMutation({
     const { run } = step;
     const { phase } = run.state;
     let fresh = 0;
-    for (const [index, user] of users.entries()) {
-      const clerkId = idOf(user);
-      const known = await doubtOf(ctx, run._id, clerkId);
-      if (known?.crowd === crowd.key) continue;
-      await compareUser(step, user, undefined, seenAt);
-      await markMet(ctx, run._id, clerkId, crowd.key);
-      fresh += 1;
-      const isLast = index === users.length - 1;
+    const chunks = chunksOf(users);
+    for (const [index, some] of chunks.entries()) {
+      const ids = some.map(idOf);
+      const met = await metAmong(ctx, run._id, ids, crowd.key);
+      // Listed twice, somebody is one.
+      const unmet = some.filter((user, i) => !met.has(idOf(user)) && ids.indexOf(idOf(user)) === i);
+      const compared = await compareUsers(step, unmet, [], seenAt);
+      await inParallel(unmet.slice(0, compared), async (user) => {
+        await markMet(ctx, run._id, idOf(user), crowd.key);
+      });
+      fresh += compared;
+      const isLeft = compared < unmet.length || index < chunks.length - 1;
       // What is left of the page comes again: the crowd stands where it stood.
-      if (!isLast && (await step.isNearBudget())) {
+      if (isLeft && (compared < unmet.length || (await step.isNearBudget()))) {
         const grown = { ...crowd, met: crowd.met + fresh, fresh: crowd.fresh + fresh };
         return await step.goTo({ ...phase, crowd: grown });
       }

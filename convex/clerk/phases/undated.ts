@@ -2,11 +2,11 @@
 import { internal } from "../../_generated/api";
 import { internalMutation } from "../../_generated/server";
 import { checkpoint, type Call, type Taken } from "../call";
-import { raise } from "../doubts";
+import { raiseAll } from "../doubts";
 import { decide } from "../judgement";
 import { isMirrored } from "../rows";
 import type { RunIn } from "../runs";
-import { Step, type StepResult } from "../step";
+import { MAX_ROW_BYTES, MAX_ROWS, Step, type StepResult } from "../step";
 import { vCheckpoint } from "../runValidators";
 
 /** Asks Clerk nothing. */
@@ -31,15 +31,18 @@ export async function doubtUndated(
   settledId: string,
 ): Promise<StepResult> {
   const { ctx, run } = step;
-  const rows = ctx.db
+  const { page, isDone } = await ctx.db
     .query("users")
     .withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
       q.eq("clerkCreatedAt", undefined).gt("clerkId", settledId),
-    );
-  for await (const row of rows) {
-    const { clerkId = settledId } = row;
-    if (isMirrored(row)) await raise(ctx, run._id, clerkId);
-    if (await step.isNearBudget()) return await step.goTo({ kind: "undated", settledId: clerkId });
-  }
-  return await decide(step);
+    )
+    .paginate({ cursor: null, numItems: MAX_ROWS, maximumBytesRead: MAX_ROW_BYTES });
+  await raiseAll(
+    ctx,
+    run._id,
+    page.filter(isMirrored).flatMap(({ clerkId }) => clerkId ?? []),
+  );
+  const { clerkId } = page.at(-1) ?? {};
+  if (isDone || clerkId === undefined) return await decide(step);
+  return await step.goTo({ kind: "undated", settledId: clerkId });
 }

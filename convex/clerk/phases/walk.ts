@@ -1,21 +1,22 @@
 /** The phase "walk" of a full run: through Clerk's list by creation time, window by window. */
 import { v } from "convex/values";
 import { internal } from "../../_generated/api";
-import { internalMutation, type MutationCtx, type QueryCtx } from "../../_generated/server";
+import { internalMutation, type QueryCtx } from "../../_generated/server";
 import { checkpoint, isEnd, isLeftOf, listTwice, type Call, type Taken } from "../call";
 import { clock, MINUTE } from "../clock";
 import { compareUsers } from "../compare";
-import { metAmong, raise } from "../doubts";
-import type { User } from "../rows";
+import { metAmong, raiseAll } from "../doubts";
+import { isMirrored, type User } from "../rows";
 import type { RunIn } from "../runs";
-import { Step, type StepResult } from "../step";
+import { MAX_ROW_BYTES, MAX_ROWS, Step, type StepResult } from "../step";
 import { crowdOf } from "../crowds";
-import { before, comparePositions, idOf, positionOf, START } from "../pages";
+import { before, comparePositions, idOf, isWithin, least, positionOf, START } from "../pages";
 import {
   isTimeless,
   lookBackTo,
   pageStart,
   partOf,
+  rangeOf,
   seamOf,
   usersBetween,
   windowOf,
@@ -29,9 +30,6 @@ import { ask as askCrowd } from "./crowd";
 const ORDER = "+created_at";
 /** How far before its beginning a full run looks back: Clerk's list is "eventually consistent". */
 const OVERLAP_MS = 5 * MINUTE;
-// Rows of a step: two pages' worth, and few enough bytes that each can be read again and repaired.
-const MAX_ROWS = 1000;
-const MAX_ROW_BYTES = 2 * 1024 * 1024;
 
 /** Asks for the next page, and has its window settled, in batches. */
 export async function ask(call: Call, run: RunIn<"walk">): Taken {
@@ -112,10 +110,11 @@ export const settle = internalMutation({
     const span = await readSpan(ctx, phase.settled, until, youngIn(run.startedAt, seenAt));
     const isWhole = span.until === null || comparePositions(span.until, until ?? span.until) === 0;
     const inSpan = users.filter((user) => isWhole || isUpTo(span.until, positionOf(user, ORDER)));
-    const stoppedAt = await compareUsers(step, inSpan, span.rows, seenAt);
-    const settled = stoppedAt ?? span.until;
+    const compared = await compareUsers(step, inSpan, span.rows, seenAt);
+    const last = compared < inSpan.length ? inSpan[compared - 1] : undefined;
+    const settled = last === undefined ? span.until : positionOf(last, ORDER);
     // What comes behind is read again.
-    const judged = span.rows.filter((row) => isUpTo(settled, positionOfRow(row) ?? START));
+    const judged = span.rows.filter((row) => isUpTo(settled, positionOfRow(row)));
     await doubtUnlisted(step, judged, users);
     if (settled === null) return await step.goTo(lookBackTo(run.startedAt - OVERLAP_MS));
     const isDone = until !== null && comparePositions(until, settled) <= 0;
@@ -131,65 +130,52 @@ async function doubtUnlisted({ ctx, run }: Step<"walk">, rows: User[], users: Re
     metCrowd === undefined
       ? new Set(users.map(idOf))
       : await metAmong(ctx, run._id, ids, metCrowd.key);
-  for (const clerkId of ids) if (!listed.has(clerkId)) await raise(ctx, run._id, clerkId);
+  const unlisted = ids.filter((clerkId) => !listed.has(clerkId));
+  await raiseAll(ctx, run._id, unlisted);
 }
 
-/** Reads rows of a span by index, and where it stopped if the span holds more than it should read. */
+/**
+ * Reads rows of a span by one range of the index, and where it stopped if the span is several, or holds more
+ * than a step should read.
+ */
 async function readSpan(
-  ctx: MutationCtx,
-  after: Position,
+  ctx: QueryCtx,
+  settled: Position,
   until: Position | null,
   young: Young,
 ): Promise<{ rows: User[]; until: Position | null }> {
-  const rows: User[] = [];
-  for await (const row of oldRowsBetween(ctx, after, until ?? before(Infinity), young)) {
-    rows.push(row);
-    const { bytesRead } = await ctx.meta.getTransactionMetrics();
-    const position = positionOfRow(row);
-    const isEnough = rows.length >= MAX_ROWS || bytesRead.used >= MAX_ROW_BYTES;
-    if (isEnough && position !== null) return { rows, until: position };
-  }
-  return { rows, until };
+  const end = until ?? before(Infinity);
+  const { after, until: stop } = rangeOf(settled, end, young);
+  const { page, isDone } = await rowsBetween(ctx, after, stop);
+  const rows = page.filter((row) => isMirrored(row) && isUpTo(stop, positionOfRow(row)));
+  const last = isDone ? undefined : page.at(-1);
+  const readUntil = last === undefined ? stop : least(positionOfRow(last), stop);
+  return { rows, until: comparePositions(readUntil, end) < 0 ? readUntil : until };
 }
 
-async function* oldRowsBetween(ctx: QueryCtx, after: Position, until: Position, young: Young) {
-  yield* rowsBetween(ctx, after, least(until, before(young.after + 1)));
-  yield* rowsBetween(ctx, most(after, before(young.until + 1)), until);
+async function rowsBetween(ctx: QueryCtx, after: Position, until: Position) {
+  if (comparePositions(after, until) >= 0) return { page: [], isDone: true };
+  return await ctx.db
+    .query("users")
+    .withIndex("by_clerkCreatedAt_and_clerkId", (q) => {
+      if (isWithin(after) || after.key === until.key) {
+        const rest = q.eq("clerkCreatedAt", after.key).gt("clerkId", after.clerkId);
+        return after.key === until.key ? rest.lte("clerkId", until.clerkId) : rest;
+      }
+      const later =
+        after.clerkId === ""
+          ? q.gte("clerkCreatedAt", after.key)
+          : q.gt("clerkCreatedAt", after.key);
+      return until.clerkId === ""
+        ? later.lt("clerkCreatedAt", until.key)
+        : later.lte("clerkCreatedAt", until.key);
+    })
+    .paginate({ cursor: null, numItems: MAX_ROWS, maximumBytesRead: MAX_ROW_BYTES });
 }
 
-function least(a: Position, b: Position): Position {
-  return comparePositions(a, b) < 0 ? a : b;
-}
-
-function most(a: Position, b: Position): Position {
-  return comparePositions(a, b) < 0 ? b : a;
-}
-
-async function* rowsBetween(ctx: QueryCtx, after: Position, until: Position) {
-  if (comparePositions(after, until) >= 0) return;
-  const users = () => ctx.db.query("users");
-  if (until.key === after.key) {
-    yield* users().withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
-      q.eq("clerkCreatedAt", after.key).gt("clerkId", after.clerkId).lte("clerkId", until.clerkId),
-    );
-    return;
-  }
-  yield* users().withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
-    q.eq("clerkCreatedAt", after.key).gt("clerkId", after.clerkId),
-  );
-  yield* users().withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
-    q.gt("clerkCreatedAt", after.key).lt("clerkCreatedAt", until.key),
-  );
-  if (until.clerkId === "") return;
-  yield* users().withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
-    q.eq("clerkCreatedAt", until.key).gt("clerkId", "").lte("clerkId", until.clerkId),
-  );
-}
-
-/** Null for rows that are not the mirror's: guests and bots. */
-function positionOfRow({ clerkId, clerkCreatedAt }: User): Position | null {
-  if (clerkId === undefined || clerkCreatedAt === undefined) return null;
-  return { key: clerkCreatedAt, clerkId };
+/** Rows that are not the mirror's may have a creation time, and stand before those with a `clerkId`. */
+function positionOfRow({ clerkId = "", clerkCreatedAt: key = START.key }: User): Position {
+  return { key, clerkId: clerkId === "" ? "\0" : clerkId };
 }
 
 function isUpTo(until: Position | null, position: Position): boolean {

@@ -1,0 +1,25 @@
+/** Pure: reads that are asked for together, as many as Convex makes at once. */
+
+/**
+ * So many reads of a transaction run at once where nothing else is asked for between them, and take the time
+ * of one (`MAX_SYSCALL_BATCH_SIZE` and `async_syscall.rs` of Convex's backend).
+ */
+export const PARALLEL_READS = 16;
+
+/** The items in order, as many at a time as can be read at once. */
+export function chunksOf<Item>(items: Item[]): Item[][] {
+  const count = Math.ceil(items.length / PARALLEL_READS);
+  return Array.from({ length: count }, (_, index) =>
+    items.slice(index * PARALLEL_READS, (index + 1) * PARALLEL_READS),
+  );
+}
+
+/** Does the same for each item side by side. @returns what it gave, in the order of the items */
+export async function inParallel<Item, Result>(
+  items: Item[],
+  ask: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  for (const chunk of chunksOf(items)) results.push(...(await Promise.all(chunk.map(ask))));
+  return results;
+}
