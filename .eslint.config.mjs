@@ -16,7 +16,7 @@ const LAYERS = [
   ["health", "worker", "gate"],
   ["mirror", "instance", "findings", "tombstones"],
   ["step", "events", "firstDay", "adopt"],
-  ["judgement", "lifecycle", "compare"],
+  ["ahead", "judgement", "lifecycle", "compare"],
   ["call"],
   ["phases/begin", "phases/crowd", "phases/undated"],
   ["phases/walk", "phases/lookBack", "phases/count", "phases/evidence", "phases/deletion"],

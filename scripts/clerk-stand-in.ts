@@ -49,6 +49,7 @@ export class ClerkStandIn {
   readonly requests: StandInRequest[] = [];
   secretKey = "sk_test_double_of_clerk";
   instanceId = "ins_stand_in";
+  environment: "development" | "production" = "production";
   /** Whether `created_at_after` includes its own millisecond: Clerk's documents do not say. */
   createdAtAfterIsInclusive = false;
   /** The same of `created_at_before`. */
@@ -242,7 +243,7 @@ export class ClerkStandIn {
     return {
       object: "instance",
       id: this.instanceId,
-      environment_type: "development",
+      environment_type: this.environment,
       allowed_origins: null,
       workspace_id: null,
     };

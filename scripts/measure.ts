@@ -1,6 +1,8 @@
-/** Counts what Convex functions cost: calls, documents and bytes, as convex-test has Convex count them. */
+/** Counts what Convex functions cost: calls, documents, bytes and waits, as Convex counts them. */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { TransactionMetrics } from "convex/server";
+import { DatabaseCalls, watchDatabase } from "./database-calls";
+import { SimulatedClock } from "./simulated-clock";
 
 type Modules = Record<string, () => Promise<unknown>>;
 type Handler = (ctx: Context, args: unknown) => Promise<unknown>;
@@ -18,6 +20,9 @@ export type Cost = {
   /** Bytes of documents. */
   bytesRead: number;
   bytesWritten: number;
+  /** Calls of transactions to the database, and how often these were waited for. */
+  databaseCalls: number;
+  waits: number;
 };
 
 const NOTHING: Cost = {
@@ -28,28 +33,46 @@ const NOTHING: Cost = {
   documentsWritten: 0,
   bytesRead: 0,
   bytesWritten: 0,
+  databaseCalls: 0,
+  waits: 0,
 };
 
 /** One transaction: what it read and wrote. */
 export type Transaction = { name: string } & Pick<
   Cost,
-  "documentsRead" | "documentsWritten" | "bytesRead" | "bytesWritten"
+  "documentsRead" | "documentsWritten" | "bytesRead" | "bytesWritten" | "databaseCalls" | "waits"
 >;
+
+/** What runs within a transaction is part of it, but not what that schedules. */
+const within = new AsyncLocalStorage<{ isOpen: boolean; calls: DatabaseCalls }>();
+
+function openCalls(): DatabaseCalls | undefined {
+  const transaction = within.getStore();
+  return transaction?.isOpen === true ? transaction.calls : undefined;
+}
 
 export class Meter {
   /** All since `take` was last called. */
   readonly transactions: Transaction[] = [];
   #cost = { ...NOTHING };
-  /** What runs within a transaction is part of it, but not what that schedules. */
-  readonly #within = new AsyncLocalStorage<{ isOpen: boolean }>();
+  readonly #clock: SimulatedClock;
+
+  /** @param clock what is waited for takes time on it */
+  constructor(clock = new SimulatedClock(0)) {
+    this.#clock = clock;
+  }
 
   /** The modules for convex-test, with each call of their functions counted. */
   wrap(modules: Modules): Modules {
     return Object.fromEntries(
-      Object.entries(modules).map(([path, load]) => [
-        path,
-        async () => this.#wrapModule(path, (await load()) as Record<string, unknown>),
-      ]),
+      Object.entries(modules).map(([path, load]) => {
+        const once = { module: undefined as Promise<unknown> | undefined };
+        // To load it takes turns of the event loop, each time anew, and no time of the clock.
+        const loaded = async () => await (once.module ??= this.#clock.during(load()));
+        const wrap = async () =>
+          this.#wrapModule(path, (await loaded()) as Record<string, unknown>);
+        return [path, wrap];
+      }),
     );
   }
 
@@ -77,24 +100,28 @@ export class Meter {
         this.#cost.actions += 1;
         return await handler(ctx, args);
       }
-      if (this.#within.getStore()?.isOpen === true) return await handler(ctx, args);
+      if (within.getStore()?.isOpen === true) return await handler(ctx, args);
       this.#cost[isQuery ? "queries" : "mutations"] += 1;
-      const transaction = { isOpen: true };
-      return await this.#within.run(transaction, async () => {
+      watchDatabase(openCalls);
+      const calls = new DatabaseCalls(this.#clock);
+      const transaction = { isOpen: true, calls };
+      return await within.run(transaction, async () => {
         try {
           return await handler(ctx, args);
         } finally {
-          this.#add(name, await ctx.meta.getTransactionMetrics());
           transaction.isOpen = false;
+          this.#add(name, await ctx.meta.getTransactionMetrics(), calls);
         }
       });
     };
     return Object.assign(() => undefined, registered, { _handler: measured });
   }
 
-  #add(name: string, metrics: TransactionMetrics): void {
+  #add(name: string, metrics: TransactionMetrics, { calls, waits }: DatabaseCalls): void {
     const transaction = {
       name,
+      databaseCalls: calls,
+      waits,
       documentsRead: metrics.documentsRead.used,
       documentsWritten: metrics.documentsWritten.used,
       bytesRead: metrics.bytesRead.used,
@@ -105,6 +132,8 @@ export class Meter {
     this.#cost.documentsWritten += transaction.documentsWritten;
     this.#cost.bytesRead += transaction.bytesRead;
     this.#cost.bytesWritten += transaction.bytesWritten;
+    this.#cost.databaseCalls += calls;
+    this.#cost.waits += waits;
   }
 }
 

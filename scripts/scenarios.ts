@@ -6,23 +6,28 @@ import type { Doc } from "../convex/_generated/dataModel";
 import { newUserFields } from "../convex/clerk/app";
 import { clock, DAY, HOUR } from "../convex/clerk/clock";
 import { readUser } from "../convex/clerk/profile";
+import { beginRun, endRun } from "../convex/clerk/runs";
+import { updateSyncState } from "../convex/clerk/syncState";
 import schema from "../convex/schema";
 import type { ClerkUserJSON, UserEvent } from "./clerk-json";
 import { ClerkStandIn } from "./clerk-stand-in";
 import { Meter, type Cost } from "./measure";
+import { peerRowOf, peerSchema, type CronToCompare } from "./peer";
 import { signedEvent } from "./signed-event";
-import * as usual from "./usual-cron";
+import { SimulatedClock } from "./simulated-clock";
 
 const LONG_AGO = Date.UTC(2020, 0);
-/** Simulated: counts must not depend on how fast a machine is. */
-const REQUEST_MS = 200;
+/** What a request takes, there and back. */
+const REQUEST_MS = 300;
 const SEEDED_AT_ONCE = 400;
 const WEBHOOK_SECRET = `whsec_${btoa("a signing secret of the benchmark")}`;
 
-export type Figures = Cost & { requests: number };
+/** `mostWaits`: of one transaction. */
+export type Figures = Cost & { requests: number; durationMs: number; mostWaits: number };
 export type Measured = Figures & {
   what:
     | "backfill"
+    | "full run, all stale"
     | "quiet recent run"
     | "quiet full run"
     | "quiet full run, one creation time"
@@ -34,23 +39,28 @@ export type Measured = Figures & {
 };
 export type Modules = Record<string, () => Promise<unknown>>;
 
-/** Puts a stand-in for Clerk, and a clock of its own, in the place of the real ones. */
-function standIn(): ClerkStandIn {
+/** Puts a stand-in for Clerk, and a simulated clock, in the place of the real ones. */
+function standIn(requestMs = REQUEST_MS): { clerk: ClerkStandIn; time: SimulatedClock } {
   const clerk = new ClerkStandIn();
-  let now = Date.UTC(2026, 0);
-  clock.now = () => now;
+  const time = new SimulatedClock(Date.UTC(2026, 0));
+  clock.now = () => Math.floor(time.now);
   clock.sleep = async (ms) => {
-    now += ms;
-    await Promise.resolve();
+    await time.sleep(ms);
   };
   process.env.CLERK_SECRET_KEY = clerk.secretKey;
   process.env.CLERK_API_URL = "https://clerk.test";
   process.env.CLERK_WEBHOOK_SECRET = WEBHOOK_SECRET;
   globalThis.fetch = async (input, init) => {
-    now += REQUEST_MS;
-    return await clerk.fetch(input, init);
+    await time.sleep(requestMs / 2);
+    const [answer, body] = await time.during(
+      clerk.fetch(input, init).then(async (sent) => [sent, await sent.text()] as const),
+    );
+    await time.sleep(requestMs / 2);
+    // Its own would take turns of the event loop, which the clock would take for idleness.
+    const text = async () => await Promise.resolve(body);
+    return Object.assign(new Response(null, answer), { text });
   };
-  return clerk;
+  return { clerk, time };
 }
 
 /** Users who signed up a minute apart, or all in one moment. */
@@ -88,11 +98,17 @@ type Row = Parameters<typeof newUserFields>[0];
 
 /** This project's backend, measured. */
 export class Mirror {
-  readonly meter = new Meter();
-  readonly clerk = standIn();
+  readonly meter: Meter;
+  readonly clerk: ClerkStandIn;
+  readonly #time: SimulatedClock;
   readonly #t;
 
-  constructor(modules: Modules) {
+  /** @param requestMs what a request to Clerk takes, there and back */
+  constructor(modules: Modules, requestMs?: number) {
+    const { clerk, time } = standIn(requestMs);
+    this.clerk = clerk;
+    this.#time = time;
+    this.meter = new Meter(time);
     this.#t = convexTest({ schema, modules: this.meter.wrap(modules), transactionLimits: true });
   }
 
@@ -103,7 +119,10 @@ export class Mirror {
   async seed(users: ClerkUserJSON[], change: Partial<Doc<"users">> = {}): Promise<void> {
     const at = clock.now() - HOUR;
     await this.#t.run(async (ctx) => {
-      await ctx.db.insert("clerkSyncState", {
+      const options = { mode: "full" as const, dryRun: false, pageSize: 500, isScheduled: true };
+      const run = await beginRun(ctx, options);
+      await endRun(ctx, run, { kind: "completed" }, { ...run.counts, scanned: users.length });
+      await updateSyncState(ctx, {
         instanceId: this.clerk.instanceId,
         fullRunStartedAt: at - DAY,
         lastFullRunStartedAt: at - DAY,
@@ -128,23 +147,19 @@ export class Mirror {
   /** Runs to the end. @returns the Report, what it took, and each transaction */
   async run(args: { mode?: "full" | "recent" } = {}) {
     this.#reset();
+    const began = this.#time.now;
     const report = await this.#t.action(internal.clerk.reconcile.run, args);
     if (report.status !== "completed") throw new Error(`the run is ${report.status}`);
     const transactions = [...this.meter.transactions];
-    return { report, figures: this.#figures(), transactions };
+    return { report, figures: this.#figures(began), transactions };
   }
 
-  /**
-   * Posts an event to the mounted route, after another one: within a minute, so that it is not
-   * written down once more that events of its type come.
-   */
-  async webhook(before: UserEvent, event: UserEvent): Promise<Figures> {
-    await this.#post(before);
-    await new Promise((resolve) => setTimeout(resolve, 0));
-    await this.#t.finishInProgressScheduledFunctions();
+  /** Posts an event to the mounted route. */
+  async webhook(event: UserEvent): Promise<Figures> {
     this.#reset();
+    const began = this.#time.now;
     await this.#post(event);
-    const figures = this.#figures();
+    const figures = this.#figures(began);
     // The HTTP action itself.
     return { ...figures, actions: figures.actions + 1 };
   }
@@ -161,36 +176,51 @@ export class Mirror {
     this.clerk.requests.length = 0;
   }
 
-  #figures(): Figures {
-    return { ...this.meter.take(), requests: this.clerk.requests.length };
+  #figures(began: number): Figures {
+    return figuresOf(this.meter, this.clerk, this.#time.now - began);
   }
 }
 
-/** The usual cron, measured. */
-class UsualCron {
-  readonly meter = new Meter();
-  readonly clerk = standIn();
-  readonly #t = convexTest({
-    schema: usual.schema,
-    modules: this.meter.wrap(usual.modules),
-    transactionLimits: true,
-  });
+function figuresOf(meter: Meter, { requests }: ClerkStandIn, durationMs: number): Figures {
+  const mostWaits = Math.max(0, ...meter.transactions.map(({ waits }) => waits));
+  return { ...meter.take(), requests: requests.length, durationMs, mostWaits };
+}
 
-  async seed(users: ClerkUserJSON[]): Promise<void> {
+/** A cron to compare with, measured. */
+class Peer {
+  readonly clerk: ClerkStandIn;
+  readonly #meter: Meter;
+  readonly #time: SimulatedClock;
+  readonly #peer: CronToCompare;
+  readonly #t;
+
+  constructor(peer: CronToCompare) {
+    const { clerk, time } = standIn();
+    this.clerk = clerk;
+    this.#time = time;
+    this.#meter = new Meter(time);
+    this.#peer = peer;
+    const modules = this.#meter.wrap(peer.modules);
+    this.#t = convexTest({ schema: peerSchema, modules, transactionLimits: true });
+  }
+
+  /** @param change made to each row */
+  async seed(users: ClerkUserJSON[], change: { name?: string } = {}): Promise<void> {
     for (let from = 0; from < users.length; from += SEEDED_AT_ONCE) {
       await this.#t.run(async (ctx) => {
         for (const user of users.slice(from, from + SEEDED_AT_ONCE)) {
-          await ctx.db.insert("users", usual.rowOf(user));
+          await ctx.db.insert("users", { ...peerRowOf(user), ...change });
         }
       });
     }
   }
 
   async run(): Promise<Figures> {
-    this.meter.take();
+    this.#meter.take();
     this.clerk.requests.length = 0;
-    await this.#t.action(usual.syncReference, {});
-    return { ...this.meter.take(), requests: this.clerk.requests.length };
+    const began = this.#time.now;
+    await this.#t.action(this.#peer.syncReference, {});
+    return figuresOf(this.#meter, this.clerk, this.#time.now - began);
   }
 }
 
@@ -210,14 +240,22 @@ export async function measureCrowd(modules: Modules, users: number): Promise<Mea
   return [{ what: "quiet full run, one creation time", users, orphaned: 0, ...figures }];
 }
 
+/** A full run that finds everybody to differ. */
+export async function measureStale(modules: Modules, users: number): Promise<Measured[]> {
+  const mirror = new Mirror(modules);
+  await mirror.seed(signUp(mirror.clerk, users), { firstName: "Old" });
+  const { figures } = await mirror.run();
+  return [{ what: "full run, all stale", users, orphaned: 0, ...figures }];
+}
+
 /** What a mirror that is there already costs while nothing happens, and one webhook. */
 export async function measureQuiet(modules: Modules, users: number): Promise<Measured[]> {
   const { mirror, people } = await seeded(modules, users);
   const recent = await mirror.run({ mode: "recent" });
   const full = await mirror.run();
-  const rename = (at: number) =>
-    mirror.clerk.updateUser(people[at]?.id ?? "", { first_name: "New" }, clock.now());
-  const webhook = await mirror.webhook(rename(1), rename(Math.floor(users / 2)));
+  const { id = "" } = people[Math.floor(users / 2)] ?? {};
+  const event = mirror.clerk.updateUser(id, { first_name: "New" }, clock.now());
+  const webhook = await mirror.webhook(event);
   return [
     { what: "quiet recent run", users, orphaned: 0, ...recent.figures },
     { what: "quiet full run", users, orphaned: 0, ...full.figures },
@@ -241,22 +279,29 @@ async function seeded(modules: Modules, users: number) {
   return { mirror, people };
 }
 
-/** The same by the usual cron, which knows no recent runs. */
-export async function measureUsual(users: number): Promise<Measured[]> {
-  const cron = new UsualCron();
-  const people = signUp(cron.clerk, users);
-  await cron.seed(people);
-  const quiet = await cron.run();
-  const { orphaned } = drift(cron.clerk, people);
-  const drifted = await cron.run();
-  return [
-    { what: "quiet full run", users, orphaned: 0, ...quiet },
-    { what: "full run, 1 % drift", users, orphaned, ...drifted },
-  ];
+/** The same by a cron, of which none knows recent runs. */
+export async function measurePeerQuiet(peer: CronToCompare, users: number): Promise<Measured> {
+  const cron = new Peer(peer);
+  await cron.seed(signUp(cron.clerk, users));
+  return { what: "quiet full run", users, orphaned: 0, ...(await cron.run()) };
 }
 
-export async function measureUsualBackfill(users: number): Promise<Measured[]> {
-  const cron = new UsualCron();
+export async function measurePeerDrift(peer: CronToCompare, users: number): Promise<Measured> {
+  const cron = new Peer(peer);
+  const people = signUp(cron.clerk, users);
+  await cron.seed(people);
+  const { orphaned } = drift(cron.clerk, people);
+  return { what: "full run, 1 % drift", users, orphaned, ...(await cron.run()) };
+}
+
+export async function measurePeerBackfill(peer: CronToCompare, users: number): Promise<Measured> {
+  const cron = new Peer(peer);
   signUp(cron.clerk, users);
-  return [{ what: "backfill", users, orphaned: 0, ...(await cron.run()) }];
+  return { what: "backfill", users, orphaned: 0, ...(await cron.run()) };
+}
+
+export async function measurePeerStale(peer: CronToCompare, users: number): Promise<Measured> {
+  const cron = new Peer(peer);
+  await cron.seed(signUp(cron.clerk, users), { name: "Old" });
+  return { what: "full run, all stale", users, orphaned: 0, ...(await cron.run()) };
 }

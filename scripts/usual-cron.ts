@@ -4,46 +4,18 @@
  * (https://github.com/itsandyd/ppr-academy, 306c6eb), which pages by 100 and deletes nobody.
  */
 import {
-  defineSchema,
-  defineTable,
   internalActionGeneric,
   internalMutationGeneric,
   internalQueryGeneric,
   makeFunctionReference,
-  type DataModelFromSchemaDefinition,
   type GenericMutationCtx,
   type GenericQueryCtx,
 } from "convex/server";
 import { v } from "convex/values";
 import type { ClerkUserJSON } from "./clerk-json";
+import { listPeerPage, peerFields, peerRowOf, type PeerDataModel as DataModel } from "./peer";
 
 const PAGE_SIZE = 100;
-
-const fields = {
-  clerkId: v.string(),
-  email: v.optional(v.string()),
-  firstName: v.optional(v.string()),
-  lastName: v.optional(v.string()),
-  imageUrl: v.optional(v.string()),
-  name: v.string(),
-};
-
-export const schema = defineSchema({ users: defineTable(fields).index("by_clerkId", ["clerkId"]) });
-type DataModel = DataModelFromSchemaDefinition<typeof schema>;
-
-/** The row that the cron keeps of a user. */
-export function rowOf(user: ClerkUserJSON) {
-  const [address] = user.email_addresses;
-  const name = [user.first_name, user.last_name].filter(Boolean).join(" ");
-  return {
-    clerkId: user.id,
-    email: address?.email_address,
-    firstName: user.first_name ?? undefined,
-    lastName: user.last_name ?? undefined,
-    imageUrl: user.image_url,
-    name,
-  };
-}
 
 const everyone = internalQueryGeneric({
   args: {},
@@ -52,14 +24,14 @@ const everyone = internalQueryGeneric({
 });
 
 const create = internalMutationGeneric({
-  args: fields,
+  args: peerFields,
   handler: async (ctx: GenericMutationCtx<DataModel>, row) => {
     await ctx.db.insert("users", row);
   },
 });
 
 const update = internalMutationGeneric({
-  args: { id: v.id("users"), ...fields },
+  args: { id: v.id("users"), ...peerFields },
   handler: async (ctx: GenericMutationCtx<DataModel>, { id, ...row }) => {
     await ctx.db.patch("users", id, row);
   },
@@ -75,11 +47,7 @@ const remove = internalMutationGeneric({
 async function listEveryone(): Promise<ClerkUserJSON[]> {
   const users: ClerkUserJSON[] = [];
   for (;;) {
-    const response = await fetch(
-      `${process.env.CLERK_API_URL}/v1/users?limit=${PAGE_SIZE}&offset=${users.length}`,
-      { headers: { Authorization: `Bearer ${process.env.CLERK_SECRET_KEY}` } },
-    );
-    const page = (await response.json()) as ClerkUserJSON[];
+    const page = await listPeerPage(users.length, PAGE_SIZE);
     users.push(...page);
     if (page.length < PAGE_SIZE) return users;
   }
@@ -96,7 +64,7 @@ const sync = internalActionGeneric({
     const ids = new Map(rows.map(({ _id, clerkId }) => [clerkId, _id]));
     for (const user of users) {
       const id = ids.get(user.id);
-      const row = rowOf(user);
+      const row = peerRowOf(user);
       if (id === undefined)
         await ctx.runMutation(makeFunctionReference<"mutation">("usual:create"), row);
       else await ctx.runMutation(makeFunctionReference<"mutation">("usual:update"), { id, ...row });

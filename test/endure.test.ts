@@ -119,6 +119,8 @@ describe("a long run", () => {
   test("returns within about a minute from the call that began it", async () => {
     const { t, clerk } = setting;
     signUp(setting, 100);
+    // One request after the other, so that each takes its time.
+    clerk.environment = "development";
     clerk.onRequest = () => {
       pass(15 * SECOND);
     };
@@ -266,8 +268,9 @@ describe("a dead run", () => {
 });
 
 describe("cancel", () => {
-  test("stops a run within one page", async () => {
+  test("stops a run within one page, but for what it has requested ahead", async () => {
     const { t, clerk } = setting;
+    clerk.environment = "development";
     signUp(setting, 30);
     let listed = 0;
     let cancelled: Promise<unknown> | undefined;
@@ -278,8 +281,8 @@ describe("cancel", () => {
     const stopped = await t.action(run, { pageSize: 5 });
     expect(await cancelled).toMatchObject({ status: "cancelled" });
     expect(stopped).toMatchObject({ status: "cancelled" });
-    expect(listed).toBe(3);
-    expect((await rows(t)).length).toBeLessThanOrEqual(8);
+    expect(listed).toBeLessThanOrEqual(4);
+    expect((await rows(t)).length).toBeLessThanOrEqual(12);
     clerk.onRequest = () => undefined;
     expect(await complete(t, {})).toMatchObject({ status: "completed", clerkUsers: 30 });
   });

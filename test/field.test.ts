@@ -639,7 +639,7 @@ describe("requests that Clerk wants to come slower", () => {
     limit((n) => n === 1, 90);
     const waiting = await call();
     expect(waiting.status).toBe("running");
-    expect(waiting.summary).toMatch("It waits: Clerk answered GET /users with 429");
+    expect(waiting.summary).toMatch("It waits: Clerk answered GET /users/count with 429");
     await settle();
   });
 

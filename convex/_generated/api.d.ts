@@ -11,6 +11,7 @@
 import type * as account from "../account.js";
 import type * as clerk_addresses from "../clerk/addresses.js";
 import type * as clerk_adopt from "../clerk/adopt.js";
+import type * as clerk_ahead from "../clerk/ahead.js";
 import type * as clerk_api from "../clerk/api.js";
 import type * as clerk_app from "../clerk/app.js";
 import type * as clerk_batch from "../clerk/batch.js";
@@ -84,6 +85,7 @@ declare const fullApi: ApiFromModules<{
   account: typeof account;
   "clerk/addresses": typeof clerk_addresses;
   "clerk/adopt": typeof clerk_adopt;
+  "clerk/ahead": typeof clerk_ahead;
   "clerk/api": typeof clerk_api;
   "clerk/app": typeof clerk_app;
   "clerk/batch": typeof clerk_batch;

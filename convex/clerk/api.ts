@@ -1,11 +1,22 @@
 /** What the sync asks of Clerk's Backend API, and what it takes for an answer. */
 import { INSTANCE_ID, isClerkId } from "./profile";
-import { fieldOf, firstError, Requests, toldOf, unexpected, type Query } from "./request";
+import {
+  fieldOf,
+  firstError,
+  Requests,
+  toldOf,
+  unexpected,
+  type Query,
+  type Sent,
+} from "./request";
 import { idOf, readPage, UnexpectedAnswer } from "./pages";
 import type { Reading } from "./validators";
 
 /** `user_id` accepts up to 100 ids (GetUserList). */
 export const MAX_IDS = 100;
+
+/** A page of the list by creation time: `from` in ms. */
+type CreationPage = { from: number | null; limit: number; offset?: number };
 
 /**
  * Clerk's API. The constructor throws ClerkError when a variable is missing or can't be right, every
@@ -19,8 +30,10 @@ export class Clerk {
     const { json } = await this.requests.get("/instance");
     const id = toldOf(fieldOf(json, "id"), INSTANCE_ID, 16);
     if (id === undefined) throw unexpected("/instance", "no instance id");
-    const environment = toldOf(fieldOf(json, "environment_type"), /^(development|production)$/);
-    return { id, environment: environment ?? "unnamed" };
+    const form = /^(development|production)$/;
+    const environment = toldOf(fieldOf(json, "environment_type"), form) ?? "unnamed";
+    this.requests.allow(environment);
+    return { id, environment };
   }
 
   /** How many users the instance has. @param before count those created before, ms */
@@ -36,12 +49,16 @@ export class Clerk {
    * Up to `limit` users by creation time, from `from` (ms) on; from the first where it is null.
    * Whether Clerk takes `created_at_after` as inclusive is not documented, so users of the
    * millisecond before may be among them.
+   * @param sent what `sendByCreation` gave for the same page
    */
-  async listByCreation(from: number | null, limit: number, offset = 0): Promise<Reading[]> {
-    const query: Query = [["order_by", "+created_at"]];
-    if (from !== null) query.push(["created_at_after", from - 1]);
-    if (offset > 0) query.push(["offset", offset]);
-    return await this.#list(query, { limit, order: "+created_at", from });
+  async listByCreation(page: CreationPage, sent?: Sent): Promise<Reading[]> {
+    const { from, limit } = page;
+    return await this.#list(byCreation(page), { limit, order: "+created_at", from }, { sent });
+  }
+
+  /** Sends the request of `listByCreation`, which reads the answer. */
+  sendByCreation(page: CreationPage): Sent {
+    return this.requests.send("/users", withLimit(byCreation(page), page.limit));
   }
 
   /**
@@ -63,7 +80,7 @@ export class Clerk {
     if (ids.length > MAX_IDS || !ids.every(isClerkId))
       throw new Error("expected 1 to 100 user ids");
     const query: Query = ids.map((id) => ["user_id", id]);
-    const users = await this.#list(query, { limit: MAX_IDS, order: null }, true);
+    const users = await this.#list(query, { limit: MAX_IDS, order: null }, { isNamed: true });
     const asked = new Set(ids);
     // Of an entry without an id nothing is known, not even that it was asked for.
     const named = users.filter((user) => isClerkId(idOf(user)));
@@ -90,14 +107,13 @@ export class Clerk {
     return user;
   }
 
-  /** @param isNamed see `Requests.get` */
+  /** @param how see `Requests.get` */
   async #list(
     query: Query,
     asked: Parameters<typeof readPage>[1],
-    isNamed = false,
+    how: { isNamed?: boolean; sent?: Sent } = {},
   ): Promise<Reading[]> {
-    const all: Query = [...query, ["limit", asked.limit]];
-    const { json } = await this.requests.get("/users", all, { isNamed });
+    const { json } = await this.requests.get("/users", withLimit(query, asked.limit), how);
     try {
       return readPage(json, asked);
     } catch (error) {
@@ -105,6 +121,17 @@ export class Clerk {
       throw error;
     }
   }
+}
+
+function byCreation({ from, offset = 0 }: CreationPage): Query {
+  const query: Query = [["order_by", "+created_at"]];
+  if (from !== null) query.push(["created_at_after", from - 1]);
+  if (offset > 0) query.push(["offset", offset]);
+  return query;
+}
+
+function withLimit(query: Query, limit: number): Query {
+  return [...query, ["limit", limit]];
 }
 
 function isNotFound(status: number, json: unknown): boolean {

@@ -1,6 +1,7 @@
 /** What a function call that takes a run further keeps between its steps. */
 import { internal } from "../_generated/api";
 import type { ActionCtx } from "../_generated/server";
+import type { Ahead } from "./ahead";
 import type { Clerk } from "./api";
 import type { Batch } from "./batch";
 import { isIn, ownerOf, type RunningRun } from "./runs";
@@ -13,6 +14,7 @@ import type { Reading } from "./validators";
 export type Call = {
   ctx: ActionCtx;
   clerk: Clerk;
+  ahead: Ahead;
   instanceId: string;
   /** Whether that one is pinned. */
   isPinned: boolean;
@@ -88,4 +90,10 @@ export async function unlessSlowed<Answer>(
     if (error instanceof ClerkError && error.whatNext === "slow down") return otherwise;
     throw error;
   }
+}
+
+/** Answers to several questions that are asked at once. @throws what the first one throws, once all are answered */
+export async function askAtOnce<Answer>(questions: Promise<Answer>[]): Promise<Answer[]> {
+  await Promise.allSettled(questions);
+  return await Promise.all(questions);
 }

@@ -130,13 +130,9 @@ async function compareUser(
   return kind;
 }
 
-/**
- * The mirrored instance, where rows may stem from events of another one: those that no full run has confirmed
- * yet.
- */
+/** The mirrored instance, where rows that are right are to be confirmed by a full run. */
 function confirmsFor({ mode, dryRun }: Run, state: SyncState): string | undefined {
-  const isFirst = mode === "full" && state.completedFullRun === undefined;
-  return isFirst && !dryRun ? state.instanceId : undefined;
+  return mode === "full" && !dryRun && state.isToConfirm === true ? state.instanceId : undefined;
 }
 
 function createdAtOf(user: Reading): number {

@@ -4,6 +4,7 @@
  */
 import { internal } from "../_generated/api";
 import type { ActionCtx } from "../_generated/server";
+import { Ahead } from "./ahead";
 import { Clerk } from "./api";
 import { Batch } from "./batch";
 import type { Call, Taken } from "./call";
@@ -50,13 +51,17 @@ export async function conduct(
 ): Promise<{ run: Run; isOvertaken: boolean }> {
   const conductor = new Conductor(ctx, begun, drift, checked);
   let run: Run = begun.run;
-  while (isRunning(run) && !conductor.isHandedOn) {
-    const result: StepResult | null = await conductor.goOn(run);
-    if (result === null) return { run: await conductor.read(run), isOvertaken: true };
-    drift.write(result.entries);
-    run = result.run;
+  try {
+    while (isRunning(run) && !conductor.isHandedOn) {
+      const result: StepResult | null = await conductor.goOn(run);
+      if (result === null) return { run: await conductor.read(run), isOvertaken: true };
+      drift.write(result.entries);
+      run = result.run;
+    }
+    return { run, isOvertaken: false };
+  } finally {
+    await conductor.end();
   }
-  return { run, isOvertaken: false };
 }
 
 class Conductor {
@@ -116,6 +121,11 @@ class Conductor {
     }
   }
 
+  /** Leaves no request under way. */
+  async end(): Promise<void> {
+    await this.#call?.ahead.end();
+  }
+
   /** The run as it is now; as it was, where it is gone. */
   async read(run: Run): Promise<Run> {
     const runId = run._id;
@@ -135,8 +145,10 @@ class Conductor {
       ? pinnedInstanceId
       : await checkInstance(this.#clerk, pinnedInstanceId);
     this.#checked = fingerprint;
+    const [ctx, clerk] = [this.#ctx, this.#clerk];
+    const ahead = new Ahead(clerk, run.pageSize);
     const isPinned = pinnedInstanceId !== null;
-    return { ctx: this.#ctx, clerk: this.#clerk, instanceId, isPinned, batch: new Batch() };
+    return { ctx, clerk, ahead, instanceId, isPinned, batch: new Batch() };
   }
 
   /**

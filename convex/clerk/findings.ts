@@ -2,7 +2,7 @@
 import type { MutationCtx } from "../_generated/server";
 import { addEntry, entriesOf, MAX_ENTRIES } from "./driftEntries";
 import type { Outcome } from "./mirror";
-import { hasRow } from "./rows";
+import { hasRow, type KnownRows } from "./rows";
 import { isFirstLook, type Run } from "./runs";
 import { readSyncState, type SyncState } from "./syncState";
 import type { Counts, DriftEntry } from "./runValidators";
@@ -57,7 +57,7 @@ export class Findings {
     const { dryRun, mode } = this.#run;
     // What a doubt is about, an event has told of.
     if (mode !== "doubts") await this.#noteMissed(kind, known.version, user);
-    const isFirst = !(await this.#isDriftCounted(clerkId));
+    const isFirst = !(await this.#isDriftCounted(clerkId, known));
     if (!dryRun) this.counts.repaired[kind] += 1;
     else if (!isFirst) return false;
     const drift = kind === "created" ? "missing" : "stale";
@@ -131,9 +131,11 @@ export class Findings {
   }
 
   /** Past the entries that are kept, only a first look knows that it counts an id for the first time. */
-  async #isDriftCounted(clerkId: string): Promise<boolean> {
-    // A walk only goes forward, and a creation time never changes: nobody is met twice.
-    if (this.#isWalk) return false;
+  async #isDriftCounted(clerkId: string, { version }: KnownRows): Promise<boolean> {
+    const { dryRun, startedAt } = this.#run;
+    // A walk that met somebody before has written them: without a look-up there is nothing to count.
+    const isWritten = version?.appliedBy === "run" && version.appliedAt >= startedAt;
+    if (this.#isWalk && !dryRun && !isWritten) return false;
     const entries = await entriesOf(this.#ctx, this.#run._id, clerkId);
     if (entries.some(({ action }) => !NO_DRIFT.includes(action))) return true;
     return this.counts.entries >= MAX_ENTRIES && !this.#isFirstLook;

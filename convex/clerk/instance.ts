@@ -46,6 +46,7 @@ export async function moveTo(
     newestEventInstanceId: heardOf === instanceId ? undefined : (heardOf ?? undefined),
     isMoved: true,
     movedAt: clock.now(),
+    isToConfirm: true,
     lastFullRunStartedAt: undefined,
     lastRecentRunStartedAt: undefined,
     lastRunId: undefined,

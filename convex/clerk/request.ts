@@ -45,10 +45,21 @@ export class ClerkError extends Error {
   }
 }
 
+/** A request that was sent: its answer, whose body nobody has read yet. */
+export type Sent = Promise<Response>;
+
+/**
+ * Requests at once: enough that Clerk's answers are not waited for, and few of the 1,000 in 10 s that a production
+ * instance allows (https://clerk.com/docs/guides/how-clerk-works/system-limits).
+ */
+const MOST_AT_ONCE = 4;
+
 /** Requests of one call, with the deployment's key. */
 export class Requests {
   /** Those that no step of a run has counted yet. */
   uncounted = 0;
+  /** So many may be under way at once: fewer, once Clerk has said 429. */
+  atOnce = 1;
   readonly #secretKey: string;
   readonly #apiUrl: string;
 
@@ -58,8 +69,23 @@ export class Requests {
     this.#apiUrl = apiUrl();
   }
 
+  /** A development instance allows 100 requests in 10 s, to all its deployments together. */
+  allow(environment: string): void {
+    if (environment === "production") this.atOnce = MOST_AT_ONCE;
+  }
+
+  /** Sends what `get` asks for, to look at the answer later. */
+  send(path: string, query: Query): Sent {
+    this.uncounted += 1;
+    const sent = this.#fetch(path, query, false);
+    // Where nobody looks at it, nobody has to know that it failed.
+    sent.catch(() => undefined);
+    return sent;
+  }
+
   /**
    * GETs a path below `/v1`. Where Clerk says 429, it waits, up to half a minute in all.
+   * @param sent the first try, where it was made already
    * @param isNamed whether it names users: then what is refused is they, not the key, but for 401
    * @param accept whether an answer other than 2xx is one that was asked for
    * @throws ClerkError when there is no answer, or another one than JSON with 2xx
@@ -70,14 +96,16 @@ export class Requests {
     {
       isNamed = false,
       accept = () => false,
-    }: { isNamed?: boolean; accept?: (status: number, json: unknown) => boolean } = {},
+      sent,
+    }: {
+      isNamed?: boolean;
+      accept?: (status: number, json: unknown) => boolean;
+      sent?: Sent;
+    } = {},
   ): Promise<{ status: number; json: unknown }> {
-    const search = new URLSearchParams(
-      query.map(([name, value]) => [name, String(value)]),
-    ).toString();
-    for (let leftMs = MAX_WAIT_MS; ;) {
-      this.uncounted += 1;
-      const response = await this.#fetch(`${path}${search && `?${search}`}`, path, isNamed);
+    for (let leftMs = MAX_WAIT_MS, first = sent; ; first = undefined) {
+      if (first === undefined) this.uncounted += 1;
+      const response = await (first ?? this.#fetch(path, query, isNamed));
       const { status } = response;
       if (status >= 300 && status < 400) {
         const sentence = `CLERK_API_URL answers GET ${path} with a redirect (${status}), which is not followed: unset it, or set it to an address that answers itself.`;
@@ -89,6 +117,7 @@ export class Requests {
       if (response.ok) throw unexpected(path, `${status} with a body that is not JSON`, isNamed);
       const error = this.#refused(path, response, json, isNamed);
       const { whatNext, retryAfterMs: waitMs } = error;
+      if (status === 429) this.atOnce = Math.max(1, Math.floor(this.atOnce / 2));
       if (whatNext !== "slow down" || waitMs === 0 || waitMs > leftMs) throw error;
       leftMs -= waitMs;
       await clock.sleep(waitMs);
@@ -106,9 +135,11 @@ export class Requests {
     return Array.from(digest.slice(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
   }
 
-  async #fetch(pathAndQuery: string, path: string, isNamed: boolean): Promise<Response> {
+  async #fetch(path: string, query: Query, isNamed: boolean): Promise<Response> {
+    const names = query.map(([name, value]) => [name, String(value)]);
+    const search = new URLSearchParams(names).toString();
     try {
-      return await fetch(`${this.#apiUrl}/v1${pathAndQuery}`, {
+      return await fetch(`${this.#apiUrl}/v1${path}${search && `?${search}`}`, {
         headers: {
           Authorization: `Bearer ${this.#secretKey}`,
           "Clerk-API-Version": API_VERSION,

@@ -205,7 +205,8 @@ async function marksOf(ctx: QueryCtx, run: Run, { kind }: End, counts: Counts) {
   const removalsLeft = mostRemovals(counts.confirmed + counts.repaired.created);
   const completedFullRun = { runId: _id, startedAt, met, removalsLeft };
   const lifted = { isHeldAtLarge: undefined, isHeldAtLargeByLimit: undefined };
-  return { ...fullMarks, completedFullRun, ...lifted, isMoved: undefined };
+  const confirmed = { isMoved: undefined, isToConfirm: undefined };
+  return { ...fullMarks, completedFullRun, ...lifted, ...confirmed };
 }
 
 async function deliveriesAfter(ctx: QueryCtx, state: SyncState, counts: Counts) {

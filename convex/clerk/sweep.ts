@@ -135,6 +135,40 @@ export function rangeOf(
   return { after, until: isWithin(after) ? least(until, behind(after.key)) : until };
 }
 
+/**
+ * From the beginning of a page to that of the next one that is requested ahead: it begins with the two who end
+ * the page, so that it begins before the last one's creation time.
+ */
+export function strideOf(pageSize: number): number {
+  return pageSize - 2;
+}
+
+/**
+ * Whether a page is worth requesting before those before it are known.
+ * @param start users between the last page that is known, and where it begins; 0 goes on from there
+ * @param left users whom Clerk should have behind that page
+ */
+export function aheadOf(start: number, left: number, pageSize: number): boolean {
+  return start === 0 || (start + 1 < left && strideOf(pageSize) >= pageSize / 2);
+}
+
+/**
+ * Whether a page that was requested ahead goes on from where a walk stands. One by offset must begin with
+ * somebody before: whoever was created or deleted meanwhile moves the others, but a list in order holds
+ * everybody between two whom it shows.
+ */
+export function leadsOn(
+  page: Reading[],
+  { from, offset }: { from: number; offset: number },
+  settled: Position,
+): boolean {
+  const [first, last] = [page[0], page.at(-1)];
+  if (first === undefined || last === undefined) return false;
+  if (offset === 0) return from === settled.key;
+  const order = "+created_at";
+  return keyOf(first, order) < settled.key && keyOf(last, order) > settled.key;
+}
+
 /** The beginning of a look-back. @param since ms */
 export function lookBackTo(since: number, isAgain = false): LookBack {
   return { kind: "lookBack", since, settled: START, offset: 0, isAgain };

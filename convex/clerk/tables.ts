@@ -114,6 +114,8 @@ export const clerkTables = {
     /** Whether `instanceId` was changed on purpose and no full run has completed since; and when, ms. */
     isMoved: v.optional(v.boolean()),
     movedAt: v.optional(v.number()),
+    /** Whether rows may stem from events of another instance: they came before this one was mirrored, and no full run has completed since. */
+    isToConfirm: v.optional(v.boolean()),
     /** When the newest real full run began, whatever becomes of it, ms. */
     fullRunStartedAt: v.optional(v.number()),
     /** When a run was last asked for as due, as the schedule does, ms. */

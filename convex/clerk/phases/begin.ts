@@ -16,11 +16,11 @@ import { vCheckpoint } from "../runValidators";
 /** How far before its watermark a recent run looks: Clerk's list is "eventually consistent". */
 const RECENT_OVERLAP_MS = 5 * MINUTE;
 
-/** Before an instance is pinned, looks at the table; asks in a recent run for the count. */
+/** Before an instance is pinned, looks at the table. Asks how many users there are to be listed. */
 export async function ask(call: Call, run: RunIn<"begin">): Taken {
   const { ctx, clerk, instanceId, isPinned } = call;
   if (!isPinned) await checkTable(ctx, clerk, instanceId);
-  const clerkUsers = run.mode === "recent" ? await clerk.countUsers() : 0;
+  const clerkUsers = await clerk.countUsers();
   const args = { at: checkpoint(call, run), instanceId, clerkUsers };
   return await ctx.runMutation(internal.clerk.phases.begin.settle, args);
 }
@@ -47,11 +47,16 @@ export const settle = internalMutation({
   },
 });
 
-/** From now on events of other instances are ignored; those that came until now told of somebody. */
+/** From now on events of other instances are ignored; those that came before told of somebody. */
 async function pin(step: Step<"begin">, instanceId: string): Promise<void> {
   const { ctx, run } = step;
-  const heardOf = await newestEventInstance(ctx, await step.state());
-  const newestEventInstanceId = heardOf === instanceId ? undefined : (heardOf ?? undefined);
-  const { startedAt: fullRunStartedAt } = run;
-  await updateSyncState(ctx, { instanceId, fullRunStartedAt, newestEventInstanceId });
+  const state = await step.state();
+  const heardOf = await newestEventInstance(ctx, state);
+  const isFirst = state.instanceId === undefined && heardOf !== null;
+  await updateSyncState(ctx, {
+    instanceId,
+    fullRunStartedAt: run.startedAt,
+    newestEventInstanceId: heardOf === instanceId ? undefined : (heardOf ?? undefined),
+    isToConfirm: isFirst ? true : state.isToConfirm,
+  });
 }

@@ -2,7 +2,7 @@
 import { v } from "convex/values";
 import { internal } from "../../_generated/api";
 import { internalMutation } from "../../_generated/server";
-import { checkpoint, doubtsOf, unlessSlowed, type Call, type Taken } from "../call";
+import { askAtOnce, checkpoint, doubtsOf, unlessSlowed, type Call, type Taken } from "../call";
 import { clock, SECOND } from "../clock";
 import { doubtOf, nextDoubts } from "../doubts";
 import type { Remover } from "../gate";
@@ -25,14 +25,25 @@ export async function ask(call: Call, run: RunIn<"delete">): Taken {
   const setAside = batch.take(ids);
   const gone: string[] = [];
   const alive: Reading[] = [];
-  for (const clerkId of ids) {
-    const ask = async () => (setAside === undefined ? await clerk.getUser(clerkId) : null);
-    const isFirst = gone.length + alive.length === 0;
-    const user = isFirst ? await ask() : await unlessSlowed(ask, undefined);
-    if (user === undefined) break;
-    if (user === null) gone.push(clerkId);
-    else alive.push(user);
-    if (clock.now() - askedAt > MAX_REMOVALS_MS) break;
+  const ask = async (clerkId: string) =>
+    setAside === undefined ? await clerk.getUser(clerkId) : null;
+  for (let from = 0; from < ids.length && clock.now() - askedAt <= MAX_REMOVALS_MS;) {
+    const some = ids.slice(from, from + clerk.requests.atOnce);
+    const answers = await askAtOnce(
+      some.map(async (clerkId, index) => {
+        const isFirst = from + index === 0;
+        const user = isFirst
+          ? await ask(clerkId)
+          : await unlessSlowed(async () => await ask(clerkId), undefined);
+        return { clerkId, user };
+      }),
+    );
+    for (const { clerkId, user } of answers) {
+      if (user === null) gone.push(clerkId);
+      else if (user !== undefined) alive.push(user);
+    }
+    if (answers.some(({ user }) => user === undefined)) break;
+    from += some.length;
   }
   const args = { at: checkpoint(call, run), gone, alive, askedAt, setAside };
   return await ctx.runMutation(internal.clerk.phases.deletion.settle, args);

@@ -53,7 +53,17 @@ export async function ask(call: Call, run: RunIn<"walk">): Taken {
 
 async function listFrom(call: Call, run: RunIn<"walk">, offset: number): Promise<Reading[]> {
   const from = pageStart(run.state.phase.settled, youngIn(run.startedAt, clock.now()));
-  return await call.clerk.listByCreation(from, run.pageSize, offset);
+  return await call.clerk.listByCreation({ from, limit: run.pageSize, offset });
+}
+
+/** The next page from where the walk stands on, and a time before it was asked for. */
+async function nextPage(call: Call, run: RunIn<"walk">) {
+  const { settled } = run.state.phase;
+  const seenAt = clock.now();
+  const from = pageStart(settled, youngIn(run.startedAt, seenAt));
+  const ahead = await call.ahead.take(settled, from);
+  if (ahead !== null) return ahead;
+  return { users: await listTwice(async () => await listFrom(call, run, 0)), seenAt };
 }
 
 /**
@@ -62,14 +72,20 @@ async function listFrom(call: Call, run: RunIn<"walk">, offset: number): Promise
  */
 async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"]> {
   const { settled } = run.state.phase;
-  const seenAt = clock.now();
+  const { users: page, seenAt } = await nextPage(call, run);
   const young = youngIn(run.startedAt, seenAt);
-  const page = await listTwice(async () => await listFrom(call, run, 0));
   const window = windowOf(page, settled, ORDER);
   if (window?.until) {
     // Clerk may take `created_at_after` as inclusive.
     call.seam = seamOf(page, window.until.key, window.until.key - 1, ORDER);
     const { key } = window.until;
+    if (key <= young.after && page.length >= run.pageSize) {
+      const { clerkUsers, scanned } = run.counts;
+      call.ahead.request(
+        key,
+        clerkUsers - scanned - usersBetween(page, settled, null, ORDER).length,
+      );
+    } else call.ahead.dropAll();
     // A creation time can be chosen, and have lain ahead when it was: a full page may hold none but those.
     const isAhead = key > young.after + 1 && page.length >= run.pageSize;
     if (key <= young.after || key > young.until || isAhead) return { ...window, seenAt };
@@ -78,6 +94,7 @@ async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"
     const until = before(young.after + 1);
     return { users: usersBetween(page, settled, null, ORDER), until, seenAt };
   }
+  call.ahead.dropAll();
   const rest = usersBetween(page, settled, null, ORDER);
   const isNothingNew = rest.every((user) => call.seam?.has(idOf(user)) === true);
   const hasEnded =
@@ -150,7 +167,18 @@ async function readSpan(
   const rows = page.filter((row) => isMirrored(row) && isUpTo(stop, positionOfRow(row)));
   const last = isDone ? undefined : page.at(-1);
   const readUntil = last === undefined ? stop : least(positionOfRow(last), stop);
-  return { rows, until: comparePositions(readUntil, end) < 0 ? readUntil : until };
+  if (comparePositions(readUntil, end) === 0) return { rows, until };
+  const isLast = last === undefined && until === null && !(await isAnyFrom(ctx, young.until + 1));
+  return { rows, until: isLast ? null : readUntil };
+}
+
+/** Whether a row has a creation time that lies ahead: hardly ever, so that the rest needs no step of its own. */
+async function isAnyFrom(ctx: QueryCtx, createdAt: number): Promise<boolean> {
+  const first = await ctx.db
+    .query("users")
+    .withIndex("by_clerkCreatedAt_and_clerkId", (q) => q.gte("clerkCreatedAt", createdAt))
+    .first();
+  return first !== null;
 }
 
 async function rowsBetween(ctx: QueryCtx, after: Position, until: Position) {

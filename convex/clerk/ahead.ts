@@ -1,0 +1,92 @@
+/** Pages of a walk that are requested while the one before them is settled. */
+import type { Clerk } from "./api";
+import { clock } from "./clock";
+import type { Position } from "./runValidators";
+import type { Sent } from "./request";
+import { aheadOf, leadsOn, strideOf } from "./sweep";
+import type { Reading } from "./validators";
+
+type Requested = {
+  from: number;
+  offset: number;
+  limit: number;
+  /** Where it begins, in users behind the last one of the newest page that was used. */
+  start: number;
+  seenAt: number;
+  sent: Sent;
+};
+
+/** Requests of one call that went ahead, whose bodies are read one at a time. */
+export class Ahead {
+  readonly #clerk: Clerk;
+  readonly #pageSize: number;
+  #requested: Requested[] = [];
+  readonly #dropped: Promise<unknown>[] = [];
+
+  constructor(clerk: Clerk, pageSize: number) {
+    this.#clerk = clerk;
+    this.#pageSize = pageSize;
+  }
+
+  /**
+   * The page that goes on from where the walk stands.
+   * @param from the creation time, ms, from which on it would be asked for now
+   * @returns null where it was not requested, or does not lead there: then none of the others does
+   * @throws ClerkError as `Clerk.listByCreation`; then none of the others is used either
+   */
+  async take(
+    settled: Position,
+    from: number | null,
+  ): Promise<{ users: Reading[]; seenAt: number } | null> {
+    const next = this.#requested.shift();
+    if (next === undefined) return null;
+    const { atOnce } = this.#clerk.requests;
+    let users: Reading[] = [];
+    try {
+      if (from === settled.key) users = await this.#clerk.listByCreation(next, next.sent);
+      else this.#drop(next);
+    } finally {
+      // Where Clerk slows it down, or does not answer, the others have not fared better.
+      const isSlowed = this.#clerk.requests.atOnce < atOnce;
+      const isLeading = leadsOn(users, next, settled);
+      if (isSlowed || !isLeading) this.dropAll();
+      if (!isLeading) users = [];
+    }
+    if (users.length === 0) return null;
+    // From here on places are told from the end of this page.
+    for (const other of this.#requested) other.start -= next.start + users.length - 1;
+    return { users, seenAt: next.seenAt };
+  }
+
+  /**
+   * Requests the pages that follow one that was full.
+   * @param key where it ended: creation time, ms
+   * @param left users whom Clerk should have behind it
+   */
+  request(key: number, left: number): void {
+    for (;;) {
+      const isMost = this.#requested.length >= this.#clerk.requests.atOnce;
+      const last = this.#requested.at(-1);
+      const start = last === undefined ? 0 : last.start + strideOf(this.#pageSize);
+      if (isMost || !aheadOf(start, left, this.#pageSize)) return;
+      const page = { from: key, offset: start, limit: this.#pageSize };
+      const sent = this.#clerk.sendByCreation(page);
+      this.#requested.push({ ...page, start, seenAt: clock.now(), sent });
+    }
+  }
+
+  /** Nobody looks at what was requested so far. */
+  dropAll(): void {
+    for (const each of this.#requested.splice(0)) this.#drop(each);
+  }
+
+  /** As the call ends: what is still under way then may not end at all. */
+  async end(): Promise<void> {
+    this.dropAll();
+    await Promise.all(this.#dropped);
+  }
+
+  #drop({ sent }: Requested): void {
+    this.#dropped.push(sent.then((response) => response.body?.cancel()).catch(() => undefined));
+  }
+}
