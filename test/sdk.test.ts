@@ -78,7 +78,7 @@ describe("the SDK gets", () => {
     expect((await clerk.users.getUser(ids[2] ?? "")).firstName).toBe("N20");
     expect(await clerk.instance.get()).toMatchObject({
       id: standIn.instanceId,
-      environmentType: "development",
+      environmentType: "production",
     });
   });
 

@@ -10,7 +10,16 @@ import { isMirrored, type User } from "../rows";
 import type { RunIn } from "../runs";
 import { MAX_ROW_BYTES, MAX_ROWS, Step, type StepResult } from "../step";
 import { crowdOf } from "../crowds";
-import { before, comparePositions, idOf, isWithin, least, positionOf, START } from "../pages";
+import {
+  before,
+  comparePositions,
+  idOf,
+  isWithin,
+  keyOf,
+  least,
+  positionOf,
+  START,
+} from "../pages";
 import {
   isTimeless,
   lookBackTo,
@@ -56,6 +65,14 @@ async function listFrom(call: Call, run: RunIn<"walk">, offset: number): Promise
   return await call.clerk.listByCreation({ from, limit: run.pageSize, offset });
 }
 
+/** Users whom Clerk should have behind a full page; none where its end is within a tie, and no offset leads on. */
+function leftBehind(page: Reading[], { state, counts }: RunIn<"walk">): number {
+  const [one, other] = page.slice(-2).map((user) => keyOf(user, ORDER));
+  if (one === other) return 0;
+  const { settled } = state.phase;
+  return counts.clerkUsers - counts.scanned - usersBetween(page, settled, null, ORDER).length;
+}
+
 /** The next page from where the walk stands on, and a time before it was asked for. */
 async function nextPage(call: Call, run: RunIn<"walk">) {
   const { settled } = run.state.phase;
@@ -80,11 +97,7 @@ async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"
     call.seam = seamOf(page, window.until.key, window.until.key - 1, ORDER);
     const { key } = window.until;
     if (key <= young.after && page.length >= run.pageSize) {
-      const { clerkUsers, scanned } = run.counts;
-      call.ahead.request(
-        key,
-        clerkUsers - scanned - usersBetween(page, settled, null, ORDER).length,
-      );
+      call.ahead.request(key, leftBehind(page, run));
     } else call.ahead.dropAll();
     // A creation time can be chosen, and have lain ahead when it was: a full page may hold none but those.
     const isAhead = key > young.after + 1 && page.length >= run.pageSize;
