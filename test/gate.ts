@@ -1,41 +1,80 @@
-/** Lets the functions of actions go on place by place, so that anything can happen in between. */
+/**
+ * Lets the functions of actions go on place by place, so that anything can happen in between. An action may wait at
+ * several places at once: for requests that it sent ahead, and for what it does meanwhile.
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { ActionCtx } from "../convex/_generated/server";
 
 /** What an action waits to do next; `nothing` once it has returned. */
 type Place = "start" | "request" | "query" | "mutation" | "nothing";
 type Handler = (ctx: ActionCtx, args: Record<string, unknown>) => Promise<unknown>;
 
+const realSetTimeout = setTimeout;
+
+/** Longer than an action takes from one place to the next. */
+async function aWhile(): Promise<void> {
+  for (let turn = 0; turn < 3; turn += 1) {
+    await new Promise((resolve) => realSetTimeout(resolve, 0));
+  }
+}
+
 const forGood = async (): Promise<never> => await new Promise<never>(() => undefined);
 
 /** An action under way. It waits before each request, query and mutation until it may proceed. */
 export class Actor {
-  next: Place = "start";
-  #goOn: () => void = () => undefined;
+  #waiting: { place: Place; goOn: () => void }[] = [];
+  #hasReturned = false;
   #arrive: () => void = () => undefined;
 
   constructor(readonly args: Record<string, unknown>) {}
 
-  /** Does what it waits for, and comes to the next place. */
-  async proceed(gate: Gate): Promise<void> {
-    const arrival = new Promise<void>((resolve) => (this.#arrive = resolve));
-    gate.current = this;
-    this.#goOn();
-    await arrival;
-    gate.current = null;
+  /** Where it has waited longest. */
+  get next(): Place {
+    return this.#hasReturned ? "nothing" : (this.#waiting[0]?.place ?? "request");
+  }
+
+  /** Whether it goes on with something while it waits for an answer. */
+  get isAhead(): boolean {
+    const places = this.#waiting.map(({ place }) => place);
+    return places.includes("request") && places.includes("mutation");
+  }
+
+  /** Does what it has waited for longest, and comes to the next place, or waits for what is on its way. */
+  async proceed(): Promise<void> {
+    if (this.#waiting.length === 0) await this.#arrival();
+    const arrival = this.#arrival();
+    this.#waiting.shift()?.goOn();
+    const isOnItsWay = this.#waiting.length > 0;
+    await (isOnItsWay ? Promise.race([arrival, aWhile()]) : arrival);
   }
 
   async reach(place: Place): Promise<void> {
-    this.next = place;
-    const leave = new Promise<void>((resolve) => (this.#goOn = resolve));
+    if (place === "nothing") {
+      this.#hasReturned = true;
+      this.#arrive();
+      return;
+    }
+    const leave = new Promise<void>((goOn) => this.#waiting.push({ place, goOn }));
     this.#arrive();
-    if (place !== "nothing") await leave;
+    await leave;
   }
+
+  async #arrival(): Promise<void> {
+    if (this.#hasReturned) return;
+    await new Promise<void>((resolve) => (this.#arrive = resolve));
+  }
+}
+
+const atWork = new AsyncLocalStorage<Actor>();
+
+/** The action that asks. */
+export function currentActor(): Actor | undefined {
+  return atWork.getStore();
 }
 
 export class Gate {
   /** The actions that wait, in the order in which they began. */
   actors: Actor[] = [];
-  current: Actor | null = null;
 
   /** The handler of an action that waits at each place. */
   async enter(handler: Handler, ctx: ActionCtx, args: Record<string, unknown>): Promise<unknown> {
@@ -50,18 +89,19 @@ export class Gate {
       await actor.reach("mutation");
       return await (ctx.runMutation as (...rest: unknown[]) => Promise<unknown>)(...rest);
     };
+    const own = { ...ctx, runQuery, runMutation } as ActionCtx;
     try {
-      return await handler({ ...ctx, runQuery, runMutation } as ActionCtx, args);
+      return await atWork.run(actor, async () => await handler(own, args));
     } finally {
       this.actors = this.actors.filter((other) => other !== actor);
       await actor.reach("nothing");
     }
   }
+}
 
-  /** Whoever is at work now waits before a request. */
-  async request(): Promise<void> {
-    await (this.current?.reach("request") ?? forGood());
-  }
+/** Whoever is at work now waits before a request. */
+export async function waitForRequest(): Promise<void> {
+  await (currentActor()?.reach("request") ?? forGood());
 }
 
 let gate = new Gate();

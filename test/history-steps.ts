@@ -183,6 +183,8 @@ export const histories = fc.record({
   createdAtAfterIsInclusive: fc.boolean(),
   /** Whether users who share a time come in another order with each page. */
   shufflesTies: fc.constantFrom(true, true, true, false),
+  /** A development instance is asked for one page at a time. */
+  environment: fc.constantFrom("production", "production", "production", "development"),
   /** Clerk's clock against ours. */
   skewMs: fc.constantFrom(0, 0, -30 * SECOND, 30 * SECOND),
   steps: fc.array(step, { minLength: 1, maxLength: 60, size: "max" }),

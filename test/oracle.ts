@@ -33,6 +33,7 @@ export const FEATURES = [
   "two events of one version",
   "a move to another instance",
   "the next of an older report",
+  "requests under way beside a transaction",
 ] as const;
 export type Feature = (typeof FEATURES)[number];
 
@@ -207,8 +208,8 @@ export class Oracle {
   /** Clerk answered an action. */
   answered(actor: Actor, askedAt: number, looks: Map<string, string | null>): void {
     const answers = [{ askedAt, looks }, ...(this.#answers.get(actor) ?? [])];
-    // What is settled may be of an answer before: of a page's, and whether the list ends with it.
-    this.#answers.set(actor, answers.slice(0, 8));
+    // What is settled may be of an answer before: of a page's, of those ahead, and whether the list ends with it.
+    this.#answers.set(actor, answers.slice(0, 16));
   }
 
   // What must hold.

@@ -14,7 +14,7 @@ import {
   type UserEvent,
 } from "../scripts/clerk-json";
 import { signedEvent } from "../scripts/signed-event";
-import { newGate, type Actor, type Gate } from "./gate";
+import { currentActor, newGate, waitForRequest, type Actor, type Gate } from "./gate";
 import { appChoice, type History } from "./history-steps";
 import { demand, Oracle, Violation, type Feature, type Run, type Sight } from "./oracle";
 
@@ -75,6 +75,7 @@ export class World {
     this.#skewMs = history.skewMs;
     this.clerk.createdAtAfterIsInclusive = history.createdAtAfterIsInclusive;
     this.clerk.shufflesTies = history.shufflesTies;
+    this.clerk.environment = history.environment;
     this.#other.instanceId = "ins_other";
     this.#other.secretKey = "sk_test_other";
     for (let i = 0; i < 3; i += 1) {
@@ -104,15 +105,16 @@ export class World {
     vi.stubEnv("CLERK_WEBHOOK_SECRET", LEAKED_SECRET);
     vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
       const askedAt = Date.now();
-      await world.#gate.request();
+      await waitForRequest();
       vi.setSystemTime(Date.now() + REQUEST_MS);
       const key = new Request(...args).headers.get("authorization");
       const instance = key === "Bearer sk_test_other" ? world.#other : world.clerk;
       const answer = await instance.fetch(...args);
       const looks = new Map([...instance.shown].map(([id, user]) => [id, user.first_name]));
-      if (world.#gate.current) world.#oracle.answered(world.#gate.current, askedAt, looks);
+      const actor = currentActor();
+      if (actor) world.#oracle.answered(actor, askedAt, looks);
       // On its way back.
-      await world.#gate.request();
+      await waitForRequest();
       return answer;
     });
     await world.#begin(history);
@@ -677,7 +679,8 @@ export class World {
 
   async #step(actor: Actor): Promise<void> {
     const { next } = actor;
-    await actor.proceed(this.#gate);
+    if (actor.isAhead) this.#oracle.meet("requests under way beside a transaction");
+    await actor.proceed();
     if (next === "mutation") await this.#oracle.look("sync", actor);
     if (actor.next === "nothing") await macrotask();
   }
