@@ -67,6 +67,10 @@ export class ClerkStandIn {
   dropsFromPage: ((users: ClerkUserJSON[]) => ClerkUserJSON[]) | null = null;
   /** Users by whom every count is too high; too low where it is negative. */
   countsTooMany = 0;
+  /** So many requests are answered within so long, the others with 429, as `environment` has it; null: all. */
+  allows: { requests: number; inMs: number } | null = null;
+  /** How many were not. */
+  refused = 0;
   /** Called before each answer. */
   onRequest: (request: StandInRequest) => void = () => undefined;
   #shown: ReadonlyMap<string, ClerkUserJSON> | null = null;
@@ -75,6 +79,7 @@ export class ClerkStandIn {
   #server: Server | null = null;
   #faults: Ordered[] = [];
   #created = 0;
+  #answered: number[] = [];
 
   /** @returns the address for `CLERK_API_URL` */
   async start(): Promise<string> {
@@ -211,8 +216,19 @@ export class ClerkStandIn {
     const request = { method, path: url.pathname, query: url.searchParams };
     this.requests.push(request);
     this.onRequest(request);
-    const fault = this.#takeFault(`${url.pathname}${url.search}`);
+    const fault = this.#tooMany() ?? this.#takeFault(`${url.pathname}${url.search}`);
     return { answer: this.#answer(request, authorization), fault };
+  }
+
+  #tooMany(): Fault | null {
+    if (this.allows === null) return null;
+    const { requests, inMs } = this.allows;
+    this.#answered = this.#answered.filter((at) => at > Date.now() - inMs);
+    this.#answered.push(Date.now());
+    if (this.#answered.length <= requests) return null;
+    this.#answered.pop();
+    this.refused += 1;
+    return { kind: "status", status: 429, code: "too_many_requests", retryAfter: inMs / 1000 };
   }
 
   #takeFault(pathAndQuery: string): Fault | null {

@@ -16,9 +16,16 @@ import { EVENT_TYPES, type Delivery, type EventType } from "./validators";
  */
 const RETRIES_MS = 10 * MINUTE;
 
-/** Each type of event: what runs wrote down, and what came since. */
-export async function readDeliveries(ctx: QueryCtx, state: SyncState): Promise<Delivery[]> {
-  const newest = await newestEvents(ctx);
+/**
+ * Each type of event: what runs wrote down, and what came since.
+ * @param until ms: events from then on are not looked at
+ */
+export async function readDeliveries(
+  ctx: QueryCtx,
+  state: SyncState,
+  until = Infinity,
+): Promise<Delivery[]> {
+  const newest = await newestEvents(ctx, until);
   const deliveries = EVENT_TYPES.map((type): Delivery => {
     const known = deliveryOf(state, type);
     const at = newest.find((event) => event.type === type)?.at ?? -Infinity;
@@ -52,7 +59,7 @@ export async function newestEventInstance(
   { newestEventInstanceId, instanceId }: SyncState,
 ): Promise<string | null> {
   if (newestEventInstanceId !== undefined) return newestEventInstanceId;
-  const [newest] = (await newestEvents(ctx)).sort((a: NewestEvent, b) => b.at - a.at);
+  const [newest] = (await newestEvents(ctx, Infinity)).sort((a: NewestEvent, b) => b.at - a.at);
   return newest === undefined ? null : (instanceId ?? newest.instanceId ?? null);
 }
 

@@ -127,13 +127,22 @@ export async function newestUser(
 /** The newest event of a type: when it came, and the instance that the user's row stems from, where an event told of it. */
 export type NewestEvent = { type: EventType; at: number; instanceId?: string };
 
-/** The newest event of each type that ever came. */
-export async function newestEvents(ctx: QueryCtx): Promise<NewestEvent[]> {
+/** The newest event of each type that came before a time, ms. */
+export async function newestEvents(ctx: QueryCtx, until: number): Promise<NewestEvent[]> {
   const versions = () => ctx.db.query("clerkVersions");
   const [created, updated, deleted] = await Promise.all([
-    versions().withIndex("by_createdEventAt").order("desc").first(),
-    versions().withIndex("by_updatedEventAt").order("desc").first(),
-    versions().withIndex("by_deletedEventAt").order("desc").first(),
+    versions()
+      .withIndex("by_createdEventAt", (q) => q.lt("createdEventAt", until))
+      .order("desc")
+      .first(),
+    versions()
+      .withIndex("by_updatedEventAt", (q) => q.lt("updatedEventAt", until))
+      .order("desc")
+      .first(),
+    versions()
+      .withIndex("by_deletedEventAt", (q) => q.lt("deletedEventAt", until))
+      .order("desc")
+      .first(),
   ]);
   const newest = { "user.created": created, "user.updated": updated, "user.deleted": deleted };
   return EVENT_TYPES.flatMap((type) => {

@@ -3,7 +3,7 @@ import type { Infer } from "convex/values";
 import { internal } from "../_generated/api";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
-import { clock, DAY, HOUR, MINUTE } from "./clock";
+import { clock, DAY, HOUR, MINUTE, SECOND } from "./clock";
 import { missedBy, readDeliveries } from "./deliveries";
 import { deleteEntries, MAX_ENTRIES } from "./driftEntries";
 import { deleteDoubts } from "./doubts";
@@ -217,7 +217,8 @@ async function deliveriesAfter(ctx: QueryCtx, state: SyncState, counts: Counts) 
   const known = before?.state.kind === "held" ? before.counts.drift.orphaned : 0;
   const { missed } = counts;
   const isNews = counts.drift.orphaned > known;
-  const deliveries = await readDeliveries(ctx, state);
+  // What comes at this moment would have the run's end made again and again.
+  const deliveries = await readDeliveries(ctx, state, clock.now() - SECOND * 10);
   return missedBy(deliveries, isNews ? missed : { ...missed, deleted: 0 });
 }
 

@@ -51,12 +51,16 @@ export const settle = internalMutation({
 async function pin(step: Step<"begin">, instanceId: string): Promise<void> {
   const { ctx, run } = step;
   const state = await step.state();
+  const { startedAt: fullRunStartedAt } = run;
+  if (state.instanceId !== undefined) {
+    await updateSyncState(ctx, { fullRunStartedAt });
+    return;
+  }
   const heardOf = await newestEventInstance(ctx, state);
-  const isFirst = state.instanceId === undefined && heardOf !== null;
   await updateSyncState(ctx, {
     instanceId,
-    fullRunStartedAt: run.startedAt,
+    fullRunStartedAt,
     newestEventInstanceId: heardOf === instanceId ? undefined : (heardOf ?? undefined),
-    isToConfirm: isFirst ? true : state.isToConfirm,
+    isToConfirm: heardOf !== null,
   });
 }
