@@ -118,12 +118,9 @@ describe("trouble with Clerk", () => {
     // The look-back takes these users; what throws after it is about none of them.
     for (const id of ids) clerk.updateUser(id, { first_name: "New" }, Date.now());
     let thrown = 0;
-    const { goTo } = Step.prototype;
-    vi.spyOn(Step.prototype, "goTo").mockImplementation(async function (
-      this: Step<"begin">,
-      ...args
-    ) {
-      if (!this.isIn("count")) return await goTo.apply(this, args);
+    vi.spyOn(Step.prototype, "isIn").mockImplementation(function (this: unknown, kind) {
+      const { phase } = (this as Step<"begin">).run.state;
+      if ((phase.kind as string) !== "count") return phase.kind === kind;
       thrown += 1;
       if (thrown > 100) pass(HOUR);
       throw new Error("it conflicts");
