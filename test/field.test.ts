@@ -203,6 +203,24 @@ test("who was held stays held though fewer are orphaned by the next run, until a
   await expectMirror(setting);
 });
 
+test("who is held stays so though a run that is held as well finds them changed", async () => {
+  const { t, clerk } = setting;
+  const ids = signUp(setting, 13);
+  await complete(t);
+  pass(HOUR);
+  const [back = ""] = ids;
+  const user = clerk.users.get(back);
+  if (user === undefined) throw new Error("nobody signed up");
+  loseDeletions(ids.slice(0, 12));
+  expect(await complete(t)).toMatchObject({ status: "held", held: 12 });
+  clerk.users.set(back, { ...user, first_name: "Back", updated_at: Date.now() });
+  pass(HOUR);
+  expect(await complete(t)).toMatchObject({ status: "held", held: 11, repaired: { updated: 1 } });
+  loseDeletions([back]);
+  pass(HOUR);
+  expect(await complete(t)).toMatchObject({ status: "held", held: 12, repaired: { deleted: 0 } });
+});
+
 test("whom a later run found alive is held no more, and goes without a question when deleted then", async () => {
   const { t, clerk } = setting;
   const all = signUp(setting, 60);

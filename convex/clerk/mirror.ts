@@ -270,8 +270,8 @@ async function carryOut(
     }
     // A run's write does not end what an event said a moment ago.
     const times = eventTimes(known.version, type);
-    // Nor does an event's write end what a run holds.
-    const { heldAt, isHeldByLimit } = (by.appliedBy === "event" && known.version) || {};
+    // Nor what a run holds: only one that completes does.
+    const { heldAt, isHeldByLimit } = known.version ?? {};
     const held = { heldAt, isHeldByLimit };
     const applied = { clerkId: profile.clerkId, appliedAt: clock.now(), ...by, ...times, ...held };
     await writeVersion(ctx, known.version, { kind: "live", version, ...applied });
