@@ -33,6 +33,7 @@ export function draw(lines: Line[]): string {
     xAxis: panels.map((_, i) => ({
       type: "log",
       gridIndex: i,
+      min: 1000,
       name: "users",
       nameLocation: "middle",
       nameGap: 28,

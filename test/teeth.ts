@@ -277,6 +277,42 @@ const teeth: Tooth[] = [
     property: "two of a crowd who are deleted between two of its pages hide nobody of it",
   },
   {
+    breaks: "that a page requested ahead begins before what is settled",
+    edits: [
+      {
+        file: "sweep.ts",
+        replace: "return keyOf(first, order) < settled.key && keyOf(last, order) > settled.key;",
+        by: "return keyOf(last, order) > settled.key;",
+      },
+    ],
+    file: "test/ahead.test.ts",
+    property: "meets everyone once though all of a page that comes yet leaves between its requests",
+  },
+  {
+    breaks: "that bodies of requests ahead wait to be read",
+    edits: [
+      {
+        file: "request.ts",
+        replace: "const sent = this.#fetch(path, query, false);",
+        by: "const sent = this.#fetch(path, query, false).then(async (r) => new Response(await r.text(), r));",
+      },
+    ],
+    file: "test/heap.test.ts",
+    property: "four requested ahead",
+  },
+  {
+    breaks: "that an event writes nothing that another one reads",
+    edits: [
+      {
+        file: "events.ts",
+        replace: "const other = instanceId === state.instanceId ? undefined : instanceId;",
+        by: "const other = instanceId;",
+      },
+    ],
+    file: "test/burst.test.ts",
+    property: "where an instance is mirrored",
+  },
+  {
     breaks: "that an id made a moment ago is fresh",
     edits: [
       {
