@@ -28,7 +28,6 @@ const LAYERS = [
 /** Files that decide without touching the database, Clerk or the clock. */
 const PURE = [
   "app",
-  "parallel",
   "paths",
   "secrets",
   "addresses",

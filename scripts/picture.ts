@@ -9,6 +9,8 @@ use([LineChart, GridComponent, TitleComponent, SVGRenderer]);
 
 const [WIDTH, HEIGHT] = [900, 420];
 const COLOURS = { "this project": "#0f766e", "by hand": "#b45309", "the usual cron": "#64748b" };
+const NOTE =
+  "Simulated: 0.3 s a request to Clerk, 1.6 ms a wait for the database. Both scales are logarithmic; hollow: not counted at that size, but told from one more page.";
 const TITLES = {
   "quiet full run": "Full run that finds nothing",
   backfill: "Backfill of an empty table",
@@ -23,13 +25,16 @@ export function draw(lines: Line[]): string {
   chart.setOption({
     animation: false,
     backgroundColor: "#ffffff",
-    title: kinds.map((what, i) => ({
-      text: TITLES[what],
-      left: `${share * i + 5}%`,
-      top: 8,
-      textStyle: { fontSize: 15, color: "#0f172a" },
-    })),
-    grid: panels.map((panel) => ({ ...panel, top: 60, bottom: 50 })),
+    title: [
+      ...kinds.map((what, i) => ({
+        text: TITLES[what],
+        left: `${share * i + 5}%`,
+        top: 8,
+        textStyle: { fontSize: 15, color: "#0f172a" },
+      })),
+      { text: NOTE, left: "5%", bottom: 4, textStyle: { fontSize: 11, color: "#475569" } },
+    ],
+    grid: panels.map((panel) => ({ ...panel, top: 60, bottom: 70 })),
     xAxis: panels.map((_, i) => ({
       type: "log",
       gridIndex: i,
@@ -55,7 +60,10 @@ export function draw(lines: Line[]): string {
       color: COLOURS[who],
       lineStyle: { width: who === "this project" ? 3 : 2 },
       endLabel: { show: true, formatter: who, color: COLOURS[who] },
-      data: points.map(({ users, seconds }) => [users, seconds]),
+      data: points.map(({ users, seconds, isCounted }) => ({
+        value: [users, seconds],
+        symbol: isCounted ? "circle" : "emptyCircle",
+      })),
     })),
   });
   const svg = chart.renderToSVGString();

@@ -1,7 +1,7 @@
 /** Pages that are requested while the one before them is settled. */
 import { describe, expect, test, vi } from "vitest";
 import { readUser } from "../convex/clerk/profile";
-import { aheadOf, leadsOn } from "../convex/clerk/sweep";
+import { leadsOn, nextAhead } from "../convex/clerk/sweep";
 import type { Reading } from "../convex/clerk/validators";
 import { clerkUser } from "../scripts/clerk-json";
 import { expectMirror, loseRows, seed, signUp } from "./people";
@@ -64,9 +64,9 @@ describe("a page that was requested ahead", () => {
   });
 
   test("is worth it only where somebody should stand there, and pages are more than their overlap", () => {
-    expect(aheadOf(0, 0, 500)).toBe(true);
-    expect([aheadOf(498, 499, 500), aheadOf(498, 500, 500)]).toEqual([false, true]);
-    expect([aheadOf(1, 9, 3), aheadOf(2, 9, 4)]).toEqual([false, true]);
+    expect(nextAhead(undefined, 0, 500)).toBe(0);
+    expect([nextAhead(0, 499, 500), nextAhead(0, 500, 500)]).toEqual([null, 498]);
+    expect([2, 3, 4].map((pageSize) => nextAhead(0, 9, pageSize))).toEqual([null, null, 2]);
   });
 });
 
@@ -197,6 +197,15 @@ test("a development instance is asked for one page at a time", async () => {
   expect(report).toMatchObject({ status: "completed", scanned: 100 });
   expect(underWay.most).toBe(1);
   expect(walked.filter(({ offset }) => offset > 1)).toEqual([]);
+});
+
+test.each([2, 3, 4])("no page of %i users is asked for twice", async (pageSize) => {
+  const { t } = setting;
+  await seed(setting, signUp(setting, 40));
+  const { walked } = watch();
+  expect(await t.action(run, { pageSize })).toMatchObject({ scanned: 40, unchanged: 40 });
+  const asked = walked.map(({ after, offset }) => `${after} ${offset}`);
+  expect(new Set(asked).size).toBe(asked.length);
 });
 
 test("of pages that are not full none is requested ahead", async () => {

@@ -150,7 +150,7 @@ describe("what a run applies", () => {
       const [outcome, documents] = await setting.t.run(async (ctx) => {
         const row = isRead ? await ctx.db.query("users").first() : null;
         const user = { ...answer(person()), row: row ?? undefined };
-        const [known] = await readListed(ctx, [user], () => false);
+        const known = (await readListed(ctx, [user], () => false)).get("user_ada");
         if (known === undefined) throw new Error("nothing was read");
         const { kind } = await applyListed(ctx, user, known, { seenAt: Date.now(), dryRun: false });
         return [kind, (await ctx.meta.getTransactionMetrics()).documentsRead.used] as const;

@@ -3,14 +3,14 @@ import type { Clerk } from "./api";
 import { clock } from "./clock";
 import type { Position } from "./runValidators";
 import type { Sent } from "./request";
-import { aheadOf, leadsOn, strideOf } from "./sweep";
+import { leadsOn, nextAhead } from "./sweep";
 import type { Reading } from "./validators";
 
 type Requested = {
   from: number;
   offset: number;
   limit: number;
-  /** Where it begins, in users behind the last one of the newest page that was used. */
+  /** Where it begins, see `nextAhead`; -1 once the page before it is known, as they overlap by two. */
   start: number;
   seenAt: number;
   sent: Sent;
@@ -31,7 +31,7 @@ export class Ahead {
   /**
    * The page that goes on from where the walk stands.
    * @param from the creation time, ms, from which on it would be asked for now
-   * @returns null where it was not requested, or does not lead there: then none of the others does
+   * @returns null where it was not requested, or does not lead there; then the others are not used either
    * @throws ClerkError as `Clerk.listByCreation`; then none of the others is used either
    */
   async take(
@@ -66,9 +66,8 @@ export class Ahead {
   request(key: number, left: number): void {
     for (;;) {
       const isMost = this.#requested.length >= this.#clerk.requests.atOnce;
-      const last = this.#requested.at(-1);
-      const start = last === undefined ? 0 : last.start + strideOf(this.#pageSize);
-      if (isMost || !aheadOf(start, left, this.#pageSize)) return;
+      const start = nextAhead(this.#requested.at(-1)?.start, left, this.#pageSize);
+      if (isMost || start === null) return;
       const page = { from: key, offset: start, limit: this.#pageSize };
       const sent = this.#clerk.sendByCreation(page);
       this.#requested.push({ ...page, start, seenAt: clock.now(), sent });
@@ -80,7 +79,7 @@ export class Ahead {
     for (const each of this.#requested.splice(0)) this.#drop(each);
   }
 
-  /** As the call ends: what is still under way then may not end at all. */
+  /** As the call ends: Convex ends with it what its action still waits for, and warns of it. */
   async end(): Promise<void> {
     this.dropAll();
     await Promise.all(this.#dropped);

@@ -1,6 +1,6 @@
 /** Compares users whom Clerk lists with the mirror, within a step of a run. */
 import { hooks } from "./app";
-import { applyListed, NOTHING_KNOWN, readListed, type Outcome } from "./mirror";
+import { applyListed, readListed, type Outcome } from "./mirror";
 import { chunksOf } from "./parallel";
 import type { KnownRows, User } from "./rows";
 import type { Step } from "./step";
@@ -15,7 +15,7 @@ import type { Reading } from "./validators";
 type Mirrorable = Extract<Reading, { kind: "profile" }>;
 
 /**
- * Compares users until the transaction has read enough: what is known of a few of them is read side by
+ * Compares users until the transaction has read or written enough: what is known of a few of them is read side by
  * side, then each has their turn.
  * @param users each once
  * @param rows rows that the caller has read; others are looked up by id
@@ -39,7 +39,8 @@ export async function compareUsers(
       const kind =
         user.kind === "unreadable"
           ? await setAside(step, user, rowsOfUser.length > 0)
-          : await compareUser(step, user, known.get(clerkId) ?? NOTHING_KNOWN, seenAt);
+          : await compareUser(step, user, knownOf(known, clerkId), seenAt);
+      // What is known is newer than the list: Clerk is asked about the id itself.
       if (kind === "late") late.push(clerkId);
       if (rowsOfUser.length > 1) await step.findings.duplicated(clerkId);
       compared += 1;
@@ -68,15 +69,16 @@ async function readKnownOf(
     return { ...user, row: rowsOf.get(user.profile.clerkId)?.[0] };
   });
   const isConfirming = confirmsFor(run, state) !== undefined;
-  const known = await readListed(ctx, listed, ({ profile }, row) => {
+  return await readListed(ctx, listed, ({ profile }, row) => {
     return isConfirming || mayBePlaced(run, profile.clerkCreatedAt, row);
   });
-  return new Map(
-    known.flatMap((each, index) => {
-      const user = listed[index];
-      return user === undefined ? [] : [[user.profile.clerkId, each]];
-    }),
-  );
+}
+
+/** @throws Error where it was not read: somebody who is known must never be taken for somebody who is not */
+function knownOf(known: Map<string, KnownRows>, clerkId: string): KnownRows {
+  const rows = known.get(clerkId);
+  if (rows === undefined) throw new Error("expected what is known of each user");
+  return rows;
 }
 
 /** In which order a run goes through Clerk's users. */
@@ -145,8 +147,8 @@ function isFromBefore(row: User | null, run: Run): boolean {
 }
 
 /**
- * Whether a full run's look-back has to know by whom a right row was written: it is new, and of a user whose
- * place the walk had passed.
+ * Whether it takes the version to tell if the walk has counted a user (`countPlaced`): in a full run's look-back,
+ * where the row is right and new, either the walk wrote it or an event did, behind the walk.
  */
 function mayBePlaced(
   run: RunIn<"walk" | "lookBack">,

@@ -1,7 +1,6 @@
 /**
  * Whether Clerk's events still come, each type judged apart: when the last one came, which each event
- * writes down with its own user's version, and since when runs have had to find out by themselves what such events
- * should have told.
+ * writes down with its own user's version, and since when there are changes that no event told of.
  */
 import type { QueryCtx } from "../_generated/server";
 import { clock, MINUTE } from "./clock";
@@ -18,7 +17,7 @@ const RETRIES_MS = 10 * MINUTE;
 
 /**
  * Each type of event: what runs wrote down, and what came since.
- * @param until ms: events from then on are not looked at
+ * @param until ms: events that came from then on are not looked at
  */
 export async function readDeliveries(
   ctx: QueryCtx,
@@ -38,8 +37,8 @@ export async function readDeliveries(
 }
 
 /**
- * When the newest user signed up whose `user.created` should have come, and has not, ms; 0 where it has. Those
- * whom the last full run may have met are no sign.
+ * When the newest user signed up, ms, if their `user.created` should have come and has not; 0 where it has. Only
+ * one who came since the last full run began is a sign.
  */
 async function untoldAt(ctx: QueryCtx, state: SyncState): Promise<number> {
   const { lastFullRunStartedAt = Infinity } = state;
@@ -51,8 +50,8 @@ async function untoldAt(ctx: QueryCtx, state: SyncState): Promise<number> {
 }
 
 /**
- * The instance that the newest event is from, or null: of several that are mirrored one after the other the one that
- * is mirrored now, until another one's comes.
+ * The instance that the newest event is from: another one than the mirrored, where that is written down; else the
+ * mirrored one, if any event came; before one is mirrored, what the newest event said. Null where none came.
  */
 export async function newestEventInstance(
   ctx: QueryCtx,

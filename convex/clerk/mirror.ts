@@ -86,44 +86,37 @@ export async function applyEvent(
   return await carryOut(ctx, plan, known, user, { by: { appliedBy: "event", ...source } });
 }
 
-/** Of an id that nobody has heard of. */
-export const NOTHING_KNOWN: KnownRows = {
-  row: null,
-  marked: null,
-  version: null,
-  isDuplicated: false,
-};
-
 /** A user of a listing, with a row of theirs where the caller has read one already. */
 export type Listed = Incoming & { row: User | undefined };
 
 /**
- * What is known of users of a listing, read side by side.
- * @param users few enough to be read at once
+ * What is known of users of a listing, by id, read side by side.
  * @param needsVersion of whom the version is to be read, too, beside those who are to be written
  */
 export async function readListed(
   ctx: QueryCtx,
   users: Listed[],
   needsVersion: (user: Listed, row: User | null) => boolean,
-): Promise<KnownRows[]> {
-  const found = await inParallel(users, async ({ row, profile: { clerkId } }) => {
+): Promise<Map<string, KnownRows>> {
+  const found = await inParallel(users, async (user) => {
+    const { row, profile } = user;
     const isRead = row !== undefined && isMirrored(row);
-    const rows = isRead ? { ...NOTHING_KNOWN, row } : await readRows(ctx, clerkId);
-    return { isRead, rows };
+    const rows = isRead
+      ? { row, marked: null, isDuplicated: false }
+      : await readRows(ctx, profile.clerkId);
+    return { user, isRead, rows };
   });
-  const both = users.map((user, index) => ({ user, ...(found[index] ?? NOT_READ) }));
-  return await inParallel(both, async ({ user, isRead, rows }) => {
+  const known = await inParallel(found, async ({ user, isRead, rows }) => {
     const { clerkId } = user.profile;
     const isWrong = !isEqual(rows.row, user.profile);
     // Of several rows the oldest is to be written.
-    if (isWrong && isRead) return await readKnown(ctx, clerkId);
+    if (isWrong && isRead) return [clerkId, await readKnown(ctx, clerkId)] as const;
     const isNeeded = isWrong || needsVersion(user, rows.row);
-    return { ...rows, version: isNeeded ? await readVersion(ctx, clerkId) : null };
+    const version = isNeeded ? await readVersion(ctx, clerkId) : null;
+    return [clerkId, { ...rows, version }] as const;
   });
+  return new Map(known);
 }
-
-const NOT_READ = { isRead: false, rows: NOTHING_KNOWN };
 
 function isEqual(row: User | null, profile: Profile): boolean {
   return row !== null && differingFields(row, profile).length === 0;

@@ -1,4 +1,4 @@
-/** Pure: reads that are asked for together, as many as Convex makes at once. */
+/** What is asked of the database together: as many reads as Convex makes at once. */
 
 /**
  * So many reads of a transaction run at once where nothing else is asked for between them, and take the time
@@ -14,7 +14,7 @@ export function chunksOf<Item>(items: Item[]): Item[][] {
   );
 }
 
-/** Does the same for each item side by side. @returns what it gave, in the order of the items */
+/** Asks the same of each item side by side; what is written with it, Convex does one after the other. @returns what it gave, in the order of the items */
 export async function inParallel<Item, Result>(
   items: Item[],
   ask: (item: Item) => Promise<Result>,

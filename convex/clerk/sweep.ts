@@ -144,12 +144,17 @@ export function strideOf(pageSize: number): number {
 }
 
 /**
- * Whether a page is worth requesting before those before it are known.
- * @param start users between the last page that is known, and where it begins; 0 goes on from there
- * @param left users whom Clerk should have behind that page
+ * Where the next page that is worth requesting ahead begins, counted from the last user of the newest page
+ * that is known: 0 is that user.
+ * @param last where the one requested before it begins; undefined where there is none
+ * @param left users whom Clerk should have behind the page that is known
+ * @returns null where none is
  */
-export function aheadOf(start: number, left: number, pageSize: number): boolean {
-  return start === 0 || (start + 1 < left && strideOf(pageSize) >= pageSize / 2);
+export function nextAhead(last: number | undefined, left: number, pageSize: number): number | null {
+  if (last === undefined) return 0;
+  const stride = strideOf(pageSize);
+  const isWorthIt = stride >= pageSize / 2 && last + stride + 1 < left;
+  return isWorthIt ? last + stride : null;
 }
 
 /**

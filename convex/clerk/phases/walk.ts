@@ -65,7 +65,7 @@ async function listFrom(call: Call, run: RunIn<"walk">, offset: number): Promise
   return await call.clerk.listByCreation({ from, limit: run.pageSize, offset });
 }
 
-/** Users whom Clerk should have behind a full page; none where its end is within a tie, and no offset leads on. */
+/** Users whom Clerk should have behind a full page; none that an offset leads to where it ends within a tie. */
 function leftBehind(page: Reading[], { state, counts }: RunIn<"walk">): number {
   const [one, other] = page.slice(-2).map((user) => keyOf(user, ORDER));
   if (one === other) return 0;
@@ -165,8 +165,8 @@ async function doubtUnlisted({ ctx, run }: Step<"walk">, rows: User[], users: Re
 }
 
 /**
- * Reads rows of a span by one range of the index, and where it stopped if the span is several, or holds more
- * than a step should read.
+ * Reads rows of a span by one range of the index, and where it stopped if the span takes several ranges, or
+ * holds more rows than a step should read.
  */
 async function readSpan(
   ctx: QueryCtx,
@@ -181,11 +181,12 @@ async function readSpan(
   const last = isDone ? undefined : page.at(-1);
   const readUntil = last === undefined ? stop : least(positionOfRow(last), stop);
   if (comparePositions(readUntil, end) === 0) return { rows, until };
+  // Rows of times that lie ahead are another range, and hardly ever there: then they take no step of their own.
   const isLast = last === undefined && until === null && !(await isAnyFrom(ctx, young.until + 1));
   return { rows, until: isLast ? null : readUntil };
 }
 
-/** Whether a row has a creation time that lies ahead: hardly ever, so that the rest needs no step of its own. */
+/** Whether a row has a creation time from then on, ms. */
 async function isAnyFrom(ctx: QueryCtx, createdAt: number): Promise<boolean> {
   const first = await ctx.db
     .query("users")
@@ -216,6 +217,7 @@ async function rowsBetween(ctx: QueryCtx, after: Position, until: Position) {
 
 /** Rows that are not the mirror's may have a creation time, and stand before those with a `clerkId`. */
 function positionOfRow({ clerkId = "", clerkCreatedAt: key = START.key }: User): Position {
+  // Behind `before(key)`, so that a step that reads none but these goes on.
   return { key, clerkId: clerkId === "" ? "\0" : clerkId };
 }
 
