@@ -28,7 +28,7 @@ const MOST_USERS = 30_000;
 /** The in-process engine scans the table at every look-up. */
 const LOOK_UP_USERS = 1000;
 /** Users who share one creation time. */
-const CROWD_USERS = 5000;
+const CROWD_USERS = 2000;
 /** Drawn anew each time. */
 const PICTURE = path.join(import.meta.dirname, "bench.svg");
 

@@ -119,6 +119,42 @@ describe("webhooks look dead", () => {
     }
   });
 
+  test("not where a creation time moved, or lay ahead", async () => {
+    const { t, clerk } = setting;
+    clerk.createUser({ created_at: Date.now() + 3 * HOUR, updated_at: Date.now() - HOUR });
+    const [id = ""] = await backfilled(3);
+    pass(HOUR);
+    await post(t, clerk.updateUser(id, { created_at: Date.now() - 1000 }, Date.now()));
+    pass(4 * HOUR);
+    expect(await reasons()).toEqual([]);
+  });
+
+  test("where only user.updated told of somebody, whatever becomes of them and of runs meanwhile", async () => {
+    const { t, clerk } = setting;
+    await backfilled(3);
+    const untold = async () => {
+      const { user } = clerk.createUser({ created_at: Date.now() });
+      pass(1000);
+      await post(t, clerk.updateUser(user.id, { first_name: "N" }, Date.now()));
+      return user.id;
+    };
+    const gone = await untold();
+    await t.run(async (ctx) => {
+      await ctx.db.insert("users", { color: "a copy", clerkCreatedAt: Date.now() });
+    });
+    pass(9 * MINUTE);
+    await complete(t);
+    await post(t, clerk.deleteUser(gone, Date.now()));
+    pass(HOUR);
+    expect(await reasons()).toEqual([expect.stringMatching(/no user\.created has come/)]);
+    await complete(t);
+    pass(DAY);
+    await complete(t);
+    expect(await reasons()).toEqual([expect.stringMatching(/no user\.created has come/)]);
+    await post(t, clerk.createUser({ created_at: Date.now() }).event);
+    expect(await reasons()).toEqual([]);
+  });
+
   test("not of user.updated any more, where the event that ends it shows that user.created is", async () => {
     const { t, clerk } = setting;
     const [id = ""] = await backfilled(3);
@@ -240,4 +276,23 @@ describe("webhooks look dead", () => {
     pass(HOUR);
     expect(await reasons()).toEqual([]);
   });
+});
+
+test("whom only another instance's event told of is confirmed, though its newest event can't be read", async () => {
+  const { t, clerk } = setting;
+  signUp(setting, 30);
+  const { event, user } = clerk.createUser({ created_at: Date.now() - DAY });
+  await post(t, { ...event, instance_id: "ins_old" });
+  pass(1000);
+  const data = { ...(event.data as object), id: "user_2222", updated_at: "soon" };
+  await post(t, { ...event, type: "user.updated", instance_id: "ins_old", data });
+  const status = async () => await t.query(internal.clerk.reconcile.status, {});
+  expect((await status()).eventInstanceId).toBe("ins_old");
+  pass(HOUR);
+  await complete(t);
+  expect((await status()).eventInstanceId).toBe("ins_old");
+  pass(HOUR);
+  clerk.users.delete(user.id);
+  pass(HOUR);
+  expect(await complete(t)).toMatchObject({ status: "completed", repaired: { deleted: 1 } });
 });

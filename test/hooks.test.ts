@@ -236,3 +236,39 @@ test("the app's own triggers see what the sync writes", async () => {
   await post(t, clerk.deleteUser(user.id, Date.now()));
   expect(seen).toEqual(["insert", "update", "delete"]);
 });
+
+test.each(["created", "updated"] as const)(
+  "hooks.%s may paginate, in a run as in an event",
+  async (kind) => {
+    const { t, clerk } = setting;
+    const ids = signUp(setting, 3);
+    if (kind === "updated") {
+      await complete(t);
+      for (const id of ids) clerk.updateUser(id, { first_name: "New" }, Date.now());
+    }
+    use({
+      [kind]: async (ctx: Parameters<NonNullable<Hooks["created"]>>[0]) => {
+        await ctx.db.query("messages").paginate({ cursor: null, numItems: 1 });
+      },
+    });
+    // Once in a function, as Convex has it: the first user's hook does, the others' may not.
+    expect(await complete(t, { pageSize: 2 })).toMatchObject({
+      repaired: { [kind]: 3 },
+      setAside: 0,
+    });
+  },
+);
+
+test("who gets a row by the hook of somebody before them on a page gets no second one", async () => {
+  const { t } = setting;
+  const [first, other = ""] = signUp(setting, 4);
+  use({
+    created: async (ctx, user) => {
+      if (user.clerkId !== first) return;
+      await ctx.db.insert("users", { clerkId: other, color: "invited" });
+    },
+  });
+  await complete(t);
+  const mine = (await rows(t)).filter(({ clerkId }) => clerkId === other);
+  expect(mine).toMatchObject([{ color: "invited", firstName: "N1" }]);
+});

@@ -1,6 +1,7 @@
 /** The one way by which users are written, call by call. */
 import { describe, expect, test, vi } from "vitest";
-import { applyEvidence, applyListed, readListed } from "../convex/clerk/mirror";
+import { readListed } from "../convex/clerk/compare";
+import { applyEvidence, applyListed } from "../convex/clerk/mirror";
 import { MINUTE } from "../convex/clerk/clock";
 import { readDeliveries } from "../convex/clerk/deliveries";
 import { readSyncState, updateSyncState } from "../convex/clerk/syncState";

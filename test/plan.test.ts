@@ -9,7 +9,8 @@ import {
   whyHold,
   type Known,
 } from "../convex/clerk/plan";
-import type { Profile, Version } from "../convex/clerk/validators";
+import type { Version } from "../convex/clerk/runValidators";
+import type { Profile } from "../convex/clerk/validators";
 
 const NOW = 1_800_000_000_000;
 const profile = (name: string): Profile => ({ clerkId: "user_1", clerkCreatedAt: 1, name });

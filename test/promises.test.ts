@@ -2,6 +2,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { DAY, HOUR, MINUTE } from "../convex/clerk/clock";
 import { deletedUser, userEvent } from "../scripts/clerk-json";
+import { Random } from "../scripts/random";
 import { expectMirror, signUp } from "./people";
 import { complete, internal, LONG_AGO, pass, post, rows, useSetting } from "./setting";
 
@@ -205,6 +206,60 @@ test("a user who moves ahead of the walk after being repaired counts as drift on
   });
   const report = await complete(t, { pageSize: 2 });
   expect(report).toMatchObject({ drift: { stale: 1 }, repaired: { updated: 2 } });
+});
+
+test("a user whom an event changed between two looks of a walk counts as drift once", async () => {
+  const { t, clerk } = setting;
+  signUp(setting, 20);
+  await complete(t);
+  pass(HOUR);
+  const { id } = clerk.createUser({ created_at: LONG_AGO + 500, first_name: "X" }).user;
+  pass(HOUR);
+  before(WALK, 5, async () => {
+    await post(t, clerk.updateUser(id, { first_name: "Y" }, Date.now()));
+    pass(10);
+    clerk.updateUser(id, { first_name: "Z", created_at: LONG_AGO + 17_500 }, Date.now());
+  });
+  const { drift } = await complete(t, { pageSize: 3 });
+  expect(drift).toMatchObject({ missing: 1, stale: 0 });
+});
+
+test("users who are late in a walk raise no limit to deletions", async () => {
+  const { t, clerk } = setting;
+  const all = signUp(setting, 200);
+  await complete(t);
+  pass(HOUR);
+  for (const id of all.slice(0, 12)) clerk.users.delete(id);
+  const late = { isTold: false };
+  vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+    pass(10);
+    const isWalk = new Request(...args).url.includes("%2Bcreated_at");
+    const answer = await clerk.fetch(...args);
+    // They are heard of after Clerk has listed them as they were.
+    if (isWalk && !late.isTold) {
+      late.isTold = true;
+      for (const id of all.slice(20, 120)) {
+        await post(t, clerk.updateUser(id, { first_name: "Told" }, Date.now()));
+      }
+    }
+    return answer;
+  });
+  const report = await complete(t);
+  expect(report).toMatchObject({ status: "held", held: 12, repaired: { deleted: 0 } });
+});
+
+test("crowds whose ids lie between each other's raise no limit to deletions", async () => {
+  const { t, clerk } = setting;
+  const random = new Random(5);
+  const all = Array.from({ length: 400 }, () => {
+    const batch = random.next() < 0.5 ? 0 : 1 + random.below(10);
+    return clerk.createUser({ created_at: LONG_AGO + batch * 1000 }).user.id;
+  });
+  signUp(setting, 1, 5000);
+  await complete(t, { pageSize: 100 });
+  pass(HOUR);
+  for (let i = 0; i < 22; i += 1) clerk.users.delete(all[i * 17 + 1] ?? "");
+  expect(await complete(t, { pageSize: 10 })).toMatchObject({ status: "held", held: 22 });
 });
 
 test("a repair that moves a row behind the walk does not fail the run", async () => {

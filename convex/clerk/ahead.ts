@@ -1,6 +1,6 @@
 /** Pages of a walk that are requested while the one before them is settled. */
 import type { Clerk } from "./api";
-import { clock } from "./clock";
+import { clock, SECOND } from "./clock";
 import type { Position } from "./runValidators";
 import type { Sent } from "./request";
 import { leadsOn, nextAhead } from "./sweep";
@@ -15,6 +15,9 @@ type Requested = {
   seenAt: number;
   sent: Sent;
 };
+
+/** A request that was sent longer ago is made anew: its time-out goes on while pages before it are settled. */
+const MAX_AGE_MS = 10 * SECOND;
 
 /** Requests of one call that went ahead, whose bodies are read one at a time. */
 export class Ahead {
@@ -43,7 +46,9 @@ export class Ahead {
     const { atOnce } = this.#clerk.requests;
     let users: Reading[] = [];
     try {
-      if (from === settled.key) users = await this.#clerk.listByCreation(next, next.sent);
+      const isYoung = clock.now() - next.seenAt <= MAX_AGE_MS;
+      if (from === settled.key && isYoung)
+        users = await this.#clerk.listByCreation(next, next.sent);
       else this.#drop(next);
     } finally {
       // Where Clerk slows it down, or does not answer, the others have not fared better.

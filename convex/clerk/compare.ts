@@ -1,15 +1,16 @@
 /** Compares users whom Clerk lists with the mirror, within a step of a run. */
 import { hooks } from "./app";
-import { applyListed, readListed, type Outcome } from "./mirror";
-import { chunksOf } from "./parallel";
-import type { KnownRows, User } from "./rows";
+import { applyListed, isShown, type Outcome } from "./mirror";
+import { chunksOf, inParallel, PARALLEL_READS } from "./parallel";
+import { isMirrored, readKnown, readRows, readVersion, type KnownRows, type User } from "./rows";
 import type { Step } from "./step";
 import type { SyncState } from "./syncState";
 import { leaveDoubt } from "./worker";
 import { raiseAll } from "./doubts";
 import { isFirstLook, type Run, type RunIn } from "./runs";
 import { idOf, positionOf, type Order } from "./pages";
-import type { Reading } from "./validators";
+import type { QueryCtx } from "../_generated/server";
+import type { Profile, Reading } from "./validators";
 
 /** A user who can be read. */
 type Mirrorable = Extract<Reading, { kind: "profile" }>;
@@ -29,10 +30,12 @@ export async function compareUsers(
 ): Promise<number> {
   const rowsOf = groupById(rows);
   let compared = 0;
-  for (const some of chunksOf(users)) {
+  // The app's own code may write the row of any user, and read and write as much as it likes.
+  const hasHooks = Object.keys(hooks).length > 0;
+  for (const some of chunksOf(users, hasHooks ? 1 : PARALLEL_READS)) {
     const known = await readKnownOf(step, some, rowsOf);
     const late: string[] = [];
-    let isEnough = false;
+    let isWritten = false;
     for (const user of some) {
       const clerkId = idOf(user);
       const rowsOfUser = rowsOf.get(clerkId) ?? [];
@@ -40,18 +43,15 @@ export async function compareUsers(
         user.kind === "unreadable"
           ? await setAside(step, user, rowsOfUser.length > 0)
           : await compareUser(step, user, knownOf(known, clerkId), seenAt);
+      isWritten ||= kind === "created" || kind === "updated";
       // What is known is newer than the list: Clerk is asked about the id itself.
       if (kind === "late") late.push(clerkId);
       if (rowsOfUser.length > 1) await step.findings.duplicated(clerkId);
       compared += 1;
-      // The app's own code may read and write as much as it likes.
-      const isOfApp = Object.keys(hooks).length > 0 && (kind === "created" || kind === "updated");
-      isEnough = isOfApp && compared < users.length && (await step.isNearBudget());
-      if (isEnough) break;
     }
     await raiseAll(step.ctx, step.run._id, late);
-    isEnough ||= compared < users.length && (await step.isNearBudget());
-    if (isEnough) return compared;
+    const isDue = isWritten || compared % PARALLEL_READS === 0;
+    if (isDue && compared < users.length && (await step.isNearBudget())) return compared;
   }
   return compared;
 }
@@ -72,6 +72,38 @@ async function readKnownOf(
   return await readListed(ctx, listed, ({ profile }, row) => {
     return isConfirming || mayBePlaced(run, profile.clerkCreatedAt, row);
   });
+}
+
+/** A user of a listing, with a row of theirs where the caller has read one already. */
+type Listed = { profile: Profile; row: User | undefined };
+
+/**
+ * What is known of users of a listing, by id, read side by side.
+ * @param needsVersion of whom the version is to be read, too, beside those who are to be written
+ */
+export async function readListed(
+  ctx: QueryCtx,
+  users: Listed[],
+  needsVersion: (user: Listed, row: User | null) => boolean,
+): Promise<Map<string, KnownRows>> {
+  const found = await inParallel(users, async (user) => {
+    const { row, profile } = user;
+    const isRead = row !== undefined && isMirrored(row);
+    const rows = isRead
+      ? { row, marked: null, isDuplicated: false }
+      : await readRows(ctx, profile.clerkId);
+    return { user, isRead, rows };
+  });
+  const known = await inParallel(found, async ({ user, isRead, rows }) => {
+    const { clerkId } = user.profile;
+    const isWrong = !isShown(rows.row, user.profile);
+    // Of several rows the oldest is to be written.
+    if (isWrong && isRead) return [clerkId, await readKnown(ctx, clerkId)] as const;
+    const isNeeded = isWrong || needsVersion(user, rows.row);
+    const version = isNeeded ? await readVersion(ctx, clerkId) : null;
+    return [clerkId, { ...rows, version }] as const;
+  });
+  return new Map(known);
 }
 
 /** @throws Error where it was not read: somebody who is known must never be taken for somebody who is not */
@@ -122,7 +154,8 @@ async function compareUser(
   const outcome = await applyListed(ctx, user, known, how);
   const { kind } = outcome;
   if (isFirst && kind === "unchanged") counts.unchanged += 1;
-  if (isFirst && isFromBefore(known.row, run)) counts.confirmed += 1;
+  // Whoever is late is confirmed by the evidence that is asked for.
+  if (isFirst && kind !== "late" && isFromBefore(known.row, run)) counts.confirmed += 1;
   const isWritten = (kind === "created" || kind === "updated") && !run.dryRun;
   if (isWritten && user.endsInMs !== undefined) await leaveDoubt(ctx, clerkId, user.endsInMs);
   const isNew = await step.findings.repaired(clerkId, outcome, user);

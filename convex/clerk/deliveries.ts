@@ -4,7 +4,7 @@
  */
 import type { QueryCtx } from "../_generated/server";
 import { clock, MINUTE } from "./clock";
-import { newestEvents, newestUser, readVersion, type NewestEvent } from "./rows";
+import { firstUntold, newestEvents } from "./rows";
 import type { SyncState } from "./syncState";
 import type { Counts } from "./runValidators";
 import { EVENT_TYPES, type Delivery, type EventType } from "./validators";
@@ -32,34 +32,22 @@ export async function readDeliveries(
     const isNews = at > (known.lastEventAt ?? -Infinity) && at >= (state.movedAt ?? -Infinity);
     return isNews ? { ...known, lastEventAt: at } : known;
   });
-  const missed = { created: await untoldAt(ctx, state), updated: 0, deleted: 0 };
-  return missedBy(deliveries, missed);
+  const lastCreatedAt = deliveries.find(({ type }) => type === "user.created")?.lastEventAt ?? 0;
+  const created = (await firstUntold(ctx, lastCreatedAt, until)) ?? 0;
+  return missedBy(deliveries, { created, updated: 0, deleted: 0 });
 }
 
 /**
- * When the newest user signed up, ms, if their `user.created` should have come and has not; 0 where it has. Only
- * one who came since the last full run began is a sign.
- */
-async function untoldAt(ctx: QueryCtx, state: SyncState): Promise<number> {
-  const { lastFullRunStartedAt = Infinity } = state;
-  const user = await newestUser(ctx, lastFullRunStartedAt, clock.now() - RETRIES_MS);
-  if (user?.clerkId === undefined) return 0;
-  const version = await readVersion(ctx, user.clerkId);
-  const isTold = version?.createdEventAt !== undefined;
-  return isTold ? 0 : (user.clerkCreatedAt ?? 0);
-}
-
-/**
- * The instance that the newest event is from: another one than the mirrored, where that is written down; else the
- * mirrored one, if any event came; before one is mirrored, what the newest event said. Null where none came.
+ * The instance that the newest event is from: one that is not mirrored, where that is written down, else what is
+ * known with the user whom it named. Null where none came.
  */
 export async function newestEventInstance(
   ctx: QueryCtx,
-  { newestEventInstanceId, instanceId }: SyncState,
+  { newestEventInstanceId }: SyncState,
 ): Promise<string | null> {
   if (newestEventInstanceId !== undefined) return newestEventInstanceId;
-  const [newest] = (await newestEvents(ctx, Infinity)).sort((a: NewestEvent, b) => b.at - a.at);
-  return newest === undefined ? null : (instanceId ?? newest.instanceId ?? null);
+  const [newest] = (await newestEvents(ctx, Infinity)).toSorted((a, b) => b.at - a.at);
+  return newest?.instanceId ?? null;
 }
 
 /**

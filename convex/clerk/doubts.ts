@@ -6,7 +6,7 @@ import type { Infer } from "convex/values";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { clock } from "./clock";
-import { inParallel, PARALLEL_READS } from "./parallel";
+import { inParallel } from "./parallel";
 import type { vDoubtState } from "./runValidators";
 
 /** An open question about an id, as it is stored. */
@@ -84,28 +84,15 @@ export async function markMet(
   }
 }
 
-/** Which of some ids were met in a crowd: read by ranges, side by side, as most of them were. */
+/** Which of some ids were met in a crowd. */
 export async function metAmong(
   ctx: QueryCtx,
   runId: Id<"clerkRuns">,
   ids: string[],
   crowd: number,
 ): Promise<Set<string>> {
-  const sorted = ids.toSorted();
-  const size = Math.ceil(sorted.length / PARALLEL_READS);
-  const starts = Array.from({ length: Math.ceil(sorted.length / size) }, (_, i) => i * size);
-  const known = await inParallel(starts, async (start) => {
-    const some = sorted.slice(start, start + size);
-    const [first = "", last = first] = [some[0], some.at(-1)];
-    return await ctx.db
-      .query("clerkDoubts")
-      .withIndex("by_runId_and_clerkId", (q) =>
-        q.eq("runId", runId).gte("clerkId", first).lte("clerkId", last),
-      )
-      // Those between who are not asked for may be more than they: then some are asked about in vain.
-      .take(2 * some.length);
-  });
-  return new Set(known.flat().flatMap((doubt) => (doubt.crowd === crowd ? doubt.clerkId : [])));
+  const known = await inParallel(ids, async (clerkId) => await doubtOf(ctx, runId, clerkId));
+  return new Set(known.flatMap((doubt) => (doubt?.crowd === crowd ? doubt.clerkId : [])));
 }
 
 /** The next doubts in a state that are due, at most `count`, those due first first. */

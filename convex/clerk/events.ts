@@ -60,8 +60,7 @@ export const apply = internalMutation({
       await leaveDoubt(ctx, change.clerkId, 0);
       return { outcome: "unclear", reason: change.reason };
     }
-    const { fullRunStartedAt = -Infinity } = state;
-    const outcome = await applyEvent(ctx, change, source, fullRunStartedAt);
+    const outcome = await applyEvent(ctx, change, source, state);
     if (outcome.kind === "unclear") await leaveDoubt(ctx, change.profile.clerkId, 0);
     else if (change.endsInMs !== undefined) {
       await leaveDoubt(ctx, change.profile.clerkId, change.endsInMs);
@@ -86,10 +85,10 @@ async function noteInstance(ctx: MutationCtx, state: SyncState, instanceId: stri
  * After that the next run sets the user aside, or finds it mended.
  */
 export const noteRefused = internalMutation({
-  args: { type: vEventType, clerkId: v.string() },
+  args: { type: vEventType, clerkId: v.string(), instanceId: v.optional(v.string()) },
   returns: v.null(),
-  handler: async (ctx, { type, clerkId }): Promise<null> => {
-    await noteNamed(ctx, clerkId, await readVersion(ctx, clerkId), { type });
+  handler: async (ctx, { type, clerkId, instanceId }): Promise<null> => {
+    await noteNamed(ctx, clerkId, await readVersion(ctx, clerkId), { type, instanceId });
     await leaveDoubt(ctx, clerkId, SETTLING_MS);
     return null;
   },

@@ -5,8 +5,8 @@ import type { Outcome } from "./mirror";
 import { hasRow, type KnownRows } from "./rows";
 import { isFirstLook, type Run } from "./runs";
 import { readSyncState, type SyncState } from "./syncState";
-import type { Counts, DriftEntry } from "./runValidators";
-import type { Reading, Version } from "./validators";
+import type { Counts, DriftEntry, Version } from "./runValidators";
+import type { Reading } from "./validators";
 
 /** Findings of one step. Their entries are written at once, their counts with the step's checkpoint. */
 export class Findings {
@@ -133,8 +133,8 @@ export class Findings {
   /** Past the entries that are kept, only a first look knows that it counts an id for the first time. */
   async #isDriftCounted(clerkId: string, { version }: KnownRows): Promise<boolean> {
     const { dryRun, startedAt } = this.#run;
-    // A walk that met somebody before has written them: without a look-up there is nothing to count.
-    const isWritten = version?.appliedBy === "run" && version.appliedAt >= startedAt;
+    // A walk that met somebody before has written them: else nothing was counted, and needs no look-up.
+    const isWritten = version !== null && version.appliedAt >= startedAt;
     if (this.#isWalk && !dryRun && !isWritten) return false;
     const entries = await entriesOf(this.#ctx, this.#run._id, clerkId);
     if (entries.some(({ action }) => !NO_DRIFT.includes(action))) return true;

@@ -43,7 +43,7 @@ export async function moveTo(
   // What runs of the other instance found says nothing of this one.
   await updateSyncState(ctx, {
     instanceId,
-    newestEventInstanceId: heardOf === instanceId ? undefined : (heardOf ?? undefined),
+    newestEventInstanceId: heardOf ?? undefined,
     isMoved: true,
     movedAt: clock.now(),
     isToConfirm: true,

@@ -4,10 +4,9 @@
  */
 import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
-import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
+import { internalMutation, type MutationCtx } from "../_generated/server";
 import { clock } from "./clock";
 import { countRemoval, whyKept, type Kept, type Remover } from "./gate";
-import { inParallel } from "./parallel";
 import {
   differingFields,
   insertOrPatch,
@@ -21,27 +20,27 @@ import {
 } from "./plan";
 import {
   createRow,
-  eventTimes,
-  isMirrored,
+  eventMarks,
   metVersion,
   noteVersion,
   readKnown,
-  readRows,
   readVersion,
   removeRows,
   updateRow,
   writeVersion,
   type KnownRows,
   type Removed,
+  type Source,
   type User,
 } from "./rows";
-import { readSyncState } from "./syncState";
-import { vProfile, type EventType, type Profile, type Version } from "./validators";
+import { readSyncState, type SyncState } from "./syncState";
+import type { Version } from "./runValidators";
+import { vProfile, type Profile } from "./validators";
 
 type Incoming = { profile: Profile; version: number };
-/** An event has a type, and is from an instance; runs and repairs ask only the mirrored one. */
-type By = Pick<Version, "appliedBy" | "instanceId"> & { type?: EventType };
-const BY_RUN: By = { appliedBy: "run" };
+/** An event, or, without it, a run or a repair, which ask only the mirrored instance. */
+type By = { event?: Source & Pick<Version, "untoldAt"> };
+const BY_RUN: By = {};
 
 /** What became of a user, or would have in a dry run: "user_1 has been …". */
 export const vOutcomeKind = v.union(
@@ -66,11 +65,10 @@ export type Outcome = {
   known: KnownRows;
 };
 
-/** Of an event: its type, and the instance that it is from. */
-export type Source = { type: EventType; instanceId?: string };
-
 /**
  * Applies what an event says of a user, and writes down that it named them.
+ * @param lastFullRunStartedAt when the last full run that went through began, ms: who signed up since can
+ *   only be known by an event
  * @param fullRunStartedAt when the newest full run began, ms
  * @returns what became of the user: `late` and `unclear` change nothing
  */
@@ -78,53 +76,30 @@ export async function applyEvent(
   ctx: MutationCtx,
   user: Incoming & { missing?: string },
   source: Source,
-  fullRunStartedAt: number,
+  { fullRunStartedAt = -Infinity, lastFullRunStartedAt = Infinity }: SyncState,
 ): Promise<Outcome> {
   const known = await readKnown(ctx, user.profile.clerkId);
   const plan = planEvent(known, user, { now: clock.now(), fullRunStartedAt });
   if (plan.write === "nothing") await noteNamed(ctx, user.profile.clerkId, known.version, source);
-  return await carryOut(ctx, plan, known, user, { by: { appliedBy: "event", ...source } });
+  const { clerkCreatedAt } = user.profile;
+  const isUntold =
+    plan.write === "insert" &&
+    source.type !== "user.created" &&
+    known.version?.version === undefined &&
+    known.version?.kind !== "tombstone" &&
+    clerkCreatedAt > lastFullRunStartedAt;
+  const event = isUntold ? { ...source, untoldAt: clerkCreatedAt } : source;
+  return await carryOut(ctx, plan, known, user, { by: { event } });
 }
 
-/** A user of a listing, with a row of theirs where the caller has read one already. */
-export type Listed = Incoming & { row: User | undefined };
-
-/**
- * What is known of users of a listing, by id, read side by side.
- * @param needsVersion of whom the version is to be read, too, beside those who are to be written
- */
-export async function readListed(
-  ctx: QueryCtx,
-  users: Listed[],
-  needsVersion: (user: Listed, row: User | null) => boolean,
-): Promise<Map<string, KnownRows>> {
-  const found = await inParallel(users, async (user) => {
-    const { row, profile } = user;
-    const isRead = row !== undefined && isMirrored(row);
-    const rows = isRead
-      ? { row, marked: null, isDuplicated: false }
-      : await readRows(ctx, profile.clerkId);
-    return { user, isRead, rows };
-  });
-  const known = await inParallel(found, async ({ user, isRead, rows }) => {
-    const { clerkId } = user.profile;
-    const isWrong = !isEqual(rows.row, user.profile);
-    // Of several rows the oldest is to be written.
-    if (isWrong && isRead) return [clerkId, await readKnown(ctx, clerkId)] as const;
-    const isNeeded = isWrong || needsVersion(user, rows.row);
-    const version = isNeeded ? await readVersion(ctx, clerkId) : null;
-    return [clerkId, { ...rows, version }] as const;
-  });
-  return new Map(known);
-}
-
-function isEqual(row: User | null, profile: Profile): boolean {
+/** Whether a row shows a profile. */
+export function isShown(row: User | null, profile: Profile): boolean {
   return row !== null && differingFields(row, profile).length === 0;
 }
 
 /**
  * Compares a user of a listing with what is known of them, and repairs the difference.
- * @param known what `readListed` said
+ * @param known what is known of them; where the row is right, the version only if it is to be confirmed
  * @param seenAt ms, taken before the listing was asked for
  * @param confirms the mirrored instance, where a row that is right is confirmed, too, if only an event of
  *   another one told of it
@@ -136,7 +111,7 @@ export async function applyListed(
   { seenAt, dryRun, confirms }: { seenAt: number; dryRun: boolean; confirms?: string },
 ): Promise<Outcome> {
   const isToConfirm = confirms !== undefined && isForeign(known.version, confirms);
-  const isRight = isEqual(known.row, user.profile);
+  const isRight = isShown(known.row, user.profile);
   // Of whom the row is right, the version may not have been read.
   if (isRight && !isToConfirm) return { kind: "unchanged", fields: [], known };
   const plan: Plan = isRight ? { write: "version" } : planListed(known, user, seenAt);
@@ -167,9 +142,9 @@ export async function noteNamed(
   ctx: MutationCtx,
   clerkId: string,
   version: KnownRows["version"],
-  { type }: Pick<Source, "type">,
+  source: Source,
 ): Promise<void> {
-  await noteVersion(ctx, version, { clerkId, ...eventTimes(version, type) });
+  await noteVersion(ctx, version, { clerkId, ...eventMarks(version, source) });
 }
 
 /** A row of the app's that the sync meets for the first time: the app may just have put the id on it. */
@@ -224,8 +199,7 @@ export async function removeByEvent(
   source: Source,
 ): Promise<{ outcome: "deleted" | "absent"; refusal?: string }> {
   const known = { version: await readVersion(ctx, clerkId) };
-  const by: By = { appliedBy: "event", ...source };
-  const { wasHere, refusal } = await remove(ctx, clerkId, known, by);
+  const { wasHere, refusal } = await remove(ctx, clerkId, known, { event: source });
   const outcome = wasHere ? "deleted" : "absent";
   return refusal === null ? { outcome } : { outcome, refusal };
 }
@@ -235,12 +209,19 @@ async function remove(
   ctx: MutationCtx,
   clerkId: string,
   { version }: Pick<KnownRows, "version">,
-  { type, ...by }: By,
+  by: By,
 ): Promise<Removed> {
   const removed = await removeRows(ctx, clerkId);
-  const gone = { kind: "tombstone" as const, clerkId, appliedAt: clock.now(), ...by };
-  await writeVersion(ctx, version, { ...gone, ...eventTimes(version, type) });
+  const gone = { kind: "tombstone" as const, clerkId, ...appliedBy(by) };
+  await writeVersion(ctx, version, { ...gone, ...eventMarks(version, by.event) });
   return removed;
+}
+
+/** When, by whom and from which instance what is written now comes. */
+function appliedBy({ event }: By): Pick<Version, "appliedAt" | "appliedBy" | "instanceId"> {
+  const appliedAt = clock.now();
+  if (event === undefined) return { appliedAt, appliedBy: "run" };
+  return { appliedAt, appliedBy: "event", instanceId: event.instanceId };
 }
 
 type How = { by: By; dryRun?: boolean };
@@ -250,7 +231,7 @@ async function carryOut(
   plan: Plan | Gone,
   known: KnownRows,
   { profile, version }: Incoming,
-  { by: { type, ...by }, dryRun }: How,
+  { by, dryRun }: How,
 ): Promise<Outcome> {
   if (plan.write === "nothing") return untouched(plan, known);
   if (dryRun && plan.write !== "version") {
@@ -262,12 +243,13 @@ async function carryOut(
       await updateRow(ctx, known.row, profile, plan.fields);
     }
     // A run's write does not end what an event said a moment ago.
-    const times = eventTimes(known.version, type);
+    const marks = eventMarks(known.version, by.event);
+    const untoldAt = by.event?.untoldAt ?? marks.untoldAt;
     // Nor what a run holds: only one that completes does.
     const { heldAt, isHeldByLimit } = known.version ?? {};
+    const applied = { clerkId: profile.clerkId, kind: "live" as const, version, ...appliedBy(by) };
     const held = { heldAt, isHeldByLimit };
-    const applied = { clerkId: profile.clerkId, appliedAt: clock.now(), ...by, ...times, ...held };
-    await writeVersion(ctx, known.version, { kind: "live", version, ...applied });
+    await writeVersion(ctx, known.version, { ...applied, ...marks, untoldAt, ...held });
   }
   if (plan.write === "version") return { kind: "unchanged", fields: [], known };
   const fields = plan.write === "insert" ? Object.keys(profile) : plan.fields;

@@ -6,12 +6,10 @@
  */
 export const PARALLEL_READS = 16;
 
-/** The items in order, as many at a time as can be read at once. */
-export function chunksOf<Item>(items: Item[]): Item[][] {
-  const count = Math.ceil(items.length / PARALLEL_READS);
-  return Array.from({ length: count }, (_, index) =>
-    items.slice(index * PARALLEL_READS, (index + 1) * PARALLEL_READS),
-  );
+/** The items in order, so many at a time; as many as can be read at once, where nothing is said. */
+export function chunksOf<Item>(items: Item[], size = PARALLEL_READS): Item[][] {
+  const count = Math.ceil(items.length / size);
+  return Array.from({ length: count }, (_, index) => items.slice(index * size, (index + 1) * size));
 }
 
 /** Asks the same of each item side by side; what is written with it, Convex does one after the other. @returns what it gave, in the order of the items */

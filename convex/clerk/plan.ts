@@ -1,6 +1,7 @@
 /** Pure: what is known of a user, and what Clerk says → the change to make. */
 import { MINUTE, SECOND } from "./clock";
-import { PROFILE_FIELDS, type Profile, type Version } from "./validators";
+import type { Version } from "./runValidators";
+import { PROFILE_FIELDS, type Profile } from "./validators";
 
 /**
  * Clerk's data is "eventually consistent" (https://clerk.com/docs/guides/development/webhooks/overview):

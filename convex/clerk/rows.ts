@@ -12,13 +12,8 @@ import { hooks, newUserFields, removal } from "./app";
 import { clock } from "./clock";
 import type { Known } from "./plan";
 import { orRefuse, refusalOf } from "./refusal";
-import {
-  EVENT_TYPES,
-  PROFILE_FIELDS,
-  type EventType,
-  type Profile,
-  type Version,
-} from "./validators";
+import type { Version } from "./runValidators";
+import { EVENT_TYPES, PROFILE_FIELDS, type EventType, type Profile } from "./validators";
 
 /** A row of `users`, mirrored or not. */
 export type User = Doc<"users">;
@@ -109,47 +104,33 @@ export async function* rowsFrom(ctx: QueryCtx, after: Place | null) {
   );
 }
 
-/** The newest row of the users who signed up after one time and before another, ms; null where nobody did. */
-export async function newestUser(
-  ctx: QueryCtx,
-  after: number,
-  until: number,
-): Promise<User | null> {
-  return await ctx.db
-    .query("users")
-    .withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
-      q.gt("clerkCreatedAt", after).lt("clerkCreatedAt", until),
-    )
-    .order("desc")
+/** When the first user signed up, after one time and before another, of whom `user.created` has not told; null where there is none. */
+export async function firstUntold(ctx: QueryCtx, after: number, until: number) {
+  const version = await ctx.db
+    .query("clerkVersions")
+    .withIndex("by_untoldAt", (q) => q.gt("untoldAt", after).lt("untoldAt", until))
     .first();
+  return version?.untoldAt ?? null;
 }
 
-/** The newest event of a type: when it came, and the instance that the user's row stems from, where an event told of it. */
+/** The newest event of a type: when it came, and from which instance. */
 export type NewestEvent = { type: EventType; at: number; instanceId?: string };
 
 /** The newest event of each type that came before a time, ms. */
 export async function newestEvents(ctx: QueryCtx, until: number): Promise<NewestEvent[]> {
-  const versions = () => ctx.db.query("clerkVersions");
-  const [created, updated, deleted] = await Promise.all([
-    versions()
-      .withIndex("by_createdEventAt", (q) => q.lt("createdEventAt", until))
-      .order("desc")
-      .first(),
-    versions()
-      .withIndex("by_updatedEventAt", (q) => q.lt("updatedEventAt", until))
-      .order("desc")
-      .first(),
-    versions()
-      .withIndex("by_deletedEventAt", (q) => q.lt("deletedEventAt", until))
-      .order("desc")
-      .first(),
-  ]);
-  const newest = { "user.created": created, "user.updated": updated, "user.deleted": deleted };
-  return EVENT_TYPES.flatMap((type) => {
-    const version = newest[type];
-    const at = version?.[EVENT_TIMES[type]];
-    return at === undefined ? [] : { type, at, instanceId: version?.instanceId };
-  });
+  const newest = await Promise.all(
+    EVENT_TYPES.map(async (type) => {
+      // Each has an index of the same form, which types can't say of three at once.
+      const field = EVENT_TIMES[type] as "createdEventAt";
+      const version = await ctx.db
+        .query("clerkVersions")
+        .withIndex(`by_${field}`, (q) => q.lt(field, until))
+        .order("desc")
+        .first();
+      return { type, at: version?.[field], instanceId: version?.eventInstanceId };
+    }),
+  );
+  return newest.flatMap(({ at, ...event }) => (at === undefined ? [] : { at, ...event }));
 }
 
 /** Which field of a version says when an event of a type last named its id. */
@@ -159,17 +140,28 @@ const EVENT_TIMES = {
   "user.deleted": "deletedEventAt",
 } as const satisfies Record<EventType, keyof Version>;
 
+/** Of an event: its type, and the instance that it is from. */
+export type Source = { type: EventType; instanceId?: string };
+
+const EVENT_MARKS = [
+  "eventAt",
+  ...Object.values(EVENT_TIMES),
+  "eventInstanceId",
+  "untoldAt",
+] as const satisfies (keyof Version)[];
+type EventMarks = Pick<Version, (typeof EVENT_MARKS)[number]>;
+
 /**
- * When events last named an id.
- * @param known what is known of it
- * @param type of an event that names it now
+ * What is known of the events that named an id.
+ * @param known what was known
+ * @param source of an event that names it now
  */
-export function eventTimes(known: Version | null, type?: EventType): Times {
-  const { eventAt, createdEventAt, updatedEventAt, deletedEventAt } = known ?? {};
-  const before = { eventAt, createdEventAt, updatedEventAt, deletedEventAt };
-  return type === undefined
-    ? before
-    : { ...before, eventAt: clock.now(), [EVENT_TIMES[type]]: clock.now() };
+export function eventMarks(known: Version | null, source?: Source): EventMarks {
+  const marks: EventMarks = Object.fromEntries(EVENT_MARKS.map((mark) => [mark, known?.[mark]]));
+  if (source === undefined) return marks;
+  const { type, instanceId: eventInstanceId } = source;
+  const [eventAt, untoldAt] = [clock.now(), type === "user.created" ? undefined : marks.untoldAt];
+  return { ...marks, eventAt, [EVENT_TIMES[type]]: eventAt, eventInstanceId, untoldAt };
 }
 
 /** Gives a row the Clerk user id that the app kept elsewhere. */
@@ -297,18 +289,7 @@ export async function writeVersion(
   else await ctx.db.replace("clerkVersions", known._id, version);
 }
 
-type Times = Partial<
-  Pick<
-    Version,
-    | "eventAt"
-    | "createdEventAt"
-    | "updatedEventAt"
-    | "deletedEventAt"
-    | "metAt"
-    | "heldAt"
-    | "isHeldByLimit"
-  >
->;
+type Marks = EventMarks & Pick<Version, "metAt" | "heldAt" | "isHeldByLimit">;
 
 /**
  * Writes down when an id was heard of, met or held, and nothing else.
@@ -318,7 +299,7 @@ type Times = Partial<
 export async function noteVersion(
   ctx: MutationCtx,
   known: StoredVersion | null,
-  { clerkId, ...times }: Times & Pick<Version, "clerkId">,
+  { clerkId, ...times }: Marks & Pick<Version, "clerkId">,
 ): Promise<StoredVersion> {
   if (known?._id !== undefined) {
     await ctx.db.patch("clerkVersions", known._id, times);
@@ -329,6 +310,6 @@ export async function noteVersion(
 }
 
 /** Of an id of which nothing was applied yet. */
-export function metVersion(clerkId: string, times: Times): Version {
+export function metVersion(clerkId: string, times: Marks): Version {
   return { clerkId, kind: "met", appliedAt: clock.now(), appliedBy: "run", ...times };
 }

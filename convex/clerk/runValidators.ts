@@ -1,4 +1,4 @@
-/** Validators of what a run keeps, and the types that follow from them; apart, so that the webhook loads none of them. */
+/** Validators of what is kept of runs and of ids, and the types that follow from them; apart, so that the webhook loads none of them. */
 import { v, type Infer } from "convex/values";
 
 /**
@@ -190,3 +190,34 @@ export const vRunOptions = v.object({
   maxDeletions: v.optional(v.number()),
   pageSize: v.number(),
 });
+
+const vBy = v.union(v.literal("event"), v.literal("run"));
+/** What is known of an id beside its row. Times are ms since 1970 by Convex's clock. */
+export const vVersion = v.object({
+  clerkId: v.string(),
+  /** Applied, gone from Clerk, or only heard of: by an event that changed nothing, or as a row of the app's. */
+  kind: v.union(v.literal("live"), v.literal("tombstone"), v.literal("met")),
+  /** Of one that is live: Clerk's `updated_at` (ms) of the newest change that was applied. */
+  version: v.optional(v.number()),
+  /** When, and by whom, it was applied last. */
+  appliedAt: v.number(),
+  appliedBy: vBy,
+  /** The Clerk instance of the event that applied it. */
+  instanceId: v.optional(v.string()),
+  /** When an event last named it, and when one of each type did. */
+  eventAt: v.optional(v.number()),
+  createdEventAt: v.optional(v.number()),
+  updatedEventAt: v.optional(v.number()),
+  deletedEventAt: v.optional(v.number()),
+  /** The Clerk instance of the event that last named it. */
+  eventInstanceId: v.optional(v.string()),
+  /** When somebody signed up whom another event than `user.created` made known, until one comes. */
+  untoldAt: v.optional(v.number()),
+  /** When the sync first met a row of it that it had not made; 0 where no full run had ended before. */
+  metAt: v.optional(v.number()),
+  /** When a full run held it: from then on a person has to say that it may go. */
+  heldAt: v.optional(v.number()),
+  /** Whether it did so for `maxDeletions` alone. */
+  isHeldByLimit: v.optional(v.boolean()),
+});
+export type Version = Infer<typeof vVersion>;

@@ -12,8 +12,9 @@ import {
   vReportMode,
   vRunOptions,
   vRunState,
+  vVersion,
 } from "./runValidators";
-import { vDelivery, vProfile, vVersion } from "./validators";
+import { vDelivery, vProfile } from "./validators";
 
 /** Fields that the sync writes, all optional: a guest's row has none, an old row may lack some. */
 const syncedFields = {
@@ -68,7 +69,8 @@ export const clerkTables = {
     .index("by_kind_and_appliedAt", ["kind", "appliedAt"])
     .index("by_createdEventAt", ["createdEventAt"])
     .index("by_updatedEventAt", ["updatedEventAt"])
-    .index("by_deletedEventAt", ["deletedEventAt"]),
+    .index("by_deletedEventAt", ["deletedEventAt"])
+    .index("by_untoldAt", ["untoldAt"]),
   /** One row per run, and one a day of doubts. Written by `runs.ts` and `step.ts`, deleted by `runs.ts`; changes with every page, so subscribe to it sparingly. */
   clerkRuns: defineTable({
     ...vRunOptions.fields,

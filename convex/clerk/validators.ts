@@ -34,33 +34,6 @@ export const vReading = v.union(
 );
 export type Reading = Infer<typeof vReading>;
 
-const vBy = v.union(v.literal("event"), v.literal("run"));
-/** What is known of an id beside its row. Times are ms since 1970 by Convex's clock. */
-export const vVersion = v.object({
-  clerkId: v.string(),
-  /** Applied, gone from Clerk, or only heard of: by an event that changed nothing, or as a row of the app's. */
-  kind: v.union(v.literal("live"), v.literal("tombstone"), v.literal("met")),
-  /** Of one that is live: Clerk's `updated_at` (ms) of the newest change that was applied. */
-  version: v.optional(v.number()),
-  /** When, and by whom, it was applied last. */
-  appliedAt: v.number(),
-  appliedBy: vBy,
-  /** The Clerk instance of the event that applied it. */
-  instanceId: v.optional(v.string()),
-  /** When an event last named it, and when one of each type did. */
-  eventAt: v.optional(v.number()),
-  createdEventAt: v.optional(v.number()),
-  updatedEventAt: v.optional(v.number()),
-  deletedEventAt: v.optional(v.number()),
-  /** When the sync first met a row of it that it had not made; 0 where no full run had ended before. */
-  metAt: v.optional(v.number()),
-  /** When a full run held it: from then on a person has to say that it may go. */
-  heldAt: v.optional(v.number()),
-  /** Whether it did so for `maxDeletions` alone. */
-  isHeldByLimit: v.optional(v.boolean()),
-});
-export type Version = Infer<typeof vVersion>;
-
 /** The events about users; nothing else concerns the sync. */
 export const vEventType = v.union(
   v.literal("user.created"),

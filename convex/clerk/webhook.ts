@@ -155,7 +155,8 @@ async function handleEvent(
     // Sent again it would be refused again: the next run sets the user aside, or finds it mended.
     const refusal = refusalOf(error);
     if (refusal !== null) {
-      await ctx.runMutation(internal.clerk.events.noteRefused, { type: details.type, clerkId });
+      const event = { type: details.type, clerkId, instanceId: instance };
+      await ctx.runMutation(internal.clerk.events.noteRefused, event);
       return ignore(`refused: ${refusal}`, "error");
     }
     // Its message may quote the document.

@@ -5,6 +5,7 @@ import { internalMutation } from "../../_generated/server";
 import { checkpoint, type Call, type Taken } from "../call";
 import { MINUTE } from "../clock";
 import { newestEventInstance } from "../deliveries";
+import { newestEvents } from "../rows";
 import { checkTable } from "../firstDay";
 import type { RunIn } from "../runs";
 import { Step, type StepResult } from "../step";
@@ -61,6 +62,6 @@ async function pin(step: Step<"begin">, instanceId: string): Promise<void> {
     instanceId,
     fullRunStartedAt,
     newestEventInstanceId: heardOf === instanceId ? undefined : (heardOf ?? undefined),
-    isToConfirm: heardOf !== null,
+    isToConfirm: (await newestEvents(ctx, Infinity)).length > 0,
   });
 }

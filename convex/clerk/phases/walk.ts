@@ -1,7 +1,7 @@
 /** The phase "walk" of a full run: through Clerk's list by creation time, window by window. */
 import { v } from "convex/values";
 import { internal } from "../../_generated/api";
-import { internalMutation, type QueryCtx } from "../../_generated/server";
+import { internalMutation, internalQuery, type QueryCtx } from "../../_generated/server";
 import { checkpoint, isEnd, isLeftOf, listTwice, type Call, type Taken } from "../call";
 import { clock, MINUTE } from "../clock";
 import { compareUsers } from "../compare";
@@ -176,7 +176,12 @@ async function readSpan(
 ): Promise<{ rows: User[]; until: Position | null }> {
   const end = until ?? before(Infinity);
   const { after, until: stop } = rangeOf(settled, end, young);
-  const { page, isDone } = await rowsBetween(ctx, after, stop);
+  // In a query of its own, since a function may paginate once, and the app's hooks may want to.
+  const found: RowsOfSpan =
+    comparePositions(after, stop) < 0
+      ? await ctx.runQuery(internal.clerk.phases.walk.rowsBetween, { after, until: stop })
+      : { page: [], isDone: true };
+  const { page, isDone } = found;
   const rows = page.filter((row) => isMirrored(row) && isUpTo(stop, positionOfRow(row)));
   const last = isDone ? undefined : page.at(-1);
   const readUntil = last === undefined ? stop : least(positionOfRow(last), stop);
@@ -195,25 +200,31 @@ async function isAnyFrom(ctx: QueryCtx, createdAt: number): Promise<boolean> {
   return first !== null;
 }
 
-async function rowsBetween(ctx: QueryCtx, after: Position, until: Position) {
-  if (comparePositions(after, until) >= 0) return { page: [], isDone: true };
-  return await ctx.db
-    .query("users")
-    .withIndex("by_clerkCreatedAt_and_clerkId", (q) => {
-      if (isWithin(after) || after.key === until.key) {
-        const rest = q.eq("clerkCreatedAt", after.key).gt("clerkId", after.clerkId);
-        return after.key === until.key ? rest.lte("clerkId", until.clerkId) : rest;
-      }
-      const later =
-        after.clerkId === ""
-          ? q.gte("clerkCreatedAt", after.key)
-          : q.gt("clerkCreatedAt", after.key);
-      return until.clerkId === ""
-        ? later.lt("clerkCreatedAt", until.key)
-        : later.lte("clerkCreatedAt", until.key);
-    })
-    .paginate({ cursor: null, numItems: MAX_ROWS, maximumBytesRead: MAX_ROW_BYTES });
-}
+type RowsOfSpan = { page: User[]; isDone: boolean };
+
+/** Rows of a range, as many as a step should read at once; those at the place `after` not included. */
+export const rowsBetween = internalQuery({
+  args: { after: vPosition, until: vPosition },
+  handler: async (ctx, { after, until }): Promise<RowsOfSpan> => {
+    const { page, isDone } = await ctx.db
+      .query("users")
+      .withIndex("by_clerkCreatedAt_and_clerkId", (q) => {
+        if (isWithin(after) || after.key === until.key) {
+          const rest = q.eq("clerkCreatedAt", after.key).gt("clerkId", after.clerkId);
+          return after.key === until.key ? rest.lte("clerkId", until.clerkId) : rest;
+        }
+        const later =
+          after.clerkId === ""
+            ? q.gte("clerkCreatedAt", after.key)
+            : q.gt("clerkCreatedAt", after.key);
+        return until.clerkId === ""
+          ? later.lt("clerkCreatedAt", until.key)
+          : later.lte("clerkCreatedAt", until.key);
+      })
+      .paginate({ cursor: null, numItems: MAX_ROWS, maximumBytesRead: MAX_ROW_BYTES });
+    return { page, isDone };
+  },
+});
 
 /** Rows that are not the mirror's may have a creation time, and stand before those with a `clerkId`. */
 function positionOfRow({ clerkId = "", clerkCreatedAt: key = START.key }: User): Position {
