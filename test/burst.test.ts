@@ -9,7 +9,7 @@ import type { UserEvent } from "../scripts/clerk-json";
 import { expectMirror, seed, signUp } from "./people";
 import { complete, pass, post, run, useSetting } from "./setting";
 
-const BURST = Number(process.env.BURST ?? 1000);
+const BURST = Number(process.env.BURST ?? 500);
 
 const setting = useSetting({ http: false });
 
