@@ -221,14 +221,21 @@ describe("webhooks look dead", () => {
   test("not for what was missed of the instance from before a move", async () => {
     const { t, clerk } = setting;
     const [id = ""] = await backfilled(3);
+    const { user } = clerk.createUser({ created_at: Date.now() });
+    pass(1000);
+    await post(t, clerk.updateUser(user.id, { first_name: "N" }, Date.now()));
+    pass(1000);
     clerk.updateUser(id, { first_name: "Unheard" }, Date.now());
     pass(HOUR);
     await complete(t);
-    expect(await reasons()).toEqual([expect.stringMatching(DEAD)]);
+    expect(await reasons()).toEqual([
+      expect.stringMatching(/^Webhooks look dead: no user\.created .*; no user\.updated /),
+    ]);
     clerk.instanceId = "ins_new";
     await t.mutation(internal.clerk.reconcile.pinInstance, { instanceId: "ins_new" });
     await complete(t);
-    expect(await reasons()).toEqual([]);
+    const { webhooks } = await t.query(internal.clerk.reconcile.status, {});
+    expect(webhooks.filter(({ missedAt }) => missedAt !== null)).toEqual([]);
   });
 
   test("not blocked by a user whose creation time lies ahead", async () => {

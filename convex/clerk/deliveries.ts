@@ -33,7 +33,8 @@ export async function readDeliveries(
     return isNews ? { ...known, lastEventAt: at } : known;
   });
   const lastCreatedAt = deliveries.find(({ type }) => type === "user.created")?.lastEventAt ?? 0;
-  const created = (await firstUntold(ctx, lastCreatedAt, until)) ?? 0;
+  const after = Math.max(lastCreatedAt, state.movedAt ?? 0);
+  const created = (await firstUntold(ctx, after, until)) ?? 0;
   return missedBy(deliveries, { created, updated: 0, deleted: 0 });
 }
 
