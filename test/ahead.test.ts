@@ -1,6 +1,7 @@
 /** Pages that are requested while the one before them is settled. */
 import { describe, expect, test, vi } from "vitest";
 import { readUser } from "../convex/clerk/profile";
+import { hooks } from "../convex/clerk/app";
 import { leadsOn, nextAhead } from "../convex/clerk/sweep";
 import type { Reading } from "../convex/clerk/validators";
 import { clerkUser } from "../scripts/clerk-json";
@@ -186,6 +187,22 @@ describe("a walk over a production instance", () => {
     await Promise.all(cancelled);
     expect(underWay.now).toBe(0);
   });
+});
+
+test("a page that was sent more than ten seconds ago is asked for anew", async () => {
+  const { t } = setting;
+  signUp(setting, 40);
+  const { walked } = watch();
+  hooks.created = async () => {
+    await Promise.resolve();
+    pass(2000);
+  };
+  const report = await complete(t, { pageSize: 10 }).finally(() => {
+    delete hooks.created;
+  });
+  expect(report).toMatchObject({ status: "completed", repaired: { created: 40 } });
+  const asked = walked.map(({ after, offset }) => `${after} ${offset}`);
+  expect(new Set(asked).size).toBeLessThan(asked.length);
 });
 
 test("a development instance is asked for one page at a time", async () => {

@@ -114,7 +114,7 @@ export async function firstUntold(ctx: QueryCtx, after: number, until: number) {
 }
 
 /** The newest event of a type: when it came, and from which instance. */
-export type NewestEvent = { type: EventType; at: number; instanceId?: string };
+type NewestEvent = { type: EventType; at: number; instanceId?: string };
 
 /** The newest event of each type that came before a time, ms. */
 export async function newestEvents(ctx: QueryCtx, until: number): Promise<NewestEvent[]> {
