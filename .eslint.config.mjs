@@ -5,10 +5,13 @@ const SYNC = "convex/clerk";
 
 /** Imports point one way: entries → stores and Clerk's API → pure files → tables and app. */
 const LAYERS = [
-  ["app", "clock", "environment", "parallel", "paths", "refusal", "runValidators", "secrets"],
-  ["validators", "addresses", "shape"],
-  ["profile", "tables", "log"],
+  ["types", "clock", "environment", "parallel", "paths", "refusal", "runValidators", "secrets"],
+  ["readers", "svix", "validators", "addresses"],
+  ["fields", "app", "tables", "log", "misfit"],
+  ["profile"],
+  ["fingerprint"],
   ["plan", "pages", "syncState", "commands", "driftLog"],
+  ["columns"],
   ["crowds", "rows"],
   ["sweep", "report", "deliveries", "request", "doubts", "driftEntries"],
   ["batch"],
@@ -27,15 +30,19 @@ const LAYERS = [
 ];
 /** Files that decide without touching the database, Clerk or the clock. */
 const PURE = [
+  "types",
+  "readers",
+  "fields",
   "app",
   "paths",
   "secrets",
   "addresses",
-  "shape",
   "validators",
   "runValidators",
   "tables",
   "profile",
+  "fingerprint",
+  "misfit",
   "plan",
   "pages",
   "crowds",
@@ -47,8 +54,9 @@ const PURE = [
 function forbiddenTo(name, others) {
   const up = name.includes("/") ? "\\.\\./" : "";
   const files = others.filter((other) => other !== name).map((other) => other.split("/").at(-1));
-  const acts = PURE.includes(name) ? "|.*_generated/.*|svix" : "";
-  return `^(\\.{1,2}/(phases/)?(${files.join("|")})|${up}\\.\\./(?!_generated/).*${acts})$`;
+  const acts = PURE.includes(name) ? "|.*_generated/.*|(\\./)?svix(\\.js)?" : "";
+  const local = `\\.{1,2}/(phases/)?(${files.join("|")})\\.js`;
+  return `^(${local}|${up}\\.\\./(?!_generated/).*${acts})$`;
 }
 
 const directionOfImports = LAYERS.flatMap((layer, level) =>
@@ -70,6 +78,26 @@ const directionOfImports = LAYERS.flatMap((layer, level) =>
     },
   })),
 );
+
+/** What lets any app's compiler take the folder. */
+const portableFiles = {
+  files: [`${SYNC}/**/*.ts`],
+  rules: {
+    "no-restricted-syntax": [
+      "error",
+      {
+        selector:
+          ":matches(Property[key.name='handler'], CallExpression[callee.name='httpAction']) > :matches(ArrowFunctionExpression, FunctionExpression):not([returnType])",
+        message:
+          "Give a registered function its return type: where an app does not check the folder's types, an inferred one makes its whole `api` any.",
+      },
+      {
+        selector: "ImportDeclaration[source.value=/^\\..*(?<!\\.js)$/]",
+        message: "Relative imports end in .js, for NodeNext.",
+      },
+    ],
+  },
+};
 
 const unlistedFiles = {
   files: [`${SYNC}/**/*.ts`],
@@ -111,11 +139,17 @@ export default tseslint.config(
     },
   },
   {
+    // An app need not declare the sync's variables in a convex.config.ts.
+    files: [`${SYNC}/environment.ts`],
+    rules: { "@convex-dev/no-process-env": "off" },
+  },
+  {
     // Convex reads the variables of this file when it is pushed; `env` is not there yet.
     files: ["convex/auth.config.ts"],
     rules: { "@convex-dev/no-process-env": "off" },
   },
   ...directionOfImports,
+  portableFiles,
   unlistedFiles,
   { files: ["**/*.mjs"], extends: [tseslint.configs.disableTypeChecked] },
 );

@@ -1,9 +1,9 @@
 /** What the caller may do about their own row; apart from `users.ts`, so that queries load less. */
 import { ConvexError, v } from "convex/values";
-import { internal } from "./_generated/api";
-import type { Doc } from "./_generated/dataModel";
-import { mutation, type QueryCtx } from "./_generated/server";
-import { clerkIdOf, userByClerkId } from "./users";
+import { internal } from "./_generated/api.js";
+import type { Doc } from "./_generated/dataModel.js";
+import { mutation, type QueryCtx } from "./_generated/server.js";
+import { clerkIdOf, userByClerkId } from "./users.js";
 
 /** One id may ask for a repair this often, ms: it costs two requests to Clerk. */
 const SYNC_REQUEST_PERIOD_MS = 30_000;

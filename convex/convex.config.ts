@@ -1,4 +1,9 @@
 import { defineApp } from "convex/server";
-import { clerkEnvironment } from "./clerk/environment";
+import { v } from "convex/values";
 
-export default defineApp({ env: { ...clerkEnvironment } });
+export default defineApp({
+  env: {
+    /** Clerk's Frontend API URL, of which `auth.config.ts` takes tokens. */
+    CLERK_JWT_ISSUER_DOMAIN: v.optional(v.string()),
+  },
+});

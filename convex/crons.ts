@@ -1,5 +1,5 @@
 import { cronJobs } from "convex/server";
-import { internal } from "./_generated/api";
+import { internal } from "./_generated/api.js";
 
 const crons = cronJobs();
 

@@ -1,5 +1,5 @@
 import { httpRouter } from "convex/server";
-import { addClerkRoutes } from "./clerk/routes";
+import { addClerkRoutes } from "./clerk/routes.js";
 
 const http = httpRouter();
 

@@ -1,9 +1,9 @@
 /** The chat room of the demo. */
 import { ConvexError, v } from "convex/values";
 import { asyncMap } from "convex-helpers";
-import { mutation, query } from "./_generated/server";
-import { requireUser } from "./account";
-import { publicUser, vPublicUser } from "./users";
+import { mutation, query } from "./_generated/server.js";
+import { requireUser } from "./account.js";
+import { publicUser, vPublicUser } from "./users.js";
 
 const MAX_BODY_LENGTH = 2000;
 const MAX_LISTED = 100;

@@ -1,8 +1,8 @@
 /** What the app asks of `users`. */
 import type { UserIdentity } from "convex/server";
 import { v, type Infer } from "convex/values";
-import type { Doc } from "./_generated/dataModel";
-import { env, internalQuery, query, type QueryCtx } from "./_generated/server";
+import type { Doc } from "./_generated/dataModel.js";
+import { env, internalQuery, query, type QueryCtx } from "./_generated/server.js";
 
 /** What users may see of each other. */
 export const vPublicUser = v.object({

@@ -95,8 +95,6 @@ function drift(clerk: ClerkStandIn, users: ClerkUserJSON[]) {
   return counts;
 }
 
-type Row = Parameters<typeof newUserFields>[0];
-
 /** This project's backend, measured. */
 export class Mirror {
   readonly meter: Meter;
@@ -136,8 +134,9 @@ export class Mirror {
           const reading = readUser(user);
           if (reading.kind !== "profile") throw new Error("expected a user that can be mirrored");
           const { profile, version } = reading;
-          const row: Row = profile;
-          await ctx.db.insert("users", { ...row, ...newUserFields(row), ...change });
+          const held = Object.entries(profile).filter(([, value]) => value !== null);
+          const row = { ...newUserFields(user), ...Object.fromEntries(held), ...change };
+          await ctx.db.insert("users", row);
           const applied = { clerkId: user.id, appliedAt: at, appliedBy: "run" as const };
           await ctx.db.insert("clerkVersions", { kind: "live", version, ...applied });
         }

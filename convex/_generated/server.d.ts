@@ -30,10 +30,6 @@ import type { DataModel } from "./dataModel.js";
 type Env = {
   readonly CONVEX_CLOUD_URL: string;
   readonly CONVEX_SITE_URL: string;
-  readonly CLERK_SECRET_KEY: string | undefined;
-  readonly CLERK_WEBHOOK_SECRET: string | undefined;
-  readonly CLERK_WEBHOOK_SIGNING_SECRET: string | undefined;
-  readonly CLERK_API_URL: string | undefined;
   readonly CLERK_JWT_ISSUER_DOMAIN: string | undefined;
 };
 

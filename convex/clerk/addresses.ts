@@ -1,7 +1,15 @@
 /** Pure: the addresses in environment variables. What is said of one holds no piece of it. */
-import { kindOf } from "./secrets";
+import { kindOf } from "./secrets.js";
 
 const DEFAULT_API_URL = "https://api.clerk.com";
+
+function urlOf(value: string): URL | null {
+  try {
+    return new URL(value);
+  } catch {
+    return null;
+  }
+}
 
 /** Where Clerk's Backend API answers by a value, or why it can't, in a sentence. */
 export function apiUrlOf(value: string): { url: string } | { fault: string } {
@@ -10,11 +18,11 @@ export function apiUrlOf(value: string): { url: string } | { fault: string } {
     fault: `CLERK_API_URL holds ${what}: unset it, or set it to an https address with nothing behind the name.`,
   });
   const kind = kindOf(value);
-  if (kind !== "an address" || !URL.canParse(value)) {
+  const url = urlOf(value);
+  if (kind !== "an address" || url === null) {
     const isBare = kind === "a text of another form";
     return fault(isBare ? "no address, or one without https in front" : kind);
   }
-  const url = new URL(value);
   const isLoopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
   if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopback)) {
     return fault("an address that is not https, which would send the key in the clear");
@@ -44,11 +52,11 @@ export function whyNotIssuer(value: string | undefined): string | null {
     `CLERK_JWT_ISSUER_DOMAIN holds ${what}, so nobody can sign in: ${mend}`;
   if (value !== value.trim()) return fault("white space around an address");
   const kind = kindOf(value);
-  if (kind !== "an address" || !URL.canParse(value)) {
+  const url = urlOf(value);
+  if (kind !== "an address" || url === null) {
     const isBare = kind === "a text of another form";
     return fault(isBare ? "an address without https in front" : kind);
   }
-  const url = new URL(value);
   if (url.protocol !== "https:") return fault("an address that is not https");
   if (/jwks/.test(url.pathname)) return fault("the address of the key set (JWKS), not the issuer");
   if (/^\/+$/.test(url.pathname) && value.endsWith("/")) {

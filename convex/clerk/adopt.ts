@@ -3,13 +3,14 @@
  * `npx convex run clerk/adopt:fill '{"column":"externalId","dryRun":true}'`.
  */
 import { ConvexError, v, type Infer } from "convex/values";
-import { internal } from "../_generated/api";
-import { internalAction, internalMutation, type MutationCtx } from "../_generated/server";
-import { clock, MINUTE } from "./clock";
-import { deploymentFlag, runCommand } from "./commands";
-import { isClerkId } from "./profile";
-import { fillClerkId, hasRow, rowsFrom, vPlace, type Place, type User } from "./rows";
-import { readSyncState, updateSyncState } from "./syncState";
+import { internal } from "../_generated/api.js";
+import { internalAction, internalMutation, type MutationCtx } from "../_generated/server.js";
+import { clock, MINUTE } from "./clock.js";
+import { deploymentFlag, runCommand } from "./commands.js";
+import { clerkIdWithin, isClerkId } from "./profile.js";
+import { fillClerkId, hasRow, rowsFrom, vPlace, type Place } from "./rows.js";
+import type { User } from "./types.js";
+import { readSyncState, updateSyncState } from "./syncState.js";
 
 /** One call goes on for so long; an action may take ten minutes and more. */
 const MAX_CALL_MS = 8 * MINUTE;
@@ -152,7 +153,7 @@ export const fillPage = internalMutation({
       // One that was filled in place stands further on now, and is met again there.
       if (row.clerkId === undefined || !isClerkId(row.clerkId)) {
         page.rows += 1;
-        page.hasColumn ||= Object.hasOwn(row, column);
+        page.hasColumn ||= column in row;
         const clerkId = idIn(row, column);
         if (clerkId !== null) {
           const isTaken = given.has(clerkId) || (await hasRow(ctx, clerkId));
@@ -186,6 +187,5 @@ async function isNearBudget(ctx: MutationCtx): Promise<boolean> {
 /** The Clerk user id that a row holds in a column, or null. */
 function idIn(row: User, column: string): string | null {
   const value = (row as Record<string, unknown>)[column];
-  const id = typeof value === "string" ? (value.split("|").at(-1) ?? "") : "";
-  return isClerkId(id) ? id : null;
+  return typeof value === "string" ? clerkIdWithin(value) : null;
 }

@@ -1,10 +1,10 @@
 /** Pages of a walk that are requested while the one before them is settled. */
-import type { Clerk } from "./api";
-import { clock, SECOND } from "./clock";
-import type { Position } from "./runValidators";
-import type { Sent } from "./request";
-import { leadsOn, nextAhead } from "./sweep";
-import type { Reading } from "./validators";
+import type { Clerk } from "./api.js";
+import { clock, SECOND } from "./clock.js";
+import type { Position } from "./runValidators.js";
+import type { Sent } from "./request.js";
+import { leadsOn, nextAhead } from "./sweep.js";
+import type { Reading } from "./validators.js";
 
 type Requested = {
   from: number;
@@ -71,7 +71,11 @@ export class Ahead {
   request(key: number, left: number): void {
     for (;;) {
       const isMost = this.#requested.length >= this.#clerk.requests.atOnce;
-      const start = nextAhead(this.#requested.at(-1)?.start, left, this.#pageSize);
+      const start = nextAhead(
+        this.#requested[this.#requested.length - 1]?.start,
+        left,
+        this.#pageSize,
+      );
       if (isMost || start === null) return;
       const page = { from: key, offset: start, limit: this.#pageSize };
       const sent = this.#clerk.sendByCreation(page);

@@ -1,5 +1,5 @@
 /** What the sync asks of Clerk's Backend API, and what it takes for an answer. */
-import { INSTANCE_ID, isClerkId } from "./profile";
+import { INSTANCE_ID, isClerkId } from "./profile.js";
 import {
   fieldOf,
   firstError,
@@ -8,9 +8,9 @@ import {
   unexpected,
   type Query,
   type Sent,
-} from "./request";
-import { idOf, readPage, UnexpectedAnswer } from "./pages";
-import type { Reading } from "./validators";
+} from "./request.js";
+import { idOf, readPage, UnexpectedAnswer } from "./pages.js";
+import type { Reading } from "./validators.js";
 
 /** `user_id` accepts up to 100 ids (GetUserList). */
 export const MAX_IDS = 100;

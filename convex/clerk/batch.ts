@@ -1,7 +1,7 @@
 /** Pure: how many users the next transaction takes, and what follows when it throws. */
-import { SECOND } from "./clock";
-import { idOf } from "./pages";
-import type { Reading } from "./validators";
+import { SECOND } from "./clock.js";
+import { idOf } from "./pages.js";
+import type { Reading } from "./validators.js";
 
 /** Tries of a transaction about several users before it is halved: once more, in case it was a conflict. */
 const TRIES = 2;

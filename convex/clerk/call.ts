@@ -1,15 +1,15 @@
 /** What a function call that takes a run further keeps between its steps. */
-import { internal } from "../_generated/api";
-import type { ActionCtx } from "../_generated/server";
-import type { Ahead } from "./ahead";
-import type { Clerk } from "./api";
-import type { Batch } from "./batch";
-import { isIn, ownerOf, type RunningRun } from "./runs";
-import { ClerkError } from "./request";
-import type { StepResult } from "./step";
-import { comparePositions } from "./pages";
-import type { Looked, Window } from "./sweep";
-import type { Reading } from "./validators";
+import { internal } from "../_generated/api.js";
+import type { ActionCtx } from "../_generated/server.js";
+import type { Ahead } from "./ahead.js";
+import type { Clerk } from "./api.js";
+import type { Batch } from "./batch.js";
+import { isIn, ownerOf, type RunningRun } from "./runs.js";
+import { ClerkError } from "./request.js";
+import type { StepResult } from "./step.js";
+import { comparePositions } from "./pages.js";
+import type { Looked, Window } from "./sweep.js";
+import type { Reading } from "./validators.js";
 
 export type Call = {
   ctx: ActionCtx;

@@ -1,16 +1,17 @@
 /** Compares users whom Clerk lists with the mirror, within a step of a run. */
-import { hooks } from "./app";
-import { applyListed, isShown, type Outcome } from "./mirror";
-import { chunksOf, inParallel, PARALLEL_READS } from "./parallel";
-import { isMirrored, readKnown, readRows, readVersion, type KnownRows, type User } from "./rows";
-import type { Step } from "./step";
-import type { SyncState } from "./syncState";
-import { leaveDoubt } from "./worker";
-import { raiseAll } from "./doubts";
-import { isFirstLook, type Run, type RunIn } from "./runs";
-import { idOf, positionOf, type Order } from "./pages";
-import type { QueryCtx } from "../_generated/server";
-import type { Profile, Reading } from "./validators";
+import { hooks } from "./app.js";
+import { applyListed, isShown, type Outcome } from "./mirror.js";
+import { chunksOf, inParallel, PARALLEL_READS } from "./parallel.js";
+import { isMirrored, readKnown, readRows, readVersion, type KnownRows } from "./rows.js";
+import type { User } from "./types.js";
+import type { Step } from "./step.js";
+import type { SyncState } from "./syncState.js";
+import { leaveDoubt } from "./worker.js";
+import { raiseAll } from "./doubts.js";
+import { isFirstLook, type Run, type RunIn } from "./runs.js";
+import { idOf, positionOf, type Order } from "./pages.js";
+import type { QueryCtx } from "../_generated/server.js";
+import type { Profile, Reading } from "./validators.js";
 
 /** A user who can be read. */
 type Mirrorable = Extract<Reading, { kind: "profile" }>;
@@ -91,7 +92,7 @@ export async function readListed(
     const isRead = row !== undefined && isMirrored(row);
     const rows = isRead
       ? { row, marked: null, isDuplicated: false }
-      : await readRows(ctx, profile.clerkId);
+      : await readRows(ctx, profile.clerkId, { isThere: true });
     return { user, isRead, rows };
   });
   const known = await inParallel(found, async ({ user, isRead, rows }) => {
@@ -158,9 +159,10 @@ async function compareUser(
   if (isFirst && kind !== "late" && isFromBefore(known.row, run)) counts.confirmed += 1;
   const isWritten = (kind === "created" || kind === "updated") && !run.dryRun;
   if (isWritten && user.endsInMs !== undefined) await leaveDoubt(ctx, clerkId, user.endsInMs);
+  if (kind === "refused") await step.findings.notMirrored(clerkId, outcome.reason ?? "");
   const isNew = await step.findings.repaired(clerkId, outcome, user);
   if (isNew || kind === "unchanged") await countPlaced(step, user, outcome);
-  await step.findings.leftOut(user);
+  await step.findings.leftOut(user, outcome.leftOut);
   if (known.isDuplicated) await step.findings.duplicated(clerkId);
   return kind;
 }
@@ -218,7 +220,7 @@ async function countPlaced(
 /** The oldest row of an id first: that one is the mirror's. */
 function groupById(rows: User[]): Map<string, User[]> {
   const groups = new Map<string, User[]>();
-  for (const row of rows.toSorted((a, b) => a._creationTime - b._creationTime)) {
+  for (const row of [...rows].sort((a, b) => a._creationTime - b._creationTime)) {
     if (row.clerkId === undefined) continue;
     groups.set(row.clerkId, [...(groups.get(row.clerkId) ?? []), row]);
   }

@@ -2,27 +2,27 @@
  * Conducts a run: step after step, within a slice of time, with patience for what may pass. README.md
  * of this folder has the states that it goes through; `takeStep` has the file of `phases/` for each.
  */
-import { internal } from "../_generated/api";
-import type { ActionCtx } from "../_generated/server";
-import { Ahead } from "./ahead";
-import { Clerk } from "./api";
-import { Batch } from "./batch";
-import type { Call, Taken } from "./call";
-import { clock, MINUTE, SECOND } from "./clock";
-import type { Leased } from "./lifecycle";
-import type { DriftLog } from "./driftLog";
-import { checkInstance } from "./instance";
-import * as begin from "./phases/begin";
-import * as count from "./phases/count";
-import * as deletion from "./phases/deletion";
-import * as evidence from "./phases/evidence";
-import * as lookBack from "./phases/lookBack";
-import * as undated from "./phases/undated";
-import * as walk from "./phases/walk";
-import { nameOfError, refusalOf } from "./refusal";
-import { ClerkError } from "./request";
-import { isIn, isRunning, type Run, type RunningRun } from "./runs";
-import type { StepResult } from "./step";
+import { internal } from "../_generated/api.js";
+import type { ActionCtx } from "../_generated/server.js";
+import { Ahead } from "./ahead.js";
+import { Clerk } from "./api.js";
+import { Batch } from "./batch.js";
+import type { Call, Taken } from "./call.js";
+import { clock, MINUTE, SECOND } from "./clock.js";
+import type { Leased } from "./lifecycle.js";
+import type { DriftLog } from "./driftLog.js";
+import { checkInstance } from "./instance.js";
+import * as begin from "./phases/begin.js";
+import * as count from "./phases/count.js";
+import * as deletion from "./phases/deletion.js";
+import * as evidence from "./phases/evidence.js";
+import * as lookBack from "./phases/lookBack.js";
+import * as undated from "./phases/undated.js";
+import * as walk from "./phases/walk.js";
+import { nameOfError, refusalOf } from "./refusal.js";
+import { ClerkError } from "./request.js";
+import { isIn, isRunning, type Run, type RunningRun } from "./runs.js";
+import type { StepResult } from "./step.js";
 
 /**
  * One call goes on for so long, then another one is scheduled. With one more step, which seldom takes

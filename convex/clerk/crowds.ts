@@ -1,7 +1,7 @@
 /** Pure: users who share one key and may be more than a page → whether all of them were met, and where to look on. */
-import { idOf, keyOf, type Order } from "./pages";
-import type { Crowd } from "./runValidators";
-import type { Reading } from "./validators";
+import { idOf, keyOf, type Order } from "./pages.js";
+import type { Crowd } from "./runValidators.js";
+import type { Reading } from "./validators.js";
 
 /**
  * Passes through a crowd that meet nobody new before it is taken for listed: where the order differs
@@ -44,9 +44,9 @@ export function crowdIn(
   const members = all.filter((user) => keyOf(user, order) === key);
   const isCut = members.filter(isNew).length > most;
   const users = members.filter(isNew).slice(0, most);
-  const lastTaken = users.at(-1);
+  const lastTaken = users[users.length - 1];
   const listed = isCut && lastTaken ? all.slice(0, all.indexOf(lastTaken) + 1) : all;
-  const lastListed = listed.at(-1);
+  const lastListed = listed[listed.length - 1];
   const placeOf = (is: (user: Reading) => boolean) => {
     const index = listed.findIndex(is);
     return index === -1 ? null : index;

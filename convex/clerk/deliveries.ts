@@ -2,12 +2,12 @@
  * Whether Clerk's events still come, each type judged apart: when the last one came, which each event
  * writes down with its own user's version, and since when there are changes that no event told of.
  */
-import type { QueryCtx } from "../_generated/server";
-import { clock, MINUTE } from "./clock";
-import { firstUntold, newestEvents } from "./rows";
-import type { SyncState } from "./syncState";
-import type { Counts } from "./runValidators";
-import { EVENT_TYPES, type Delivery, type EventType } from "./validators";
+import type { QueryCtx } from "../_generated/server.js";
+import { clock, MINUTE } from "./clock.js";
+import { firstUntold, newestEvents } from "./rows.js";
+import type { SyncState } from "./syncState.js";
+import type { Counts } from "./runValidators.js";
+import { EVENT_TYPES, type Delivery, type EventType } from "./validators.js";
 
 /**
  * A change that is younger may still be told of: Svix's first attempts are at once, after 5 s and
@@ -47,7 +47,7 @@ export async function newestEventInstance(
   { newestEventInstanceId }: SyncState,
 ): Promise<string | null> {
   if (newestEventInstanceId !== undefined) return newestEventInstanceId;
-  const [newest] = (await newestEvents(ctx, Infinity)).toSorted((a, b) => b.at - a.at);
+  const [newest] = [...(await newestEvents(ctx, Infinity))].sort((a, b) => b.at - a.at);
   return newest?.instanceId ?? null;
 }
 

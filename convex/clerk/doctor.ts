@@ -1,19 +1,20 @@
 /** What is set up wrongly, and how to mend it: `npx convex run clerk/doctor:check`. */
 import { v, type Infer } from "convex/values";
-import { Webhook } from "svix";
-import { internal } from "../_generated/api";
-import { env, internalAction, type ActionCtx } from "../_generated/server";
-import { whyNotIssuer } from "./addresses";
-import { Clerk } from "./api";
-import { clock, HOUR, SECOND } from "./clock";
-import { deploymentFlag, runCommand } from "./commands";
-import { reasonOf } from "./conductor";
-import { describeDead, OVERDUE_MS, timeOf, vVerdict, type Status } from "./health";
-import { sampleTable, whyUnfit } from "./firstDay";
-import { WEBHOOK_PATH } from "./paths";
-import { ClerkError } from "./request";
-import type { Survey } from "./symptoms";
-import { signingSecrets } from "./webhook";
+import { internal } from "../_generated/api.js";
+import { internalAction, type ActionCtx } from "../_generated/server.js";
+import { whyNotIssuer } from "./addresses.js";
+import { Clerk } from "./api.js";
+import { clock, HOUR, SECOND } from "./clock.js";
+import { deploymentFlag, runCommand } from "./commands.js";
+import { reasonOf } from "./conductor.js";
+import { describeDead, OVERDUE_MS, timeOf, vVerdict, type Status } from "./health.js";
+import { sampleTable, whyUnfit } from "./firstDay.js";
+import { HEALTH_PATH, PATH_HEADER, WEBHOOK_PATH } from "./paths.js";
+import { environment } from "./environment.js";
+import { ClerkError } from "./request.js";
+import type { Survey } from "./symptoms.js";
+import { Webhook } from "./svix.js";
+import { signingSecrets } from "./webhook.js";
 
 const TIMEOUT_MS = 10 * SECOND;
 /** A schedule that has been silent for so long is taken for none; its ticks are minutes apart. */
@@ -33,6 +34,8 @@ const vCheck = v.object({
 });
 type Check = Infer<typeof vCheck>;
 
+const vExamined = v.object({ verdict: vVerdict, summary: v.string(), checks: v.array(vCheck) });
+
 /**
  * Examines the deployment it runs on: variables, Clerk's key and instance, the webhook's route and
  * secret, the schedule, what webhooks were missed, duplicates, rows without a creation time. It
@@ -41,12 +44,8 @@ type Check = Infer<typeof vCheck>;
  */
 export const check = internalAction({
   args: {},
-  returns: v.object({
-    verdict: vVerdict,
-    summary: v.string(),
-    checks: v.array(vCheck),
-  }),
-  handler: async (ctx) => {
+  returns: vExamined,
+  handler: async (ctx): Promise<Infer<typeof vExamined>> => {
     const status: Status = await ctx.runQuery(internal.clerk.reconcile.status, {});
     const flag = await deploymentFlag(ctx);
     const checks = [
@@ -65,7 +64,7 @@ export const check = internalAction({
     const wrong = checks.filter(({ ok }) => !ok);
     const names = wrong.map((each) => each.check).join(", ");
     return {
-      verdict: wrong.length === 0 ? ("healthy" as const) : ("attention" as const),
+      verdict: wrong.length === 0 ? "healthy" : "attention",
       summary:
         wrong.length === 0
           ? `All ${checks.length} points are as they should be.`
@@ -166,7 +165,7 @@ function checkLastRun({ lastRun }: Status): Check {
 
 function checkIssuer(flag: string): Check {
   const name = "CLERK_JWT_ISSUER_DOMAIN";
-  const issuer = env.CLERK_JWT_ISSUER_DOMAIN;
+  const issuer = environment("CLERK_JWT_ISSUER_DOMAIN");
   const fault = whyNotIssuer(issuer);
   if (fault !== null) {
     return wrong(
@@ -186,16 +185,17 @@ async function checkWebhook(flag: string): Promise<Check[]> {
   const mend = `npx convex env set${flag} ${name} with the signing secret (whsec_…) of your endpoint in Clerk's dashboard → Webhooks.`;
   const found = secrets.length === 1 ? "It is set." : `There are ${secrets.length} secrets.`;
   const secret = fault === null ? healthy(name, found) : wrong(name, fault, mend);
-  const route = await checkRoute(!secret.ok);
+  const path = (await send(HEALTH_PATH))?.headers.get(PATH_HEADER) ?? WEBHOOK_PATH;
+  const route = await checkRoute(path, !secret.ok);
   if (!secret.ok || !route.ok) return [secret, route];
-  return [secret, route, await checkSigned(secrets)];
+  return [secret, route, await checkSigned(path, secrets)];
 }
 
 /** Nothing unsigned may be let in; without a secret the route answers 500. */
-async function checkRoute(isUnconfigured: boolean): Promise<Check> {
+async function checkRoute(path: string, isUnconfigured: boolean): Promise<Check> {
   const name = "webhook route";
-  const status = await post("{}", {});
-  const address = `POST ${WEBHOOK_PATH} of this deployment`;
+  const status = (await send(path, "{}"))?.status ?? null;
+  const address = `POST ${path} of this deployment`;
   if (status === 400 || (isUnconfigured && status === 500)) {
     return healthy(name, `${address} answers, and refuses what is unsigned.`);
   }
@@ -210,33 +210,38 @@ async function checkRoute(isUnconfigured: boolean): Promise<Check> {
 }
 
 /** An event that is none about a user changes nothing, and is accepted if its signature is. */
-async function checkSigned(secrets: string[]): Promise<Check> {
+async function checkSigned(path: string, secrets: string[]): Promise<Check> {
   const name = "signed event";
   const body = JSON.stringify({ object: "event", type: "doctor.check", data: {} });
   const id = "msg_doctor_check";
   for (const secret of secrets) {
     const at = new Date(clock.now());
-    const status = await post(body, {
+    const answer = await send(path, body, {
       "svix-id": id,
       "svix-timestamp": String(Math.floor(at.getTime() / SECOND)),
       "svix-signature": new Webhook(secret).sign(id, at, body),
     });
-    if (status === 200) continue;
+    if (answer?.status === 200) continue;
     return wrong(
       name,
-      `An event signed with CLERK_WEBHOOK_SECRET is answered with ${status ?? "nothing"}, not 200.`,
+      `An event signed with CLERK_WEBHOOK_SECRET is answered with ${answer?.status ?? "nothing"}, not 200.`,
       "The route checks another secret: mount addClerkRoutes(http) of convex/clerk/routes.ts there, and no handler of an older sync.",
     );
   }
   return healthy(name, "An event signed with CLERK_WEBHOOK_SECRET is accepted.");
 }
 
-/** @returns the status; null where there was no answer */
-async function post(body: string, headers: Record<string, string>): Promise<number | null> {
+/** Asks a route of this deployment: POST with a body, GET without. @returns null where there was no answer */
+async function send(
+  path: string,
+  body?: string,
+  headers: Record<string, string> = {},
+): Promise<Response | null> {
   try {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
-    const url = `${env.CONVEX_SITE_URL}${WEBHOOK_PATH}`;
-    return (await fetch(url, { method: "POST", body, headers, signal })).status;
+    const url = `${environment("CONVEX_SITE_URL")}${path}`;
+    const method = body === undefined ? "GET" : "POST";
+    return await fetch(url, { method, body, headers, signal });
   } catch {
     return null;
   }

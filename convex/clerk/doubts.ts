@@ -3,11 +3,11 @@
  * people (none). A run judges its own alone, the worker the others.
  */
 import type { Infer } from "convex/values";
-import type { Doc, Id } from "../_generated/dataModel";
-import type { MutationCtx, QueryCtx } from "../_generated/server";
-import { clock } from "./clock";
-import { inParallel } from "./parallel";
-import type { vDoubtState } from "./runValidators";
+import type { Doc, Id } from "../_generated/dataModel.js";
+import type { MutationCtx, QueryCtx } from "../_generated/server.js";
+import { clock } from "./clock.js";
+import { inParallel } from "./parallel.js";
+import type { vDoubtState } from "./runValidators.js";
 
 /** An open question about an id, as it is stored. */
 export type Doubt = Doc<"clerkDoubts">;

@@ -1,8 +1,8 @@
 /** The store of what runs found, `driftEntries`. */
 import type { PaginationResult } from "convex/server";
-import type { Id } from "../_generated/dataModel";
-import type { MutationCtx, QueryCtx } from "../_generated/server";
-import type { DriftEntry } from "./runValidators";
+import type { Id } from "../_generated/dataModel.js";
+import type { MutationCtx, QueryCtx } from "../_generated/server.js";
+import type { DriftEntry } from "./runValidators.js";
 
 /**
  * So many entries are kept of the users that a run sets aside, of the orphans that it holds, and of

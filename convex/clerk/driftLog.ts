@@ -1,7 +1,7 @@
 /** The lines about what a run finds. */
-import { log } from "./log";
-import { isClerkId } from "./profile";
-import type { DriftEntry } from "./runValidators";
+import { log } from "./log.js";
+import { isClerkId } from "./profile.js";
+import type { DriftEntry } from "./runValidators.js";
 
 /** Lines that a function call logs at most (Convex keeps 256). */
 const MAX_LINES = 200;

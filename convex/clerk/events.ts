@@ -1,12 +1,12 @@
 /** What an event does in its transaction: it is applied, and where it leaves a doubt, Clerk is asked. */
 import { v, type Infer } from "convex/values";
-import { internalMutation, type MutationCtx } from "../_generated/server";
-import { applyEvent, noteNamed, removeByEvent, vOutcomeKind } from "./mirror";
-import { SETTLING_MS } from "./plan";
-import { readVersion } from "./rows";
-import { readSyncState, updateSyncState, type SyncState } from "./syncState";
-import { vEventType, vProfile } from "./validators";
-import { leaveDoubt } from "./worker";
+import { internalMutation, type MutationCtx } from "../_generated/server.js";
+import { applyEvent, noteNamed, removeByEvent, vOutcomeKind } from "./mirror.js";
+import { SETTLING_MS } from "./plan.js";
+import { readVersion } from "./rows.js";
+import { readSyncState, updateSyncState, type SyncState } from "./syncState.js";
+import { vEventType, vNewFields, vProfile } from "./validators.js";
+import { leaveDoubt } from "./worker.js";
 
 const vApplied = v.object({
   outcome: v.union(
@@ -25,7 +25,8 @@ type Applied = Infer<typeof vApplied>;
 
 /**
  * Applies a verified event in one transaction.
- * @returns what became of it: `late` and `unclear` change nothing; where it is unclear, Clerk is asked
+ * @returns what became of it: `late`, `unclear` and `refused` change nothing; where it is unclear, Clerk is asked, at
+ *   once, and where it is refused, when its change has settled
  */
 export const apply = internalMutation({
   args: {
@@ -35,10 +36,12 @@ export const apply = internalMutation({
       v.object({
         kind: v.literal("user"),
         profile: vProfile,
+        newFields: v.optional(vNewFields),
         version: v.number(),
         endsInMs: v.optional(v.number()),
-        /** A key that a column reads and the event lacks. */
+        /** What it lacks of what the columns read, in words; and of what is read for a new row alone. */
         missing: v.optional(v.string()),
+        missingForNew: v.optional(v.string()),
       }),
       v.object({ kind: v.literal("deleted"), clerkId: v.string() }),
       /** It names a user and says nothing that can be used. */
@@ -61,11 +64,13 @@ export const apply = internalMutation({
       return { outcome: "unclear", reason: change.reason };
     }
     const outcome = await applyEvent(ctx, change, source, state);
-    if (outcome.kind === "unclear") await leaveDoubt(ctx, change.profile.clerkId, 0);
+    const { kind, reason } = outcome;
+    if (kind === "unclear") await leaveDoubt(ctx, change.profile.clerkId, 0);
+    else if (kind === "refused") await leaveDoubt(ctx, change.profile.clerkId, SETTLING_MS);
     else if (change.endsInMs !== undefined) {
       await leaveDoubt(ctx, change.profile.clerkId, change.endsInMs);
     }
-    return { outcome: outcome.kind, reason: outcome.reason };
+    return { outcome: kind, reason };
   },
 });
 
@@ -81,7 +86,7 @@ async function noteInstance(ctx: MutationCtx, state: SyncState, instanceId: stri
 }
 
 /**
- * The app refused an event: it came all the same, and is tried once more when its change has settled.
+ * The app's hook refused an event, and so its transaction: it came all the same, and is tried once more when its change has settled.
  * After that the next run sets the user aside, or finds it mended.
  */
 export const noteRefused = internalMutation({

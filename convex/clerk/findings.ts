@@ -1,12 +1,15 @@
 /** What a step of a run finds: counted, drift once for each id, and kept as entries. */
-import type { MutationCtx } from "../_generated/server";
-import { addEntry, entriesOf, MAX_ENTRIES } from "./driftEntries";
-import type { Outcome } from "./mirror";
-import { hasRow, type KnownRows } from "./rows";
-import { isFirstLook, type Run } from "./runs";
-import { readSyncState, type SyncState } from "./syncState";
-import type { Counts, DriftEntry, Version } from "./runValidators";
-import type { Reading } from "./validators";
+import type { MutationCtx } from "../_generated/server.js";
+import { addEntry, entriesOf, MAX_ENTRIES } from "./driftEntries.js";
+import type { Outcome } from "./mirror.js";
+import { describeLeftOut } from "./misfit.js";
+import { areChanged } from "./fingerprint.js";
+import { SETTLING_MS } from "./plan.js";
+import { hasRow, type KnownRows } from "./rows.js";
+import { isFirstLook, type Run } from "./runs.js";
+import { readSyncState, type SyncState } from "./syncState.js";
+import type { Counts, DriftEntry, Version } from "./runValidators.js";
+import type { LeftOut, Reading } from "./validators.js";
 
 /** Findings of one step. Their entries are written at once, their counts with the step's checkpoint. */
 export class Findings {
@@ -55,8 +58,10 @@ export class Findings {
   ): Promise<boolean> {
     if (kind !== "created" && kind !== "updated") return false;
     const { dryRun, mode } = this.#run;
-    // What a doubt is about, an event has told of.
-    if (mode !== "doubts") await this.#noteMissed(kind, known.version, user);
+    // What a doubt is about, an event has told of; of another reader none had to.
+    const isOfEvents =
+      mode === "doubts" || (kind === "updated" && (await this.#areChanged(fields)));
+    if (!isOfEvents) await this.#noteMissed(kind, known.version, user);
     const isFirst = !(await this.#isDriftCounted(clerkId, known));
     if (!dryRun) this.counts.repaired[kind] += 1;
     else if (!isFirst) return false;
@@ -64,6 +69,13 @@ export class Findings {
     if (isFirst) this.counts.drift[drift] += 1;
     await this.add({ clerkId, kind: drift, fields, action: dryRun ? "none" : kind });
     return isFirst;
+  }
+
+  /** Whether it is by `fields.ts` that all of these columns differ, which was changed since the last full run. */
+  async #areChanged(fields: string[]): Promise<boolean> {
+    this.#state ??= await readSyncState(this.#ctx);
+    const { columns } = this.#state;
+    return columns !== undefined && areChanged(fields, columns);
   }
 
   /** Remembers a change that no event had told of; what changed here alone, none had to. */
@@ -74,18 +86,22 @@ export class Findings {
   ): Promise<void> {
     if (user === null || known?.kind === "tombstone") return;
     const { version, profile } = user;
+    this.#state ??= await readSyncState(this.#ctx);
+    const { lastFullRunStartedAt = Infinity } = this.#state;
+    // Of what is older, a run has known: it was set aside until now, or another hand was in the table.
+    const isNews = (at: number) => at > lastFullRunStartedAt - SETTLING_MS;
     const { missed } = this.counts;
+    const { clerkCreatedAt } = profile;
     if (known?.version !== undefined) {
       const isTold = kind === "created" || version <= known.version;
-      if (!isTold) missed.updated = Math.max(missed.updated, version);
+      if (!isTold && isNews(version)) missed.updated = Math.max(missed.updated, version);
       return;
     }
     // The app itself may have made the row as the user signed up, or long before the sync.
-    this.#state ??= await readSyncState(this.#ctx);
-    const { lastFullRunStartedAt = Infinity } = this.#state;
-    if (kind === "created" || profile.clerkCreatedAt > lastFullRunStartedAt) {
-      missed.created = Math.max(missed.created, profile.clerkCreatedAt);
-    } else if (version > lastFullRunStartedAt) {
+    const isToldOf = known?.createdEventAt !== undefined;
+    if (isNews(clerkCreatedAt)) {
+      if (!isToldOf) missed.created = Math.max(missed.created, clerkCreatedAt);
+    } else if (kind === "updated" && isNews(version)) {
       missed.updated = Math.max(missed.updated, version);
     }
   }
@@ -109,12 +125,13 @@ export class Findings {
     await this.setAside({ clerkId, kind, fields: [], reason });
   }
 
-  /** Lists the fields that Convex can't hold. */
-  async leftOut(user: Reading): Promise<void> {
-    if (user.kind !== "profile" || user.leftOut.length === 0) return;
+  /** Lists the columns that Convex can't hold. @param refused those that the app's schema does not take */
+  async leftOut(user: Reading, refused: LeftOut[] = []): Promise<void> {
+    const leftOut = user.kind === "profile" ? [...user.leftOut, ...refused] : [];
+    if (user.kind !== "profile" || leftOut.length === 0) return;
     const { clerkId } = user.profile;
-    const fields = user.leftOut.map(({ field }) => field);
-    const reason = user.leftOut.map((each) => `${each.field}: ${each.reason}`).join("; ");
+    const fields = leftOut.map(({ field }) => field);
+    const reason = describeLeftOut(leftOut);
     await this.setAside({ clerkId, kind: "stale", fields, reason });
   }
 

@@ -4,20 +4,25 @@
  * looks for rows that have Clerk's id in another column.
  */
 import { v, type Infer } from "convex/values";
-import { internal } from "../_generated/api";
-import { internalQuery, type ActionCtx, type QueryCtx } from "../_generated/server";
-import type { Clerk } from "./api";
-import { deploymentFlag, runCommand } from "./commands";
-import { idOf } from "./pages";
-import { isClerkId } from "./profile";
-import { ClerkError } from "./request";
-import { isMirrored, readVersion, type User } from "./rows";
-import { readSyncState } from "./syncState";
+import { internal } from "../_generated/api.js";
+import { internalQuery, type ActionCtx, type QueryCtx } from "../_generated/server.js";
+import type { Clerk } from "./api.js";
+import * as app from "./app.js";
+import { deploymentFlag, runCommand } from "./commands.js";
+import { idOf } from "./pages.js";
+import { clerkIdWithin, isClerkId } from "./profile.js";
+import { ClerkError } from "./request.js";
+import { inParallel } from "./parallel.js";
+import { hasClerkId, hasRow, isMirrored, readVersion } from "./rows.js";
+import type { Key, User } from "./types.js";
+import { readSyncState } from "./syncState.js";
 
 /** Rows whose ids are asked of an instance before it is pinned: one request, and no chance result. */
 const SAMPLE_SIZE = 40;
 /** Places that are looked at: rows that the sync has written itself are passed over. */
 const MAX_PROBES = 200;
+/** The column that is to hold Clerk's id. */
+const ITSELF = "clerkId";
 /** So many columns are named. */
 const MAX_NAMED = 10;
 /** Above every id. */
@@ -38,15 +43,15 @@ const vSample = v.object({
   /** Rows without a `clerkId`, as many as were looked at. */
   blank: v.object({
     count: v.number(),
-    /** What looks like a Clerk user id in their columns, and in which. */
-    ids: v.array(v.object({ id: v.string(), column: v.string() })),
+    /** What looks like a Clerk user id in their columns, in which, and whether it has a row of the mirror, too. */
+    ids: v.array(v.object({ id: v.string(), column: v.string(), isTwice: v.boolean() })),
     /** Their columns with text. */
     texts: v.array(v.string()),
   }),
 });
 type Sample = Infer<typeof vSample>;
 /** With the column in which rows without a `clerkId` have ids that Clerk knows, if there is one. */
-type Sampled = Sample & { column: string | null };
+type Sampled = Sample & { column: string | null; isTwice: boolean };
 
 /**
  * Rows of which the sync knows nothing, spread over the ids: by halves between neighbours, so that the many
@@ -77,9 +82,11 @@ export const sample = internalQuery({
       if (before !== undefined) spans.push({ above, below: before });
       if (after !== undefined) spans.push({ above: after, below });
     }
-    const ids = [...found].filter(isClerkId);
+    const ids = [...found].flatMap(
+      (id) => (isKey(ITSELF) ? clerkIdWithin(id) : asClerkId(id)) ?? [],
+    );
     const others = [...found].filter((clerkId) => !isClerkId(clerkId));
-    const cut = others.filter((clerkId) => isClerkId(clerkId.split("|").at(-1) ?? "")).length;
+    const cut = others.filter((clerkId) => clerkIdWithin(clerkId) !== null).length;
     const { fillsFrom } = await readSyncState(ctx);
     return { ids, others: others.length, cut, fillsFrom, blank: await lookAtBlank(ctx) };
   },
@@ -122,7 +129,7 @@ function textOf(place: number): string {
 }
 
 async function isUnknown(ctx: QueryCtx, row: User, clerkId: string): Promise<boolean> {
-  if (!isMirrored(row)) return false;
+  if (clerkId === "" || (hasClerkId(row) && !isMirrored(row))) return false;
   const version = await readVersion(ctx, clerkId);
   // What a run wrote while an instance was pinned tells nothing of the one that is to be.
   return version === null || version.kind === "met" || version.appliedBy === "run";
@@ -150,17 +157,32 @@ async function lookAtBlank(ctx: QueryCtx): Promise<Sample["blank"]> {
     }
   }
   const all = [...seen.values()].flatMap(idsOrTexts);
-  const byId = new Map(all.filter(({ id }) => isClerkId(id)).map((each) => [each.id, each]));
+  const byId = new Map(
+    all.flatMap(({ id, column }) => (id === null ? [] : [[id, { id, column }] as const])),
+  );
   const texts = [...new Set(all.map(({ column }) => column))].slice(0, MAX_NAMED);
-  return { count: seen.size, ids: [...byId.values()].slice(0, SAMPLE_SIZE), texts };
+  const ids = await inParallel([...byId.values()].slice(0, SAMPLE_SIZE), async (each) => {
+    return { ...each, isTwice: await hasRow(ctx, each.id) };
+  });
+  return { count: seen.size, ids, texts };
 }
 
 /** Columns of the app's that hold text, and what would be the Clerk user id there, alone or behind a "|". */
-function idsOrTexts(row: User): Sample["blank"]["ids"] {
+function idsOrTexts(row: User): { id: string | null; column: string }[] {
   return Object.entries(row).flatMap(([column, value]) => {
     if (column.startsWith("_") || typeof value !== "string") return [];
-    return { id: value.split("|").at(-1) ?? "", column };
+    return { id: clerkIdWithin(value), column };
   });
+}
+
+function asClerkId(id: string): string | null {
+  return isClerkId(id) ? id : null;
+}
+
+/** Whether the app says that it knows its rows by this column: then they are taken over, and nobody gets a second one. */
+function isKey(column: string): boolean {
+  const key = app.key as Key | undefined;
+  return (key?.column as string | undefined) === column;
 }
 
 /** What is wrong with a table, in a sentence, and the command that shows what would mend it. */
@@ -171,7 +193,7 @@ type Fault = { reason: string; next: string };
  * @param isPinned whether somebody, or a run, has said that the others are guests
  */
 export function whyUnfit(
-  { ids, others, cut, fillsFrom, blank, column }: Sampled,
+  { ids, others, cut, fillsFrom, blank, column, isTwice }: Sampled,
   flag: string,
   { instanceId = "ins_…", isPinned = false }: { instanceId?: string; isPinned?: boolean } = {},
 ): Fault | null {
@@ -182,17 +204,20 @@ export function whyUnfit(
     const next = fill(fillsFrom);
     return { reason: `The fill of clerkId is not done. What goes on with it: ${next}`, next };
   }
-  if ((cut > 0 || (others > 0 && others >= ids.length)) && !isPinned) {
+  const isOfOtherForm = cut > 0 || (others > 0 && others >= ids.length);
+  if (isOfOtherForm && !isKey(ITSELF) && !isPinned) {
     const next = fill(cut > 0 ? undefined : "…", true);
     const reason = `${others} of ${others + ids.length} rows that were looked at have a clerkId of another form than user_…, so that their users would get a second row. This shows what would be filled in from what follows the last "|" of it, or, with column, from another column: ${next} — ${pin}`;
     return { reason, next };
   }
-  if (column !== null) {
+  // One that the app knows by its key is taken over, unless there was another one already.
+  if (column !== null && (!isKey(column) || (isTwice && isPinned))) {
     const next = fill(column, true);
     const reason = `This table has rows without a clerkId that have Clerk's id in the column ${column}, so that their users ${isPinned ? "have, or get, a second row" : "would get a second row"}. This shows what would be filled in: ${next}${isPinned ? "" : ` — ${pin}`}`;
     return { reason, next };
   }
-  if (ids.length + others === 0 && blank.count >= MIN_BLANK && !isPinned) {
+  const isBlank = ids.length + others === 0 && blank.count >= MIN_BLANK;
+  if (isBlank && !blank.texts.some(isKey) && !isPinned) {
     const next = fill("…", true);
     const columns = blank.texts.length === 0 ? "none" : blank.texts.join(", ");
     const reason = `This table has ${MIN_BLANK} rows or more without a clerkId, and none with one that the app has set; of ${blank.count} that were looked at none holds Clerk's id (columns with text: ${columns}). If they are users, who would get a second row each, fill it in first, from the column that has Clerk's id: ${next} — ${pin}`;
@@ -210,7 +235,8 @@ export async function checkTable(ctx: ActionCtx, clerk: Clerk, instanceId: strin
   const flag = await deploymentFlag(ctx);
   const fault = whyUnfit(sampled, flag, { instanceId });
   if (fault !== null) throw new ClerkError(fault.reason, "give up", 0, false, fault.next);
-  const { ids } = sampled;
+  const taken = sampled.blank.ids.filter(({ column }) => isKey(column)).map(({ id }) => id);
+  const ids = [...new Set([...sampled.ids, ...taken])];
   const { length: known } = await knownAmong(clerk, ids);
   if (known * 2 >= ids.length) return;
   const pin = runCommand(flag, "reconcile:pinInstance", { instanceId });
@@ -226,7 +252,10 @@ export async function sampleTable(ctx: ActionCtx, clerk: Clerk | null): Promise<
   const { ids } = sampled.blank;
   const asked = ids.map(({ id }) => id);
   const known = clerk === null || asked.length === 0 ? [] : await knownAmong(clerk, asked);
-  return { ...sampled, column: ids.find(({ id }) => known.includes(id))?.column ?? null };
+  const found = ids.filter(({ id }) => known.includes(id));
+  const { column = null, isTwice = false } =
+    found.find((each) => each.isTwice || !isKey(each.column)) ?? found[0] ?? {};
+  return { ...sampled, column, isTwice };
 }
 
 /** Which of some ids Clerk knows; one that it refuses to be asked about it does not. */

@@ -3,11 +3,11 @@
  * removes. Freshness (`whyTooEarly`) no word overrides; the grounds of a hold, `maxDeletions` and a
  * person's word do.
  */
-import type { MutationCtx, QueryCtx } from "../_generated/server";
-import { clock } from "./clock";
-import { isStranger, whyTooEarly, type Known } from "./plan";
-import { RESUMABLE_MS, runningRun } from "./runs";
-import { readSyncState, stateFor, updateSyncState, type SyncState } from "./syncState";
+import type { MutationCtx, QueryCtx } from "../_generated/server.js";
+import { clock } from "./clock.js";
+import { isStranger, whyTooEarly, type Known } from "./plan.js";
+import { RESUMABLE_MS, runningRun } from "./runs.js";
+import { readSyncState, stateFor, updateSyncState, type SyncState } from "./syncState.js";
 
 /**
  * Who wants to remove: a full run, with the removals that it has left, the worker who judges the

@@ -1,15 +1,16 @@
 /** Whether somebody has to look after the sync, and what to do then. */
 import { v, type Infer } from "convex/values";
-import type { Id } from "../_generated/dataModel";
-import { env, type QueryCtx } from "../_generated/server";
-import { clock } from "./clock";
-import { deploymentFlag, runCommand } from "./commands";
-import { judgeDeliveries, newestEventInstance, readDeliveries } from "./deliveries";
-import { WEBHOOK_PATH } from "./paths";
-import { reportOf, vReport, type Report } from "./report";
-import { FULL_PERIOD_MS, RESUMABLE_MS, runningRun, type RunningRun } from "./runs";
-import { readSyncState, type SyncState } from "./syncState";
-import { vEventType } from "./validators";
+import type { Id } from "../_generated/dataModel.js";
+import type { QueryCtx } from "../_generated/server.js";
+import { environment } from "./environment.js";
+import { clock } from "./clock.js";
+import { deploymentFlag, runCommand } from "./commands.js";
+import { judgeDeliveries, newestEventInstance, readDeliveries } from "./deliveries.js";
+import { WEBHOOK_PATH } from "./paths.js";
+import { reportOf, vReport, type Report } from "./report.js";
+import { FULL_PERIOD_MS, RESUMABLE_MS, runningRun, type RunningRun } from "./runs.js";
+import { readSyncState, type SyncState } from "./syncState.js";
+import { vEventType } from "./validators.js";
 
 /** A full run is overdue when none has completed for so long: two periods. */
 export const OVERDUE_MS = 2 * FULL_PERIOD_MS;
@@ -72,9 +73,9 @@ export async function statusOf(ctx: QueryCtx): Promise<Status> {
     whySetAside(lastFullRun, flag),
     whySetAside(await readReport(state.setAsideRunId), flag),
     whyDead(webhooks),
-  ].filter((reason) => typeof reason === "string");
+  ].filter(isReason);
   const remarks = [whyUnlisted(lastFullRun, flag), whyForeign(state, eventInstanceId)];
-  const reasons = [...outages, ...remarks.filter((reason) => typeof reason === "string")];
+  const reasons = [...outages, ...remarks.filter(isReason)];
   return {
     verdict: reasons.length === 0 ? "healthy" : "attention",
     isUp: outages.length === 0,
@@ -88,6 +89,10 @@ export async function statusOf(ctx: QueryCtx): Promise<Status> {
     lastFullRun,
     webhooks,
   };
+}
+
+function isReason(reason: string | false): reason is string {
+  return reason !== false;
 }
 
 /** Whether a run may still get to its end: a dead one is resumed by the next tick. */
@@ -171,7 +176,7 @@ export function describeDead(webhooks: Status["webhooks"]): { found: string; men
   if (kinds.length === 0) return null;
   return {
     found: `Webhooks look dead: ${kinds.join("; ")}. Runs repair what is missed.`,
-    mend: `In Clerk's dashboard → Webhooks, the endpoint has to be enabled, with the URL ${env.CONVEX_SITE_URL}${WEBHOOK_PATH}, and subscribed to user.created, user.updated and user.deleted. If its messages arrive, the log says why they are not used: webhook.rejected (another signing secret than CLERK_WEBHOOK_SECRET), webhook.ignored (another instance) or webhook.failed (no usable secret, or a transaction that threw). Then resend the failed messages there, or create, rename and delete a test user: the next event of the type ends this alarm.`,
+    mend: `In Clerk's dashboard → Webhooks, the endpoint has to be enabled, with the URL ${environment("CONVEX_SITE_URL")}${WEBHOOK_PATH} (or the path that convex/http.ts gives addClerkRoutes), and subscribed to user.created, user.updated and user.deleted. If its messages arrive, the log says why they are not used: webhook.rejected (another signing secret than CLERK_WEBHOOK_SECRET), webhook.ignored (another instance) or webhook.failed (no usable secret, or a transaction that threw). Then resend the failed messages there, or create, rename and delete a test user: the next event of the type ends this alarm.`,
   };
 }
 

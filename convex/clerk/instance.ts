@@ -1,12 +1,12 @@
 /** Which Clerk instance is mirrored: pinned by the first full run, asked for by every call, moved on purpose. */
-import { internalQuery, type MutationCtx } from "../_generated/server";
-import type { Clerk } from "./api";
-import { clock } from "./clock";
-import { newestEventInstance } from "./deliveries";
-import { ClerkError } from "./request";
-import { cancelRun, type Run } from "./runs";
-import { readSyncState, updateSyncState } from "./syncState";
-import { wakeForDoubts } from "./worker";
+import { internalQuery, type MutationCtx } from "../_generated/server.js";
+import type { Clerk } from "./api.js";
+import { clock } from "./clock.js";
+import { newestEventInstance } from "./deliveries.js";
+import { ClerkError } from "./request.js";
+import { cancelRun, type Run } from "./runs.js";
+import { readSyncState, updateSyncState } from "./syncState.js";
+import { wakeForDoubts } from "./worker.js";
 
 /** The instance that is mirrored, or null before the first full run. */
 export const pinned = internalQuery({

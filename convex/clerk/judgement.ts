@@ -2,22 +2,21 @@
  * How doubts are settled, those of a run and those of events and people: absence from a listing is a
  * doubt, only Clerk's answer about the very id is evidence.
  */
-import type { MutationCtx } from "../_generated/server";
-import { clock } from "./clock";
-import { doubtOf, nextDoubts, put, settle, type Doubt } from "./doubts";
-import { MAX_ENTRIES } from "./driftEntries";
-import type { Findings } from "./findings";
-import { isLone, LONE, whyKept, type Kept, type Remover } from "./gate";
-import { applyEvidence, removeByEvidence, type Outcome } from "./mirror";
-import { mostRemovals, SETTLING_MS, whyHold, type Known } from "./plan";
-import { isClerkId } from "./profile";
-import { ownerOf, type Run } from "./runs";
-import { noteVersion, readKnown, readVersion } from "./rows";
-import type { Step, StepResult } from "./step";
-import type { Counts, Phase } from "./runValidators";
-import type { Reading } from "./validators";
-import { readSyncState, stateFor } from "./syncState";
-import { FAR_MS, leaveDoubt, PACE_MS } from "./worker";
+import type { MutationCtx } from "../_generated/server.js";
+import { clock } from "./clock.js";
+import { doubtOf, nextDoubts, put, settle, type Doubt } from "./doubts.js";
+import { MAX_ENTRIES } from "./driftEntries.js";
+import type { Findings } from "./findings.js";
+import { isLone, LONE, whyKept, type Kept, type Remover } from "./gate.js";
+import { applyEvidence, removeByEvidence, type Outcome } from "./mirror.js";
+import { mostRemovals, SETTLING_MS, whyHold, type Known } from "./plan.js";
+import { ownerOf, type Run } from "./runs.js";
+import { noteVersion, readKnown, readVersion } from "./rows.js";
+import type { Step, StepResult } from "./step.js";
+import type { Counts, Phase } from "./runValidators.js";
+import type { Reading } from "./validators.js";
+import { readSyncState, stateFor } from "./syncState.js";
+import { FAR_MS, leaveDoubt, PACE_MS } from "./worker.js";
 
 /** So often is it looked whether a lockout has ended, each time when Clerk says that it will have. */
 const MAX_ROUNDS = 5;
@@ -53,11 +52,6 @@ export async function judgeOne(
   askedAt: number,
 ): Promise<Outcome | null> {
   const { ctx, run, findings, counts } = judge;
-  if (!isClerkId(clerkId)) {
-    const reason = "its clerkId is not a Clerk user id, so Clerk can't be asked about it";
-    await setAsideOne(judge, clerkId, null, reason);
-    return null;
-  }
   if (answer?.kind === "unreadable") {
     await setAsideOne(judge, clerkId, answer, answer.reason);
     return null;
@@ -71,6 +65,9 @@ export async function judgeOne(
   else if (kind === "unclear") {
     const ours = known.row === null ? "missing" : "stale";
     await keep(judge, clerkId, isAbsent ? "orphaned" : ours, { kind, reason });
+  } else if (kind === "refused") {
+    await drop(judge, clerkId);
+    await findings.notMirrored(clerkId, reason);
   } else {
     const { rounds = 0 } = (await drop(judge, clerkId)) ?? {};
     const isWritten = kind === "created" || kind === "updated";
@@ -82,7 +79,7 @@ export async function judgeOne(
     if (known.row !== null && known.row._creationTime < run._creationTime) counts.confirmed += 1;
   }
   await findings.repaired(clerkId, outcome, answer);
-  if (answer !== null) await findings.leftOut(answer);
+  if (answer !== null) await findings.leftOut(answer, outcome.leftOut);
   if (answer !== null && known.isDuplicated) await findings.duplicated(clerkId);
   return outcome;
 }
@@ -92,7 +89,7 @@ export async function judgeOne(
  * move to another instance or a run before, holds it alone from now on, though the run may complete.
  */
 async function goOnHolding({ ctx, run }: Judge, clerkId: string): Promise<void> {
-  if (run.mode !== "full" || run.dryRun || !isClerkId(clerkId)) return;
+  if (run.mode !== "full" || run.dryRun) return;
   const state = await readSyncState(ctx);
   const known = await readKnown(ctx, clerkId);
   if (state.isMoved !== true && !isLone(known, state)) return;

@@ -1,8 +1,8 @@
 /** What calls ask of the database about their run: to begin it, to go on, to hand it on and to end it. */
 import { v } from "convex/values";
-import { internal } from "../_generated/api";
-import { internalMutation, internalQuery } from "../_generated/server";
-import { clock } from "./clock";
+import { internal } from "../_generated/api.js";
+import { internalMutation, internalQuery } from "../_generated/server.js";
+import { clock } from "./clock.js";
 import {
   discardRun,
   discardDoubts,
@@ -17,12 +17,12 @@ import {
   type Run,
   type RunningRun,
   type RunOptions,
-} from "./runs";
-import { Step, type StepResult } from "./step";
-import { nextDoubts } from "./doubts";
-import { readSyncState, updateSyncState, type SyncState } from "./syncState";
-import { vCheckpoint, vDoubtState, vMode, vRunOptions } from "./runValidators";
-import { wakeForDoubts } from "./worker";
+} from "./runs.js";
+import { Step, type StepResult } from "./step.js";
+import { nextDoubts } from "./doubts.js";
+import { readSyncState, updateSyncState, type SyncState } from "./syncState.js";
+import { vCheckpoint, vDoubtState, vMode, vRunOptions } from "./runValidators.js";
+import { wakeForDoubts } from "./worker.js";
 
 /** Resumptions without a step in between: what has killed so many calls will kill the next one. */
 const MAX_RESUMPTIONS = 3;

@@ -3,10 +3,10 @@
  * runs and repairs call it inside their own transactions.
  */
 import { ConvexError, v, type Infer } from "convex/values";
-import { internal } from "../_generated/api";
-import { internalMutation, type MutationCtx } from "../_generated/server";
-import { clock } from "./clock";
-import { countRemoval, whyKept, type Kept, type Remover } from "./gate";
+import { internal } from "../_generated/api.js";
+import { internalMutation, type MutationCtx } from "../_generated/server.js";
+import { clock } from "./clock.js";
+import { countRemoval, whyKept, type Kept, type Remover } from "./gate.js";
 import {
   differingFields,
   insertOrPatch,
@@ -17,7 +17,7 @@ import {
   planListed,
   type Gone,
   type Plan,
-} from "./plan";
+} from "./plan.js";
 import {
   createRow,
   eventMarks,
@@ -31,13 +31,15 @@ import {
   type KnownRows,
   type Removed,
   type Source,
-  type User,
-} from "./rows";
-import { readSyncState, type SyncState } from "./syncState";
-import type { Version } from "./runValidators";
-import { vProfile, type Profile } from "./validators";
+} from "./rows.js";
+import { describeLeftOut } from "./misfit.js";
+import { readSyncState, type SyncState } from "./syncState.js";
+import type { Version } from "./runValidators.js";
+import type { User } from "./types.js";
+import { vNewFields, vProfile } from "./validators.js";
+import type { LeftOut, NewFields, Profile } from "./validators.js";
 
-type Incoming = { profile: Profile; version: number };
+type Incoming = { profile: Profile; version: number; newFields?: NewFields };
 /** An event, or, without it, a run or a repair, which ask only the mirrored instance. */
 type By = { event?: Source & Pick<Version, "untoldAt"> };
 const BY_RUN: By = {};
@@ -53,14 +55,18 @@ export const vOutcomeKind = v.union(
   /** Left as it is, for a reason. */
   v.literal("late"),
   v.literal("unclear"),
+  /** The app's schema, or its `newUserFields`, does not take them. */
+  v.literal("refused"),
 );
 
 /** What became of a user, and what was known before. */
 export type Outcome = {
   kind: Infer<typeof vOutcomeKind>;
-  /** Names of the profile fields that were or would be written. */
+  /** Names of the columns that were or would be written. */
   fields: string[];
   reason?: string;
+  /** Columns that the schema does not take. */
+  leftOut?: LeftOut[];
   /** What was known before; where a listed user is unchanged, without the version. */
   known: KnownRows;
 };
@@ -70,17 +76,18 @@ export type Outcome = {
  * @param lastFullRunStartedAt when the last full run that went through began, ms: who signed up since can
  *   only be known by an event
  * @param fullRunStartedAt when the newest full run began, ms
- * @returns what became of the user: `late` and `unclear` change nothing
+ * @returns what became of the user: `late`, `unclear` and `refused` change nothing
  */
 export async function applyEvent(
   ctx: MutationCtx,
-  user: Incoming & { missing?: string },
+  { missingForNew, ...user }: Incoming & { missing?: string; missingForNew?: string },
   source: Source,
   { fullRunStartedAt = -Infinity, lastFullRunStartedAt = Infinity }: SyncState,
 ): Promise<Outcome> {
-  const known = await readKnown(ctx, user.profile.clerkId);
-  const plan = planEvent(known, user, { now: clock.now(), fullRunStartedAt });
-  if (plan.write === "nothing") await noteNamed(ctx, user.profile.clerkId, known.version, source);
+  const known = await readKnown(ctx, user.profile.clerkId, { isThere: true });
+  const isNew = known.row === null && known.marked === null;
+  const incoming = { ...user, missing: user.missing ?? (isNew ? missingForNew : undefined) };
+  const plan = planEvent(known, incoming, { now: clock.now(), fullRunStartedAt });
   const { clerkCreatedAt } = user.profile;
   const isUntold =
     plan.write === "insert" &&
@@ -89,7 +96,10 @@ export async function applyEvent(
     known.version?.kind !== "tombstone" &&
     clerkCreatedAt > lastFullRunStartedAt;
   const event = isUntold ? { ...source, untoldAt: clerkCreatedAt } : source;
-  return await carryOut(ctx, plan, known, user, { by: { event } });
+  const outcome = await carryOut(ctx, plan, known, user, { by: { event } });
+  const isWritten = !["refused", "unclear"].includes(outcome.kind) && plan.write !== "nothing";
+  if (!isWritten) await noteNamed(ctx, user.profile.clerkId, known.version, source);
+  return outcome;
 }
 
 /** Whether a row shows a profile. */
@@ -129,7 +139,7 @@ export async function applyEvidence(
   answer: Incoming | null,
   { askedAt, dryRun }: { askedAt: number; dryRun: boolean },
 ): Promise<Outcome> {
-  const read = await readKnown(ctx, clerkId);
+  const read = await readKnown(ctx, clerkId, { isThere: answer !== null });
   const known = answer === null ? await meet(ctx, clerkId, read, dryRun) : read;
   const verdict = planEvidence(known, answer, askedAt);
   if (verdict.write === "remove") return { kind: "orphaned", fields: [], known };
@@ -185,7 +195,8 @@ export async function removeByEvidence(
   const kept = await whyKept(ctx, known, { askedAt, remover });
   if (kept !== null) return { ...kept, known };
   if (dryRun) {
-    return { kind: "removed", known, refusal: await rehearse(ctx, { kind: "removed", clerkId }) };
+    const { refusal } = await rehearse(ctx, { kind: "removed", clerkId });
+    return { kind: "removed", known, refusal };
   }
   const { refusal } = await remove(ctx, clerkId, known, BY_RUN);
   await countRemoval(ctx, remover);
@@ -230,54 +241,93 @@ async function carryOut(
   ctx: MutationCtx,
   plan: Plan | Gone,
   known: KnownRows,
-  { profile, version }: Incoming,
-  { by, dryRun }: How,
+  { profile, version, newFields }: Incoming,
+  { by, dryRun = false }: How,
 ): Promise<Outcome> {
+  const incoming = { profile, version, newFields };
   if (plan.write === "nothing") return untouched(plan, known);
-  if (dryRun && plan.write !== "version") {
-    await rehearse(ctx, { kind: "user", profile, version });
+  const isVersion = plan.write === "version";
+  if (dryRun) {
+    if (isVersion) return { kind: "unchanged", fields: [], known };
+    const { refusal: _, ...outcome } = await rehearse(ctx, { ...incoming, kind: "user" });
+    return { kind: "unchanged", fields: [], ...outcome, known };
   }
-  if (!dryRun) {
-    if (plan.write === "insert") await createRow(ctx, known, profile);
-    else if (plan.write === "patch" && known.row) {
-      await updateRow(ctx, known.row, profile, plan.fields);
-    }
-    // A run's write does not end what an event said a moment ago.
-    const marks = eventMarks(known.version, by.event);
-    const untoldAt = by.event?.untoldAt ?? marks.untoldAt;
-    // Nor what a run holds: only one that completes does.
-    const { heldAt, isHeldByLimit } = known.version ?? {};
-    const applied = { clerkId: profile.clerkId, kind: "live" as const, version, ...appliedBy(by) };
-    const held = { heldAt, isHeldByLimit };
-    await writeVersion(ctx, known.version, { ...applied, ...marks, untoldAt, ...held });
+  const isHearsay = by.event !== undefined;
+  const written = isVersion ? null : await write(ctx, plan, known, incoming, isHearsay);
+  if (written?.kind === "refused" || written?.kind === "unclear") return { ...written, known };
+  // A run's write does not end what an event said a moment ago.
+  const marks = eventMarks(known.version, by.event);
+  const untoldAt = by.event?.untoldAt ?? marks.untoldAt;
+  // Nor what a run holds: only one that completes does.
+  const { heldAt, isHeldByLimit } = known.version ?? {};
+  const applied = { clerkId: profile.clerkId, kind: "live" as const, version, ...appliedBy(by) };
+  const held = { heldAt, isHeldByLimit };
+  await writeVersion(ctx, known.version, { ...applied, ...marks, untoldAt, ...held });
+  return { ...(written ?? { kind: "unchanged", fields: [] }), known };
+}
+
+type Written = Pick<Outcome, "kind" | "fields" | "leftOut" | "reason">;
+
+/**
+ * Writes the row.
+ * @param isHearsay whether only an event says so: where the schema does not take all of it, Clerk is asked
+ * @returns what became of it; where nothing of it was written, it is `refused`, or `unclear`
+ */
+async function write(
+  ctx: MutationCtx,
+  plan: Extract<Plan, { write: "insert" | "patch" }>,
+  known: KnownRows,
+  incoming: Incoming,
+  isHearsay: boolean,
+): Promise<Written> {
+  const { profile, newFields } = incoming;
+  const isRefused = newFields !== undefined && "refusal" in newFields;
+  const unwritten = (reason: string): Written => {
+    return { kind: isHearsay && !isRefused ? "unclear" : "refused", fields: [], reason };
+  };
+  if (plan.write === "insert" || known.row === null) {
+    const misfit = await createRow(ctx, known, incoming, isHearsay);
+    if ("refusal" in misfit) return unwritten(misfit.refusal);
+    return { kind: "created", ...namesOf(Object.keys(profile), misfit.leftOut) };
   }
-  if (plan.write === "version") return { kind: "unchanged", fields: [], known };
-  const fields = plan.write === "insert" ? Object.keys(profile) : plan.fields;
-  return { kind: plan.write === "insert" ? "created" : "updated", fields, known };
+  const leftOut = await updateRow(ctx, known.row, profile, plan.fields, isHearsay);
+  const written = namesOf(plan.fields, leftOut);
+  const isUnwritten = leftOut.length > 0 && (isHearsay || written.fields.length === 0);
+  return isUnwritten ? unwritten(describeLeftOut(leftOut)) : { kind: "updated", ...written };
+}
+
+/** Which columns were written, and which were not. */
+function namesOf(names: string[], leftOut: LeftOut[]): Pick<Outcome, "fields" | "leftOut"> {
+  if (leftOut.length === 0) return { fields: names };
+  const isLeftOut = (name: string) => leftOut.some(({ field }) => field === name);
+  return { fields: names.filter((name) => !isLeftOut(name)), leftOut };
 }
 
 const REHEARSED = "rehearsed";
 const vRehearsed = v.union(
-  v.object({ kind: v.literal("user"), profile: vProfile, version: v.number() }),
+  v.object({
+    kind: v.literal("user"),
+    profile: vProfile,
+    version: v.number(),
+    newFields: v.optional(vNewFields),
+  }),
   v.object({ kind: v.literal("removed"), clerkId: v.string() }),
 );
+/** What would have become of a user, and, of one who is removed, what the app's hook refused. */
+type Rehearsed = Partial<Written> & { refusal: string | null };
 
 /**
  * Does what a dry run must not do, and undoes it: what Convex or the app's own code refuses is
  * found out all the same. A nested mutation that throws is rolled back alone.
- * @returns what the app's hook refused where a row is only marked, or null
  */
-async function rehearse(
-  ctx: MutationCtx,
-  change: Infer<typeof vRehearsed>,
-): Promise<string | null> {
+async function rehearse(ctx: MutationCtx, change: Infer<typeof vRehearsed>): Promise<Rehearsed> {
   try {
     await ctx.runMutation(internal.clerk.mirror.rehearsal, { change });
   } catch (error) {
     const data: unknown = error instanceof ConvexError ? error.data : undefined;
     const isRehearsed = typeof data === "object" && data !== null && REHEARSED in data;
     if (!isRehearsed) throw error;
-    return data[REHEARSED] as string | null;
+    return data[REHEARSED] as Rehearsed;
   }
   throw new Error("a rehearsal throws");
 }
@@ -286,16 +336,18 @@ async function rehearse(
 export const rehearsal = internalMutation({
   args: { change: vRehearsed },
   handler: async (ctx, { change }): Promise<never> => {
-    let refusal: string | null = null;
+    let rehearsed: Rehearsed = { refusal: null };
     if (change.kind === "removed") {
       const known = await readKnown(ctx, change.clerkId);
-      ({ refusal } = await remove(ctx, change.clerkId, known, BY_RUN));
+      ({ refusal: rehearsed.refusal } = await remove(ctx, change.clerkId, known, BY_RUN));
     } else {
-      const known = await readKnown(ctx, change.profile.clerkId);
+      const known = await readKnown(ctx, change.profile.clerkId, { isThere: true });
       const plan = insertOrPatch(known, change.profile);
-      if (plan !== null) await carryOut(ctx, plan, known, change, { by: BY_RUN });
+      if (plan?.write === "insert" || plan?.write === "patch") {
+        rehearsed = { ...(await write(ctx, plan, known, change, false)), refusal: null };
+      }
     }
-    throw new ConvexError({ [REHEARSED]: refusal });
+    throw new ConvexError({ [REHEARSED]: rehearsed });
   },
 });
 

@@ -1,7 +1,8 @@
 /** Pure: pages of Clerk's user lists → their entries, each with its place in the order in which users are settled. */
-import { readUser, type Unread } from "./profile";
-import type { Position } from "./runValidators";
-import type { Reading } from "./validators";
+import { hashOf } from "./fingerprint.js";
+import { readUser, type Unread } from "./profile.js";
+import type { Position } from "./runValidators.js";
+import type { Reading } from "./validators.js";
 
 /** How Clerk sorts a list: by creation time, or by latest change, the latest first. */
 export type Order = "+created_at" | "-updated_at";
@@ -82,15 +83,10 @@ function placed(json: unknown[], order: Order | null, otherwise: Times): Reading
   });
 }
 
-/** A name for an entry without a usable id, which shows nothing of it: FNV-1a, 32 bits. */
+/** A name for an entry without a usable id, which shows nothing of it. */
 function nameOf(json: unknown): string {
   const id = typeof json === "object" && json !== null && "id" in json ? json.id : undefined;
-  const text = JSON.stringify(typeof id === "string" ? id : json);
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i += 1) {
-    hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193) >>> 0;
-  }
-  return `entry ${hash.toString(16).padStart(8, "0")}`;
+  return `entry ${hashOf(JSON.stringify(typeof id === "string" ? id : json))}`;
 }
 
 function isProfile(entry: Reading | Unread): entry is Extract<Reading, { kind: "profile" }> {

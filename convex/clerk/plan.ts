@@ -1,7 +1,7 @@
 /** Pure: what is known of a user, and what Clerk says → the change to make. */
-import { MINUTE, SECOND } from "./clock";
-import type { Version } from "./runValidators";
-import { PROFILE_FIELDS, type Profile } from "./validators";
+import { MINUTE, SECOND } from "./clock.js";
+import type { Version } from "./runValidators.js";
+import type { Profile } from "./validators.js";
 
 /**
  * Clerk's data is "eventually consistent" (https://clerk.com/docs/guides/development/webhooks/overview):
@@ -10,16 +10,19 @@ import { PROFILE_FIELDS, type Profile } from "./validators";
  */
 export const SETTLING_MS = 5 * MINUTE;
 
-/** The row's mirrored part, and when the row was made; null where there is no row. */
+/** What is looked at of a row. */
+type Row = { clerkId?: string; clerkCreatedAt?: number; _creationTime?: number };
+
+/** The row, and when the row was made; null where there is no row. */
 export type Known = {
-  row: (Partial<Profile> & { _creationTime?: number }) | null;
+  row: Row | null;
   version: Version | null;
 };
 
 /** The change to make to what is known of a user. */
 export type Plan =
   | { write: "insert" }
-  | { write: "patch"; fields: (keyof Profile)[] }
+  | { write: "patch"; fields: string[] }
   /** The profile is right, what is known about it is not: write the version only. */
   | { write: "version" }
   | { write: "nothing"; because: "equal" }
@@ -29,9 +32,11 @@ export type Plan =
    */
   | { write: "nothing"; because: "late" | "unclear"; reason: string };
 
-/** Names of the mirrored fields in which a row differs from a profile. Absent equals undefined. */
-export function differingFields(row: Partial<Profile>, profile: Profile): (keyof Profile)[] {
-  return PROFILE_FIELDS.filter((field) => !isEqual(row[field], profile[field]));
+/** Names of the columns of a profile in which a row differs. Null is nothing, whether the row has it or lacks the column. */
+export function differingFields(row: Row, profile: Profile): string[] {
+  return Object.keys(profile).filter(
+    (name) => !isEqual(valueOf(row, name) ?? null, profile[name] ?? null),
+  );
 }
 
 /**
@@ -39,17 +44,20 @@ export function differingFields(row: Partial<Profile>, profile: Profile): (keyof
  * 4 kB into every function of the app.
  */
 function isEqual(a: unknown, b: unknown): boolean {
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return a === b;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) {
+    return a === b || (Number.isNaN(a) && Number.isNaN(b));
+  }
   const [keys, others] = [Object.keys(a), Object.keys(b)];
   return (
     Array.isArray(a) === Array.isArray(b) &&
     keys.length === others.length &&
-    keys.every((key) => Object.hasOwn(b, key) && isEqual(valueOf(a, key), valueOf(b, key)))
+    keys.every((key) => key in b && isEqual(valueOf(a, key), valueOf(b, key)))
   );
 }
 
 function valueOf(object: object, key: string): unknown {
-  return (object as Record<string, unknown>)[key];
+  const isOwn = Object.prototype.hasOwnProperty.call(object, key);
+  return isOwn ? (object as Record<string, unknown>)[key] : undefined;
 }
 
 /**
@@ -79,9 +87,7 @@ export function planEvent(
     return isNewer ? { write: "version" } : { write: "nothing", because: "equal" };
   }
   const reason =
-    incoming.missing === undefined
-      ? whyUnclear(incoming.version, knownVersion, now, fullRunStartedAt)
-      : `it lacks the key ${incoming.missing}`;
+    incoming.missing ?? whyUnclear(incoming.version, knownVersion, now, fullRunStartedAt);
   return reason === null ? change : { write: "nothing", because: "unclear", reason };
 }
 

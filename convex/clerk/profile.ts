@@ -1,10 +1,10 @@
 /** Pure: Clerk's user JSON → what is mirrored of it, or the reason why not. No reason holds a value. */
-import type { UserJSON } from "@clerk/backend";
-import { readProfileFields } from "./app";
-import { DAY, MINUTE, SECOND } from "./clock";
-import { nameOfError } from "./refusal";
-import { jsonOf, mismatchOf } from "./shape";
-import { vProfile, type Profile, type Reading } from "./validators";
+import { newUserFields } from "./app.js";
+import { DAY, MINUTE, SECOND } from "./clock.js";
+import { fields } from "./fields.js";
+import { nameOfError, thrownBy } from "./refusal.js";
+import type { ClerkUser } from "./types.js";
+import type { Columns, LeftOut, NewFields, Profile, Reading } from "./validators.js";
 
 // What Convex holds: https://docs.convex.dev/production/state/limits and its value types.
 const MAX_ARRAY_LENGTH = 8192;
@@ -18,6 +18,13 @@ const MAX_FIELD_DEPTH = 15;
  */
 const MAX_FIELD_LENGTH = 128 * 1024;
 const MAX_PROFILE_LENGTH = 2 * MAX_FIELD_LENGTH;
+const TOO_LONG = `over ${MAX_PROFILE_LENGTH} characters of JSON`;
+
+type Reader = (user: ClerkUser) => unknown;
+/** Columns that mirror Clerk, each with its reader. */
+export const READERS = Object.entries(fields as Record<string, Reader>);
+/** Their names. */
+export const COLUMNS = READERS.map(([name]) => name);
 
 /** So many places are named at which something of one field is left out. */
 const MAX_NAMED = 10;
@@ -39,22 +46,42 @@ export function isClerkId(id: string): boolean {
   return /^user_\w{1,64}$/.test(id);
 }
 
+/** The Clerk user id that a text is, or that stands behind its last "|", as in Convex's `tokenIdentifier`; or null. */
+export function clerkIdWithin(text: string): string | null {
+  const id = text.slice(text.lastIndexOf("|") + 1);
+  return isClerkId(id) ? id : null;
+}
+
 /** The shape of the id of a Clerk instance, behind which no key can stand. */
 export const INSTANCE_ID = /^ins_(?!.*([sp]k_(test|live)_|whsec_))\w{1,60}$/;
 
 /**
- * A key that the app's columns read and that this JSON lacks; null where it lacks none. An event may be of
- * another version of Clerk's API than the list: what it does not say is not "absent".
+ * Why an event can't be believed for all that the columns read: a key that it lacks, or a reader that throws; null where
+ * it can. An event may be of another version of Clerk's API than the list: what it does not say is not "absent".
+ * @param readers by name; those of the columns, where they are left out
  */
-export function keyMissing(json: unknown): string | null {
+export function whyLacking(
+  json: unknown,
+  readers: (readonly [string, Reader])[] = READERS,
+): string | null {
   const missing: string[] = [];
-  try {
-    readProfileFields(watched(json, "", missing) as UserJSON);
-  } catch {
-    // Of what throws on the JSON itself `readUser` tells; a copy can't be made of what is watched.
-    missing.push("(unknown)");
+  const user = watched(json, "", missing) as ClerkUser;
+  const thrown: string[] = [];
+  for (const [name, read] of readers) {
+    try {
+      read(user);
+    } catch (error) {
+      // A copy can't be made of what is watched, either.
+      thrown.push(`${name}: ${whyUnread(error)}`);
+    }
   }
-  return missing[0] ?? null;
+  const [key] = missing;
+  return key === undefined ? (thrown[0] ?? null) : `it lacks the key ${key}`;
+}
+
+/** Its message may quote what it stumbled over. */
+function whyUnread(error: unknown): string {
+  return `its reader threw ${nameOfError(error)}`;
 }
 
 /** The same JSON, which writes down each key that is asked for and not there. Metadata's keys are data. */
@@ -107,40 +134,50 @@ export function readUser(json: unknown): Extract<Reading, { kind: "profile" }> |
   if (clerkId === null) return unreadable("id: expected a Clerk user id");
   if (clerkCreatedAt === null) return unreadable("created_at: expected a time in ms");
   if (version === null) return unreadable("updated_at: expected a time in ms");
-  const identity = { clerkId, clerkCreatedAt };
-  let fields: Record<string, unknown>;
-  try {
-    fields = readProfileFields(json as UserJSON);
-  } catch (error) {
-    // Its message may quote what it stumbled over.
-    return unreadable(
-      `readProfileFields of clerk/app.ts threw ${nameOfError(error)}: the JSON has another shape`,
-    );
-  }
-  const profile: Record<string, unknown> = { ...identity };
-  const leftOut: { field: string; reason: string }[] = [];
-  for (const [field, value] of Object.entries(fields)) {
-    if (isAbsent(value)) continue;
-    const held = heldOf(value, MAX_FIELD_DEPTH);
-    const reason = "reason" in held ? held.reason : whyTooLong(held.value);
-    if (reason !== null) leftOut.push({ field, reason });
-    else if ("value" in held) {
-      if (!isAbsent(held.value)) profile[field] = held.value;
-      if (held.lost.length > 0) leftOut.push({ field, reason: describeLost(held.lost) });
+  const { columns, leftOut } = readColumns(json as ClerkUser);
+  const profile: Profile = { ...columns, clerkId, clerkCreatedAt };
+  const newFields = readNewFields(json as ClerkUser);
+  if (jsonOf(profile).length > MAX_PROFILE_LENGTH) return unreadable(TOO_LONG);
+  return { kind: "profile", profile, newFields, version, leftOut, ...endOfLockout(user) };
+}
+
+/** The columns of `fields.ts`; those that are to be left as they are, are not among them. */
+function readColumns(user: ClerkUser): { columns: Columns; leftOut: LeftOut[] } {
+  const columns: Columns = {};
+  const leftOut: LeftOut[] = [];
+  for (const [field, read] of READERS) {
+    try {
+      const value = read(user);
+      if (value === undefined) continue;
+      const held = heldOf(value, MAX_FIELD_DEPTH);
+      const reason = "reason" in held ? held.reason : whyNotWhole(held);
+      if (reason !== null) leftOut.push({ field, reason });
+      // What was there before is no longer what Clerk has.
+      columns[field] = "reason" in held || !isUsable(held) ? null : held.value;
+    } catch (error) {
+      leftOut.push({ field, reason: whyUnread(error) });
     }
   }
-  if (jsonOf(profile).length > MAX_PROFILE_LENGTH) {
-    return unreadable(`over ${MAX_PROFILE_LENGTH} characters of JSON`);
+  return { columns, leftOut };
+}
+
+/** What the app has for a new row, or why there can be none, which matters only to who has no row. */
+function readNewFields(user: ClerkUser): NewFields {
+  const columns: Columns = {};
+  try {
+    for (const [field, value] of Object.entries(newUserFields(user) as Columns)) {
+      // A new row is nobody's who is gone.
+      if (value === undefined || field === "deletedAt") continue;
+      const held = heldOf(value, MAX_FIELD_DEPTH);
+      if ("reason" in held) return { refusal: `newUserFields: ${field}: ${held.reason}` };
+      columns[field] = held.value;
+    }
+  } catch (error) {
+    return { refusal: `newUserFields ${thrownBy(error)}` };
   }
-  const mismatch = mismatchOf(profile, vProfile.fields);
-  if (mismatch !== null) return unreadable(mismatch);
-  return {
-    kind: "profile",
-    profile: profile as Profile,
-    version,
-    leftOut,
-    ...endOfLockout(user),
-  };
+  return jsonOf(columns).length > MAX_PROFILE_LENGTH
+    ? { refusal: `newUserFields: ${TOO_LONG}` }
+    : { columns };
 }
 
 /** When a lockout ends, Clerk says so by no event, and changes no `updated_at` (`lockout_expires_in_seconds`). */
@@ -153,6 +190,16 @@ function endOfLockout({ locked, lockout_expires_in_seconds: seconds }: Record<st
 
 /** What Convex can hold of a value: all, or what is left where keys are taken out of it, or nothing. */
 type Held = { value: unknown; lost: Lost[] } | { reason: string };
+/** Whether what is left of a value is something, and not too long. */
+function isUsable({ value, lost }: { value: unknown; lost: Lost[] }): boolean {
+  const isEmptied = lost.length > 0 && isObject(value) && Object.keys(value).length === 0;
+  return !isEmptied && whyTooLong(value) === null;
+}
+
+function whyNotWhole({ value, lost }: { value: unknown; lost: Lost[] }): string | null {
+  return whyTooLong(value) ?? (lost.length > 0 ? describeLost(lost) : null);
+}
+
 /** A key that was taken out: below which others, as far as they can be shown, and why. */
 type Lost = { path: string[]; reason: string };
 
@@ -164,10 +211,15 @@ function heldOf(value: unknown, depthLeft: number): Held {
   if (typeof value === "string") {
     return LONE_SURROGATE.test(value) ? { reason: "text that is not Unicode" } : whole(value);
   }
-  if (typeof value !== "object" || value === null) return whole(value);
+  if (typeof value !== "object" || value === null) return plain(value);
   if (depthLeft === 0) return { reason: `nested more than ${MAX_FIELD_DEPTH} levels deep` };
   if (Array.isArray(value)) return heldList(value, depthLeft);
-  const entries = Object.entries(value);
+  if (!isPlainObject(value)) {
+    // Of a promise nobody is to hear that it failed.
+    if (value instanceof Promise) value.catch(() => undefined);
+    return { reason: "a class instance" };
+  }
+  const entries = Object.entries(value).filter(([, inner]) => inner !== undefined);
   if (entries.length > MAX_KEYS) return { reason: `an object of more than ${MAX_KEYS} keys` };
   const lost: Lost[] = [];
   const kept: Record<string, unknown> = {};
@@ -182,7 +234,7 @@ function heldOf(value: unknown, depthLeft: number): Held {
       lost.push(...held.lost.map((each) => below(path, each)));
     }
   }
-  return { value: lost.length === 0 ? value : kept, lost };
+  return { value: kept, lost };
 }
 
 function below(path: string[], lost: Lost): Lost {
@@ -193,13 +245,24 @@ function heldList(value: unknown[], depthLeft: number): Held {
   if (value.length > MAX_ARRAY_LENGTH) {
     return { reason: `an array of more than ${MAX_ARRAY_LENGTH} elements` };
   }
+  const kept: unknown[] = [];
   for (const element of value) {
     const held = heldOf(element, depthLeft - 1);
     if ("reason" in held) return held;
     const [lost] = held.lost;
     if (lost !== undefined) return { reason: lost.reason };
+    kept.push(held.value);
   }
-  return whole(value);
+  return whole(kept);
+}
+
+/** What is neither text nor object: of whole numbers, Convex holds those of 64 bits. */
+function plain(value: unknown): Held {
+  const isHeld =
+    typeof value === "bigint"
+      ? BigInt.asIntN(64, value) === value
+      : value === null || /^(boolean|number)$/.test(typeof value);
+  return isHeld ? whole(value) : { reason: `a ${typeof value} of another kind` };
 }
 
 function whole(value: unknown): Held {
@@ -224,9 +287,17 @@ function whyTooLong(value: unknown): string | null {
   return length > MAX_FIELD_LENGTH ? `over ${MAX_FIELD_LENGTH} characters of JSON` : null;
 }
 
-function isAbsent(value: unknown): boolean {
-  if (value === null || value === undefined) return true;
-  return isObject(value) && Object.keys(value).length === 0;
+/** JSON of what Convex holds, to see how long it is: of whole numbers, too, that JSON has no form for. */
+export function jsonOf(value: unknown): string {
+  return JSON.stringify(value, (_, each: unknown) =>
+    typeof each === "bigint" ? String(each) : each,
+  );
+}
+
+function isPlainObject(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  // One of another realm, as a test runner's, has another `Object`.
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

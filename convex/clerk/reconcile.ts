@@ -1,28 +1,28 @@
 /** The functions that people and the schedule call, all internal. */
-import { ConvexError, v } from "convex/values";
-import { internal } from "../_generated/api";
+import { ConvexError, v, type Infer } from "convex/values";
+import { internal } from "../_generated/api.js";
 import {
   internalAction,
   internalMutation,
   internalQuery,
   type ActionCtx,
   type QueryCtx,
-} from "../_generated/server";
-import { deploymentFlag } from "./commands";
-import { conduct, reasonOf } from "./conductor";
-import { statusOf, vStatus, type Status } from "./health";
-import { moveTo } from "./instance";
-import type { Begun, Leased } from "./lifecycle";
-import { INSTANCE_ID, isClerkId } from "./profile";
-import { repairUser, vRepaired } from "./repair";
-import { pageOfEntries } from "./driftEntries";
-import { DriftLog } from "./driftLog";
-import { log } from "./log";
-import { logEnd, ReconcileError, reportOf, vReport, type Report } from "./report";
-import { refusalOf } from "./refusal";
-import { ClerkError, isConfigured } from "./request";
-import { cancelRun, newestRun, type Run, type RunOptions } from "./runs";
-import { MAX_PAGE_SIZE, vDriftEntry, vMode, vReportMode } from "./runValidators";
+} from "../_generated/server.js";
+import { deploymentFlag } from "./commands.js";
+import { conduct, reasonOf } from "./conductor.js";
+import { statusOf, vStatus, type Status } from "./health.js";
+import { moveTo } from "./instance.js";
+import type { Begun, Leased } from "./lifecycle.js";
+import { INSTANCE_ID, isClerkId } from "./profile.js";
+import { repairUser, vRepaired } from "./repair.js";
+import { pageOfEntries } from "./driftEntries.js";
+import { DriftLog } from "./driftLog.js";
+import { log } from "./log.js";
+import { logEnd, ReconcileError, reportOf, vReport, type Report } from "./report.js";
+import { refusalOf } from "./refusal.js";
+import { ClerkError, isConfigured } from "./request.js";
+import { cancelRun, newestRun, type Run, type RunOptions } from "./runs.js";
+import { MAX_PAGE_SIZE, vDriftEntry, vMode, vReportMode } from "./runValidators.js";
 
 /** Entries that a query returns: an array holds 8,192 elements. */
 const MAX_ENTRIES_SHOWN = 8000;
@@ -123,6 +123,8 @@ function endOf(report: Report, run: Run, { isTold = true, isNew = false } = {}):
   return report;
 }
 
+const vRepairedUser = vRepaired.extend({ clerkId: v.string() });
+
 /**
  * Repairs one user by Clerk's answer about that id: created, updated, deleted (only on 404
  * `resource_not_found`), unchanged, or absent from both. A person's word replaces the grounds of a hold
@@ -131,8 +133,8 @@ function endOf(report: Report, run: Run, { isTold = true, isNew = false } = {}):
  */
 export const user = internalAction({
   args: { clerkId: v.string(), dryRun: v.optional(v.boolean()) },
-  returns: vRepaired.extend({ clerkId: v.string() }),
-  handler: async (ctx, { clerkId, dryRun = false }) => {
+  returns: vRepairedUser,
+  handler: async (ctx, { clerkId, dryRun = false }): Promise<Infer<typeof vRepairedUser>> => {
     if (!isClerkId(clerkId)) throw new ConvexError("clerkId must be a Clerk user id, user_….");
     try {
       return { clerkId, ...(await repairUser(ctx, clerkId, dryRun)) };
@@ -158,6 +160,8 @@ export const cancel = internalMutation({
   },
 });
 
+const vMoved = v.object({ instanceId: v.string(), before: v.nullable(v.string()) });
+
 /**
  * Moves the mirror to another Clerk instance: from now on only that one is believed. Whoever it does
  * not know is an orphan of the next full run, which that run holds until it is told otherwise.
@@ -165,8 +169,8 @@ export const cancel = internalMutation({
  */
 export const pinInstance = internalMutation({
   args: { instanceId: v.string() },
-  returns: v.object({ instanceId: v.string(), before: v.nullable(v.string()) }),
-  handler: async (ctx, { instanceId }) => {
+  returns: vMoved,
+  handler: async (ctx, { instanceId }): Promise<Infer<typeof vMoved>> => {
     if (!INSTANCE_ID.test(instanceId)) {
       throw new ConvexError("instanceId must be a Clerk instance id, ins_….");
     }
@@ -183,6 +187,11 @@ export const status = internalQuery({
   handler: async (ctx): Promise<Status> => await statusOf(ctx),
 });
 
+const vReportAndEntries = vReport.extend({
+  entries: v.array(vDriftEntry.omit("runId")),
+  continueCursor: v.nullable(v.string()),
+});
+
 /**
  * A run's Report and what it found.
  * @param mode the newest of this mode, without `runId`; where both are left out, the newest full or recent run
@@ -196,13 +205,11 @@ export const report = internalQuery({
     mode: v.optional(vReportMode),
     cursor: v.optional(v.string()),
   },
-  returns: v.nullable(
-    vReport.extend({
-      entries: v.array(vDriftEntry.omit("runId")),
-      continueCursor: v.nullable(v.string()),
-    }),
-  ),
-  handler: async (ctx, { runId, mode, cursor = null }) => {
+  returns: v.nullable(vReportAndEntries),
+  handler: async (
+    ctx,
+    { runId, mode, cursor = null },
+  ): Promise<Infer<typeof vReportAndEntries> | null> => {
     if (cursor !== null && runId === undefined) {
       throw new ConvexError("cursor needs the runId of the Report that it came with.");
     }

@@ -15,8 +15,18 @@ export async function orRefuse<Result>(
   try {
     return await act();
   } catch (error) {
-    throw new ConvexError({ refusal: `${who} threw ${describe(error)}` });
+    throw refused(who, error);
   }
+}
+
+/** What to throw where `who` refused: no value is in it. */
+export function refused(who: string, error: unknown): ConvexError<{ refusal: string }> {
+  return new ConvexError({ refusal: `${who} ${thrownBy(error)}` });
+}
+
+/** What was thrown, and where, in words behind a name. */
+export function thrownBy(error: unknown): string {
+  return `threw ${describe(error)}`;
 }
 
 /** Why a transaction was refused, or null for any other error. */

@@ -1,19 +1,20 @@
 /** Repair of one user whom a person names: asks Clerk about the very id, at once. */
 import type { FunctionArgs } from "convex/server";
 import { ConvexError, v, type Infer } from "convex/values";
-import { internal } from "../_generated/api";
-import { internalMutation, type ActionCtx } from "../_generated/server";
-import { Clerk } from "./api";
-import { clock } from "./clock";
-import { Findings } from "./findings";
-import { checkInstance } from "./instance";
-import { judgeOne, listRemoval, type Judge } from "./judgement";
-import { removeByEvidence } from "./mirror";
-import { log } from "./log";
-import { readSyncState } from "./syncState";
-import type { DriftEntry } from "./runValidators";
-import { vReading, type Reading } from "./validators";
-import { reportOfToday } from "./worker";
+import { internal } from "../_generated/api.js";
+import { internalMutation, type ActionCtx } from "../_generated/server.js";
+import { Clerk } from "./api.js";
+import { clock } from "./clock.js";
+import { Findings } from "./findings.js";
+import { checkInstance } from "./instance.js";
+import { judgeOne, listRemoval, type Judge } from "./judgement.js";
+import { removeByEvidence } from "./mirror.js";
+import { log } from "./log.js";
+import { describeLeftOut } from "./misfit.js";
+import { readSyncState } from "./syncState.js";
+import type { DriftEntry } from "./runValidators.js";
+import { vReading, type Reading } from "./validators.js";
+import { reportOfToday } from "./worker.js";
 
 /** What `reconcile:user` answers. `reason`: what is left out, or why it is too early to judge. */
 export const vRepaired = v.object({
@@ -108,9 +109,9 @@ async function judgeNamed(
   askedAt: number,
 ): Promise<Repaired> {
   const outcome = await judgeOne(judge, clerkId, answer, askedAt);
-  const leftOut = answer.kind === "profile" ? answer.leftOut : [];
-  const reasons = leftOut.map(({ field, reason }) => `${field}: ${reason}`);
-  const reason = outcome?.reason ?? (reasons.length > 0 ? reasons.join("; ") : undefined);
+  const unheld = answer.kind === "profile" ? answer.leftOut : [];
+  const leftOut = [...unheld, ...(outcome?.leftOut ?? [])];
+  const reason = outcome?.reason ?? (leftOut.length > 0 ? describeLeftOut(leftOut) : undefined);
   if (outcome?.kind === "created" || outcome?.kind === "updated") {
     return { outcome: outcome.kind, reason };
   }

@@ -1,9 +1,9 @@
 /** What people read of a run: the Report, its sentence, the next command. */
 import { v, type Infer } from "convex/values";
-import type { Doc } from "../_generated/dataModel";
-import { runCommand } from "./commands";
-import { log } from "./log";
-import { vCounts, vReportMode } from "./runValidators";
+import type { Doc } from "../_generated/dataModel.js";
+import { runCommand } from "./commands.js";
+import { log } from "./log.js";
+import { vCounts, vReportMode } from "./runValidators.js";
 
 /** What `reconcile:run` returns and the log's last line of a run holds. Counts are explained at `vCounts`. */
 export const vReport = v.object({
@@ -37,6 +37,8 @@ export const vReport = v.object({
     "unlisted",
     "requests",
   ).fields,
+  /** Rows with a `clerkId` that is no Clerk user id: the app's own, left alone. */
+  appOwned: v.number(),
 });
 export type Report = Infer<typeof vReport>;
 
@@ -47,7 +49,7 @@ export function reportOf(run: Run, flag: string): Report {
   const { _id: runId, state, counts, mode, dryRun, startedAt } = run;
   const finishedAt = state.kind === "running" ? null : state.finishedAt;
   const { clerkUsers, scanned, unchanged, drift, repaired } = counts;
-  const { held, setAside, postponed, unlisted, requests } = counts;
+  const { held, setAside, postponed, unlisted, requests, appOwned = 0 } = counts;
   return {
     summary: summaryOf(run),
     next: nextOf(run, flag),
@@ -68,6 +70,7 @@ export function reportOf(run: Run, flag: string): Report {
     postponed,
     unlisted,
     requests,
+    appOwned,
   };
 }
 
@@ -95,7 +98,8 @@ function summaryOf({ state, counts, dryRun, mode }: Run): string {
   ].filter((sentence) => sentence !== false);
   const compared = mode === "doubts" ? "The doubts of a day" : `${users(scanned)} compared`;
   const sentence = headline({ state, counts }, compared, done, open.length === 0);
-  return [dryRun && "Dry run.", sentence, ...open].filter(Boolean).join(" ");
+  const own = ownRows(counts.appOwned ?? 0);
+  return [dryRun && "Dry run.", sentence, ...open, own].filter(Boolean).join(" ");
 }
 
 function headline(
@@ -126,6 +130,12 @@ function headline(
 function list(prefix: string, ...items: (readonly [verb: string, count: number] | false)[]) {
   const parts = items.flatMap((item) => (item && item[1] > 0 ? `${item[0]} ${item[1]}` : []));
   return parts.length === 0 ? null : `${prefix} ${parts.join(", ")}`.trim();
+}
+
+function ownRows(count: number): string | null {
+  if (count === 0) return null;
+  const rows = count === 1 ? "1 row has" : `${count} rows have`;
+  return `${rows} a clerkId that is no Clerk user id (user_…): the app's own, left alone.`;
 }
 
 function users(count: number): string {

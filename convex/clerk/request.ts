@@ -3,10 +3,10 @@
  * about it. With `fetch`, not with the SDK's client, because that sends a count with every list, has
  * no time-out, and drops an empty `userId` filter, which then lists everyone (@clerk/backend 3.25).
  */
-import { env } from "../_generated/server";
-import { apiUrlOf } from "./addresses";
-import { clock, SECOND } from "./clock";
-import { given, holdsPieceOf, signingSecretsIn, whyNotSecretKey } from "./secrets";
+import { apiUrlOf } from "./addresses.js";
+import { clock, SECOND } from "./clock.js";
+import { environment } from "./environment.js";
+import { given, holdsPieceOf, signingSecretsIn, whyNotSecretKey } from "./secrets.js";
 
 /** The version of Clerk's API whose OpenAPI document this follows. */
 const API_VERSION = "2026-05-12";
@@ -202,9 +202,10 @@ export function toldOf(value: unknown, form: RegExp, pieceLength?: number): stri
 }
 
 function secretsInUse(): string[] {
-  const { CLERK_SECRET_KEY, CLERK_WEBHOOK_SECRET, CLERK_WEBHOOK_SIGNING_SECRET } = env;
-  const signing = [CLERK_WEBHOOK_SECRET, CLERK_WEBHOOK_SIGNING_SECRET].flatMap(signingSecretsIn);
-  return [given(CLERK_SECRET_KEY), ...signing];
+  const signing = (["CLERK_WEBHOOK_SECRET", "CLERK_WEBHOOK_SIGNING_SECRET"] as const).flatMap(
+    (name) => signingSecretsIn(environment(name)),
+  );
+  return [given(environment("CLERK_SECRET_KEY")), ...signing];
 }
 
 /** No answer, or half of one. The error's own message may quote a header, and so the key. */
@@ -218,18 +219,18 @@ function unreached(error: unknown, path: string, isNamed: boolean): ClerkError {
 
 /** Whether there is a secret key, right or wrong: without one nothing can begin yet. */
 export function isConfigured(): boolean {
-  return given(env.CLERK_SECRET_KEY) !== "";
+  return given(environment("CLERK_SECRET_KEY")) !== "";
 }
 
 function secretKey(): string {
-  const key = given(env.CLERK_SECRET_KEY);
+  const key = given(environment("CLERK_SECRET_KEY"));
   const fault = whyNotSecretKey(key);
   if (fault !== null) throw new ClerkError(fault, "give up");
   return key;
 }
 
 function apiUrl(): string {
-  const read = apiUrlOf(given(env.CLERK_API_URL));
+  const read = apiUrlOf(given(environment("CLERK_API_URL")));
   if ("fault" in read) throw new ClerkError(read.fault, "give up");
   return read.url;
 }

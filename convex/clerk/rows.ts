@@ -1,39 +1,23 @@
 /**
- * The rows of `users` and `clerkVersions`: nothing else in this folder writes them (old tombstones
- * are deleted by `tombstones.ts`). What is to be written is decided in `mirror.ts`; what the app adds
- * to it, in `app.ts`.
+ * The rows of `users` and `clerkVersions`: nothing else in this folder writes them, but through here (`columns.ts`
+ * writes one row of `users`; old tombstones are deleted by `tombstones.ts`). What is to be written is decided in
+ * `mirror.ts`; what the app adds to it, in `app.ts`.
  */
-import type { WithoutSystemFields } from "convex/server";
-import { v, type Infer } from "convex/values";
-import { internal } from "../_generated/api";
-import type { Doc, Id } from "../_generated/dataModel";
-import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server";
-import { hooks, newUserFields, removal } from "./app";
-import { clock } from "./clock";
-import type { Known } from "./plan";
-import { orRefuse, refusalOf } from "./refusal";
-import type { Version } from "./runValidators";
-import { EVENT_TYPES, PROFILE_FIELDS, type EventType, type Profile } from "./validators";
-
-/** A row of `users`, mirrored or not. */
-export type User = Doc<"users">;
-/** The fields of a `users` row that are the app's. */
-export type OwnFields = Omit<WithoutSystemFields<User>, keyof Profile | "deletedAt">;
-
-/** The app's own code that runs with a change, in its transaction, and undoes it where it throws. */
-export type Hooks = {
-  /** A row was created, or, after `removal` by mark, came back: then it is the row that it was. */
-  created?: (ctx: MutationCtx, user: User) => Promise<void>;
-  /** Mirrored fields of a row changed. */
-  updated?: (ctx: MutationCtx, user: User, before: User) => Promise<void>;
-  /** A row was deleted or marked. `before` is the row with its profile; marked rows are still there. */
-  removed?: (ctx: MutationCtx, before: User) => Promise<void>;
-  /**
-   * The database through which rows of users are written, for an app whose own triggers are to see
-   * these writes: `(ctx) => triggers.wrapDB(ctx).db` (convex-helpers/server/triggers).
-   */
-  database?: (ctx: MutationCtx) => MutationCtx["db"];
-};
+import { ConvexError, v, type Infer } from "convex/values";
+import { internal } from "../_generated/api.js";
+import type { Id } from "../_generated/dataModel.js";
+import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server.js";
+import * as app from "./app.js";
+import { clock } from "./clock.js";
+import type { Known } from "./plan.js";
+import { COLUMNS, isClerkId } from "./profile.js";
+import { databaseOf, insertRow, patchRow } from "./columns.js";
+import { describeLeftOut } from "./misfit.js";
+import { orRefuse, refusalOf } from "./refusal.js";
+import type { Version } from "./runValidators.js";
+import type { Key, User } from "./types.js";
+import { EVENT_TYPES, type Columns, type EventType, type LeftOut } from "./validators.js";
+import type { NewFields, Profile } from "./validators.js";
 
 /** A version, and its document where there is one. */
 type StoredVersion = Version & { _id?: Id<"clerkVersions"> };
@@ -52,23 +36,55 @@ export type KnownRows = Known & {
 /** Rows of one id that a removal looks for: more than these no app has by accident. */
 const MAX_DUPLICATES = 100;
 
-/** Whether a row mirrors a user: guests have no `clerkId`, or an empty one, and removed users are marked. */
-export function isMirrored({ clerkId = "", deletedAt }: User): boolean {
-  return clerkId !== "" && deletedAt === undefined;
+/** Whether a row mirrors a user: the app's own have no Clerk user id, and removed users are marked. */
+export function isMirrored(row: User): boolean {
+  return hasClerkId(row) && !isMarked(row);
+}
+
+/** Whether a row is a user's. One without an id, or with one of another form, is the app's own. */
+export function hasClerkId({ clerkId = "" }: User): boolean {
+  return isClerkId(clerkId);
+}
+
+/** Whether a row has an id that is no Clerk user id. */
+export function isAppOwned(row: User): boolean {
+  return (row.clerkId ?? "") !== "" && !hasClerkId(row);
+}
+
+/** Whether a row is that of a removed user. What else an app has a `deletedAt` for is its own. */
+function isMarked({ deletedAt }: User): boolean {
+  return app.removal !== "delete" && deletedAt !== undefined;
 }
 
 /** The row of an id that is mirrored, one that is marked as removed, and the version: four documents at most. */
-export async function readKnown(ctx: QueryCtx, clerkId: string): Promise<KnownRows> {
-  const [rows, version] = await Promise.all([readRows(ctx, clerkId), readVersion(ctx, clerkId)]);
+export async function readKnown(
+  ctx: QueryCtx,
+  clerkId: string,
+  how?: { isThere: boolean },
+): Promise<KnownRows> {
+  const [rows, version] = await Promise.all([
+    readRows(ctx, clerkId, how),
+    readVersion(ctx, clerkId),
+  ]);
   return { ...rows, version };
 }
 
-/** The same without the version: two documents, but where rows are marked beside others. */
+/**
+ * The same without the version: two documents, but where rows are marked beside others.
+ * @param isThere whether Clerk has the user: then a row of the app's own that its `key` leads to is theirs, where they
+ *   have no other
+ */
 export async function readRows(
   ctx: QueryCtx,
   clerkId: string,
+  { isThere }: { isThere: boolean } = { isThere: false },
 ): Promise<Omit<KnownRows, "version">> {
   let rows = await rowsOf(ctx, clerkId, 2);
+  if (rows.length === 0 && isThere) {
+    const own = await ownRow(ctx, clerkId);
+    const isGone = own !== null && isMarked(own);
+    return { row: isGone ? null : own, marked: isGone ? own : null, isDuplicated: false };
+  }
   if (rows.length > 1 && !rows.every(isMirrored)) rows = await rowsOf(ctx, clerkId, MAX_DUPLICATES);
   const [row = null, second] = rows.filter(isMirrored);
   const marked = rows.find((other) => !isMirrored(other)) ?? null;
@@ -86,6 +102,28 @@ async function rowsOf(ctx: QueryCtx, clerkId: string, most: number): Promise<Use
     .query("users")
     .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
     .take(most);
+}
+
+/** What the app's `key` has for a user, and where. An `app.ts` of before may have none. */
+async function keyOf(clerkId: string) {
+  const key = app.key as Key | undefined;
+  if (!key) return null;
+  // Which columns and indexes there are, only the app's schema knows.
+  const { column, index, read } = key as NonNullable<Key> & { index: "by_clerkId" };
+  const value: unknown = await orRefuse("key.read", () => read(clerkId));
+  // Of nothing there are many rows.
+  return typeof value === "string" ? { column: column as "clerkId", index, value } : null;
+}
+
+/** The oldest row without a Clerk user id that the app knows by its `key`. */
+async function ownRow(ctx: QueryCtx, clerkId: string): Promise<User | null> {
+  const key = await keyOf(clerkId);
+  if (key === null) return null;
+  const rows = await ctx.db
+    .query("users")
+    .withIndex(key.index, (q) => q.eq(key.column, key.value))
+    .take(MAX_DUPLICATES);
+  return rows.find((row) => !hasClerkId(row)) ?? null;
 }
 
 /** A place in the order of `by_clerkId`, in which rows without a `clerkId` come first. */
@@ -148,7 +186,7 @@ const EVENT_MARKS = [
   ...Object.values(EVENT_TIMES),
   "eventInstanceId",
   "untoldAt",
-] as const satisfies (keyof Version)[];
+] as const satisfies readonly (keyof Version)[];
 type EventMarks = Pick<Version, (typeof EVENT_MARKS)[number]>;
 
 /**
@@ -166,29 +204,68 @@ export function eventMarks(known: Version | null, source?: Source): EventMarks {
 
 /** Gives a row the Clerk user id that the app kept elsewhere. */
 export async function fillClerkId(ctx: MutationCtx, row: User, clerkId: string): Promise<void> {
-  await patchRow(ctx, row._id, { clerkId });
+  await orRefuse("the change", async () => {
+    await databaseOf(ctx).patch("users", row._id, { clerkId });
+  });
 }
 
-/** Creates the row of a user, or lets a marked one come back with what it was. */
-export async function createRow(ctx: MutationCtx, { marked }: KnownRows, profile: Profile) {
-  const id = marked?._id ?? (await insertRow(ctx, profile));
-  if (marked !== null) await patchRow(ctx, id, { ...profile, deletedAt: undefined });
-  const user = hooks.created && (await ctx.db.get("users", id));
-  if (user) await orRefuse("hooks.created", async () => await hooks.created?.(ctx, user));
+/** What was not written, since the schema does not take it: the whole row, or some of its columns, or none. */
+type Misfit = { refusal: string } | { leftOut: LeftOut[] };
+
+/**
+ * Creates the row of a user, or lets a marked one come back with what it was.
+ * @param isHearsay whether only an event says so: then it is written as a whole, or not at all
+ */
+export async function createRow(
+  ctx: MutationCtx,
+  { marked }: KnownRows,
+  { profile, newFields = { columns: {} } }: { profile: Profile; newFields?: NewFields },
+  isHearsay: boolean,
+): Promise<Misfit> {
+  let id: Id<"users">;
+  let leftOut: LeftOut[];
+  if (marked !== null) {
+    id = marked._id;
+    leftOut = await patchRow(ctx, id, { ...profile, deletedAt: null }, isHearsay);
+    if (isHearsay && leftOut.length > 0) return { refusal: describeLeftOut(leftOut) };
+  } else {
+    if ("refusal" in newFields) return newFields;
+    // By this the app's own sign-in finds the row.
+    const key = await keyOf(profile.clerkId);
+    const own = { ...(key && { [key.column]: key.value }), ...newFields.columns };
+    const inserted = await insertRow(ctx, own, profile, isHearsay);
+    if ("refusal" in inserted) return inserted;
+    ({ id, leftOut } = inserted);
+  }
+  const { created } = app.hooks;
+  const user = created && (await ctx.db.get("users", id));
+  if (user) {
+    await orRefuse("hooks.created", async () => {
+      await created(ctx, user);
+    });
+  }
+  return { leftOut };
 }
 
-/** Writes the named fields of a profile to a row. */
+/** Writes the named columns of a profile to a row. @returns those that the schema does not take, as `patchRow` does */
 export async function updateRow(
   ctx: MutationCtx,
   row: User,
   profile: Profile,
-  fields: (keyof Profile)[],
-) {
-  // A field that Clerk no longer has is undefined here, which removes it from the row.
-  const changes = Object.fromEntries(fields.map((field) => [field, profile[field]]));
-  await patchRow(ctx, row._id, changes);
-  const user = hooks.updated && (await ctx.db.get("users", row._id));
-  if (user) await orRefuse("hooks.updated", async () => await hooks.updated?.(ctx, user, row));
+  names: string[],
+  isHearsay: boolean,
+): Promise<LeftOut[]> {
+  const changes = Object.fromEntries(names.map((name) => [name, profile[name]]));
+  const leftOut = await patchRow(ctx, row._id, changes, isHearsay);
+  const { updated } = app.hooks;
+  const isWritten = leftOut.length === 0 || (!isHearsay && leftOut.length < names.length);
+  const user = updated && isWritten && (await ctx.db.get("users", row._id));
+  if (user) {
+    await orRefuse("hooks.updated", async () => {
+      await updated(ctx, user, row);
+    });
+  }
+  return leftOut;
 }
 
 /** What became of the rows of an id: whether there were any, and why the app's hook did not do its part. */
@@ -202,11 +279,11 @@ export async function removeRows(ctx: MutationCtx, clerkId: string): Promise<Rem
   const rows = (await rowsOf(ctx, clerkId, MAX_DUPLICATES)).filter(isMirrored);
   let refusal: string | null = null;
   for (const row of rows) {
-    if (removal === "mark") {
-      await patchRow(ctx, row._id, markOf(clerkId));
+    if (app.removal !== "delete") {
+      const unmarked = await markRow(ctx, row);
       // Of several rows each has its turn, whatever became of the one before.
       const reason = await hookApart(ctx, row);
-      refusal ??= reason;
+      refusal ??= unmarked ?? reason;
       continue;
     }
     await orRefuse("the deletion", async () => {
@@ -218,12 +295,12 @@ export async function removeRows(ctx: MutationCtx, clerkId: string): Promise<Rem
 }
 
 async function runRemovedHook(ctx: MutationCtx, before: User): Promise<void> {
-  await orRefuse("hooks.removed", async () => await hooks.removed?.(ctx, before));
+  await orRefuse("hooks.removed", async () => await app.hooks.removed?.(ctx, before));
 }
 
 /** What the hook does is undone alone where it throws. @returns why, or null */
 async function hookApart(ctx: MutationCtx, before: User): Promise<string | null> {
-  if (hooks.removed === undefined) return null;
+  if (app.hooks.removed === undefined) return null;
   try {
     await ctx.runMutation(internal.clerk.rows.removedHook, { before });
     return null;
@@ -244,26 +321,24 @@ export const removedHook = internalMutation({
   },
 });
 
-/** What a marked row has in the place of its profile. */
-function markOf(clerkId: string) {
-  const cleared = PROFILE_FIELDS.map((field) => [field, undefined]);
-  return { ...(Object.fromEntries(cleared) as object), clerkId, deletedAt: clock.now() };
-}
-
-async function insertRow(ctx: MutationCtx, profile: Profile): Promise<Id<"users">> {
-  const ownFields = await orRefuse("newUserFields", () => newUserFields(profile));
-  const row = { ...ownFields, ...profile };
-  return await orRefuse("the insertion", async () => await databaseOf(ctx).insert("users", row));
-}
-
-async function patchRow(ctx: MutationCtx, id: Id<"users">, changes: Partial<User>): Promise<void> {
-  await orRefuse("the change", async () => {
-    await databaseOf(ctx).patch("users", id, changes);
-  });
-}
-
-function databaseOf(ctx: MutationCtx): MutationCtx["db"] {
-  return hooks.database?.(ctx) ?? ctx.db;
+/**
+ * Marks the row of somebody who is gone, and erases what `removal` says.
+ * @returns the columns that the schema wants to keep, in words, or null
+ */
+async function markRow(ctx: MutationCtx, { _id, clerkId }: User): Promise<string | null> {
+  const cleared = Object.fromEntries(COLUMNS.map((name) => [name, null]));
+  const erased = typeof app.removal === "object" ? (app.removal.mark as Columns) : {};
+  const mark = { clerkId, deletedAt: clock.now() };
+  const columns = { ...cleared, clerkCreatedAt: null, ...erased, ...mark };
+  // An app may require it of every row; it tells nothing of anybody.
+  const leftOut = (await patchRow(ctx, _id, columns)).filter(
+    ({ field }) => field !== "clerkCreatedAt",
+  );
+  if (leftOut.length === 0) return null;
+  if (leftOut.some(({ field }) => field === "deletedAt")) {
+    throw new ConvexError({ refusal: `the mark: ${describeLeftOut(leftOut)}` });
+  }
+  return `the row is marked as removed, and keeps ${describeLeftOut(leftOut)}`;
 }
 
 /** The newest version of an id that was applied, its tombstone, or null. */

@@ -125,6 +125,8 @@ export const vCounts = v.object({
   confirmed: v.number(),
   /** Orphans that are held whatever becomes of others. */
   lone: v.number(),
+  /** Rows with a `clerkId` that is no Clerk user id: they are the app's own, and not judged. */
+  appOwned: v.optional(v.number()),
   /** Rows of `clerkDriftEntries`. */
   entries: v.number(),
   missed: vMissed,

@@ -1,15 +1,16 @@
 /** Runs: how they begin, are handed on and end, and which are kept. Steps write their progress. */
 import type { Infer } from "convex/values";
-import { internal } from "../_generated/api";
-import type { Doc, Id } from "../_generated/dataModel";
-import type { MutationCtx, QueryCtx } from "../_generated/server";
-import { clock, DAY, HOUR, MINUTE, SECOND } from "./clock";
-import { missedBy, readDeliveries } from "./deliveries";
-import { deleteEntries, MAX_ENTRIES } from "./driftEntries";
-import { deleteDoubts } from "./doubts";
-import { mostRemovals } from "./plan";
-import { readSyncState, updateSyncState, type SyncState } from "./syncState";
-import type { Counts, Phase, RunState, vRunOptions } from "./runValidators";
+import { internal } from "../_generated/api.js";
+import type { Doc, Id } from "../_generated/dataModel.js";
+import type { MutationCtx, QueryCtx } from "../_generated/server.js";
+import { clock, DAY, HOUR, MINUTE, SECOND } from "./clock.js";
+import { missedBy, readDeliveries } from "./deliveries.js";
+import { deleteEntries, MAX_ENTRIES } from "./driftEntries.js";
+import { deleteDoubts } from "./doubts.js";
+import { mostRemovals } from "./plan.js";
+import { FINGERPRINTS } from "./fingerprint.js";
+import { readSyncState, updateSyncState, type SyncState } from "./syncState.js";
+import type { Counts, Phase, RunState, vRunOptions } from "./runValidators.js";
 
 /** A run that does not reach its next checkpoint for this long is taken for dead. */
 const LEASE_MS = 3 * MINUTE;
@@ -82,10 +83,10 @@ export function isFirstLook({ mode, state }: Run): boolean {
   return phase === "walk" || (phase === "lookBack" && mode === "recent");
 }
 
-/** Which mode a scheduled run has now. */
-export function dueMode({ lastFullRunStartedAt }: SyncState): RunOptions["mode"] {
+/** Which mode a scheduled run has now. Only a full run gives rows that nothing happened to what is read otherwise now. */
+export function dueMode({ lastFullRunStartedAt, columns }: SyncState): RunOptions["mode"] {
   const isDue = clock.now() - (lastFullRunStartedAt ?? -Infinity) >= FULL_PERIOD_MS;
-  return isDue ? "full" : "recent";
+  return isDue || columns?.join() !== FINGERPRINTS.join() ? "full" : "recent";
 }
 
 /** The run that holds the lease, dead or alive. The worker's is none: it takes no lease from others. */
@@ -128,7 +129,8 @@ type Options = Pick<Run, "mode" | "dryRun" | "maxDeletions" | "pageSize" | "isSc
 /** Writes down a new run in a state. */
 export async function insertRun(ctx: MutationCtx, options: Options, state: RunState): Promise<Run> {
   const startedAt = clock.now();
-  const run = { ...options, startedAt, state, counts: NO_COUNTS, hasFindings: false };
+  const made = { startedAt, state, counts: NO_COUNTS, hasFindings: false, columns: FINGERPRINTS };
+  const run = { ...options, ...made };
   const _id = await ctx.db.insert("clerkRuns", run);
   return { _id, _creationTime: startedAt, ...run };
 }
@@ -195,6 +197,7 @@ async function marksOf(ctx: QueryCtx, run: Run, { kind }: End, counts: Counts) {
     lastFullRunStartedAt: startedAt,
     setAsideRunId: undefined,
     hasRunFull: true,
+    columns: run.columns,
   };
   if (kind === "held") {
     if (counts.held <= MAX_ENTRIES) return fullMarks;

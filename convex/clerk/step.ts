@@ -1,10 +1,10 @@
 /** A step of a run: one transaction between two checkpoints. */
 import type { Infer } from "convex/values";
-import type { MutationCtx } from "../_generated/server";
-import { Findings } from "./findings";
-import { endRun, isIn, isRunning, lease, type End, type Run, type RunIn } from "./runs";
-import { stateFor, type SyncState } from "./syncState";
-import type { Counts, DriftEntry, Phase, RunState, vCheckpoint } from "./runValidators";
+import type { MutationCtx } from "../_generated/server.js";
+import { Findings } from "./findings.js";
+import { endRun, isIn, isRunning, lease, type End, type Run, type RunIn } from "./runs.js";
+import { stateFor, type SyncState } from "./syncState.js";
+import type { Counts, DriftEntry, Phase, RunState, vCheckpoint } from "./runValidators.js";
 
 // A transaction may read 32,000 documents and 16 MiB and write half as many documents. A step stays
 // far below, because one that fails repeats all of its work.

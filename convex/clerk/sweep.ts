@@ -1,6 +1,6 @@
 /** Pure: pages of users → windows to settle, where the next page begins, batches to send. */
-import { MINUTE } from "./clock";
-import { crowdOf } from "./crowds";
+import { MINUTE } from "./clock.js";
+import { crowdOf } from "./crowds.js";
 import {
   before,
   behind,
@@ -12,10 +12,10 @@ import {
   positionOf,
   START,
   type Order,
-} from "./pages";
-import type { Crowd, Phase, Position } from "./runValidators";
-import { jsonOf } from "./shape";
-import type { Reading } from "./validators";
+} from "./pages.js";
+import type { Crowd, Phase, Position } from "./runValidators.js";
+import { jsonOf } from "./profile.js";
+import type { Reading } from "./validators.js";
 
 /** By how much Clerk's clock may be ahead of ours. */
 const CLOCK_SKEW_MS = MINUTE;
@@ -39,7 +39,7 @@ export type Window = { users: Reading[]; until: Position | null };
  * @returns null when the page holds nobody beyond what is settled
  */
 export function windowOf(page: Reading[], settled: Position, order: Order): Window | null {
-  const last = page.at(-1);
+  const last = page[page.length - 1];
   if (last === undefined || keyOf(last, order) <= settled.key) return null;
   const until = before(keyOf(last, order));
   return { users: usersBetween(page, settled, until, order), until };
@@ -92,7 +92,7 @@ export function partOf(window: Window, settled: Position, limit: number, order: 
   let length = 0;
   for (const user of rest) {
     length += jsonOf(user).length;
-    const last = users.at(-1);
+    const last = users[users.length - 1];
     if (last && (length > MAX_BATCH_LENGTH || users.length >= limit)) {
       return { users, until: positionOf(last, order) };
     }
@@ -167,7 +167,7 @@ export function leadsOn(
   { from, offset }: { from: number; offset: number },
   settled: Position,
 ): boolean {
-  const [first, last] = [page[0], page.at(-1)];
+  const [first, last] = [page[0], page[page.length - 1]];
   if (first === undefined || last === undefined) return false;
   if (offset === 0) return from === settled.key;
   const order = "+created_at";
@@ -206,7 +206,7 @@ export function lookBackOf(
   const { settled, offset } = at;
   const oldest = before(1 - at.since);
   const keys = page.map((user) => keyOf(user, order));
-  const [first = Infinity, last = Infinity] = [keys[0], keys.at(-1)];
+  const [first = Infinity, last = Infinity] = [keys[0], keys[keys.length - 1]];
   const stay = (next: number): Looked => ({ users: [], until: settled, next: { offset: next } });
   // The list may have become shorter than that.
   if (page.length === 0 && offset > 0 && !isTrusted) return stay(Math.floor(offset / 2));

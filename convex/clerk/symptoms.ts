@@ -1,7 +1,7 @@
 /** What the rows show the doctor. */
 import { v, type Infer } from "convex/values";
-import { internalQuery } from "../_generated/server";
-import { isMirrored } from "./rows";
+import { internalQuery } from "../_generated/server.js";
+import { isMirrored } from "./rows.js";
 
 // What one query looks at, rows with all that the app keeps on them.
 const MAX_ROWS = 2000;

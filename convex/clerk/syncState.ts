@@ -1,6 +1,6 @@
 /** The only writer of `clerkSyncState`, the sync's one small row. */
-import type { Doc } from "../_generated/dataModel";
-import type { MutationCtx, QueryCtx } from "../_generated/server";
+import type { Doc } from "../_generated/dataModel.js";
+import type { MutationCtx, QueryCtx } from "../_generated/server.js";
 
 /** Its fields, none of them before the first tick or run. */
 export type SyncState = Partial<Omit<Doc<"clerkSyncState">, "_id">>;

@@ -1,10 +1,6 @@
-/**
- * The tables of the sync. Spread `clerkTables` into the app's schema and define its `users` with
- * `usersTable`.
- */
-import { defineTable, type TableDefinition } from "convex/server";
-import { v, type ObjectType, type PropertyValidators, type VObject } from "convex/values";
-import type { profileFields } from "./app";
+/** The tables of the sync, imported by the app's schema: so no file of the app's may be imported here. */
+import { defineTable } from "convex/server";
+import { v } from "convex/values";
 import {
   vCounts,
   vDoubtState,
@@ -13,51 +9,24 @@ import {
   vRunOptions,
   vRunState,
   vVersion,
-} from "./runValidators";
-import { vDelivery, vProfile } from "./validators";
-
-/** Fields that the sync writes, all optional: a guest's row has none, an old row may lack some. */
-const syncedFields = {
-  ...vProfile.partial().fields,
-  /** When the user was found to be gone from Clerk, ms; only with `removal` by mark (`app.ts`). */
-  deletedAt: v.optional(v.number()),
-};
-
-type NoSyncedField<Own> = {
-  [Field in keyof Own]: Field extends keyof typeof profileFields
-    ? `${Field} is a mirrored profile field: remove or rename yours, or drop it from clerk/app.ts`
-    : Field extends keyof typeof syncedFields
-      ? `${Field} is written by the sync: remove or rename yours`
-      : Own[Field];
-};
-
-type MirroredIndexes = {
-  by_clerkId: ["clerkId", "_creationTime"];
-  by_clerkCreatedAt_and_clerkId: ["clerkCreatedAt", "clerkId", "_creationTime"];
-};
-type UsersTable<Fields extends PropertyValidators> = TableDefinition<
-  VObject<ObjectType<Fields>, Fields>,
-  MirroredIndexes
->;
+} from "./runValidators.js";
+import { vDelivery } from "./validators.js";
 
 /**
- * The `users` table: mirrored fields, written by `rows.ts` only, beside the app's own fields,
- * which the sync writes once, on creation. Add the app's own indexes by chaining `.index(…)`.
+ * The sync's own tables, plain objects. Beside them stands the app's `users`, which needs `clerkId`, `clerkCreatedAt`
+ * (both optional, where there are guests, or rows from before) and two indexes:
  * @example
  * export default defineSchema({
  *   ...clerkTables,
- *   users: usersTable({ color: v.string() }).index("by_color", ["color"]),
+ *   users: defineTable({
+ *     clerkId: v.optional(v.string()),
+ *     clerkCreatedAt: v.optional(v.number()),
+ *     // the app's columns
+ *   })
+ *     .index("by_clerkId", ["clerkId"])
+ *     .index("by_clerkCreatedAt_and_clerkId", ["clerkCreatedAt", "clerkId"]),
  * });
  */
-export function usersTable<Own extends PropertyValidators>(ownFields: Own & NoSyncedField<Own>) {
-  const table = defineTable({ ...(ownFields as PropertyValidators), ...syncedFields })
-    .index("by_clerkId", ["clerkId"])
-    .index("by_clerkCreatedAt_and_clerkId", ["clerkCreatedAt", "clerkId"]);
-  // `defineTable` can't work out field paths for fields that are still a type parameter.
-  return table as unknown as UsersTable<Omit<Own, keyof typeof syncedFields> & typeof syncedFields>;
-}
-
-/** The sync's own tables: spread them into the app's schema. */
 export const clerkTables = {
   /**
    * One row per Clerk id that a change was applied to. Written by `rows.ts` in the transaction
@@ -84,6 +53,8 @@ export const clerkTables = {
     counts: vCounts,
     /** Whether it found anything; false until it ends. */
     hasFindings: v.boolean(),
+    /** The columns of `fields.ts` as it began, as `fingerprint.ts` tells them. */
+    columns: v.optional(v.array(v.string())),
   })
     .index("by_state_kind", ["state.kind"])
     .index("by_mode_and_hasFindings", ["mode", "hasFindings"])
@@ -133,6 +104,8 @@ export const clerkTables = {
     fillsFrom: v.optional(v.string()),
     /** The last real run that completed, was held or failed. */
     lastRunId: v.optional(v.id("clerkRuns")),
+    /** The same of the last real full run that completed or was held. */
+    columns: v.optional(v.array(v.string())),
     /** The last real full run that completed or was held. */
     lastFullRunId: v.optional(v.id("clerkRuns")),
     /** Of the last full run that completed, of this instance: whom it met, and how many repairs may still remove. */

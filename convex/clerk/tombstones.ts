@@ -1,9 +1,9 @@
 /** Old tombstones go, and what is known of ids that were only heard of. */
-import { internal } from "../_generated/api";
-import { internalMutation } from "../_generated/server";
-import { clock, DAY } from "./clock";
-import { hasRow } from "./rows";
-import { readSyncState } from "./syncState";
+import { internal } from "../_generated/api.js";
+import { internalMutation } from "../_generated/server.js";
+import { clock, DAY } from "./clock.js";
+import { hasRow } from "./rows.js";
+import { readSyncState } from "./syncState.js";
 
 /** How long an id stays known as gone: far longer than an event is sent again. */
 const TOMBSTONE_MS = 30 * DAY;

@@ -1,14 +1,32 @@
 /** Validators, and the types that follow from them. */
-import { v, type Infer } from "convex/values";
-import { profileFields } from "./app";
+import { v, type Infer, type VAny } from "convex/values";
 
 const vIdentity = { clerkId: v.string(), clerkCreatedAt: v.number() };
 
-/** What the sync mirrors of one user. `clerkCreatedAt`: Clerk's `created_at`, ms. */
-export const vProfile = v.object({ ...v.object(profileFields).partial().fields, ...vIdentity });
-export type Profile = Infer<typeof vProfile>;
-/** Names of the mirrored fields. `Object.keys` has no type for them. */
-export const PROFILE_FIELDS = Object.keys(vProfile.fields) as (keyof Profile)[];
+/**
+ * A record of columns. A validator that knew more of them would quote the record where it does not fit, and Convex
+ * logs that.
+ */
+export type Columns = Record<string, unknown>;
+export const vColumns = v.any() as VAny<Columns>;
+
+/**
+ * What the sync mirrors of one user: columns, of which null stands for nothing; one that is to be left as it is, is
+ * not there. `clerkCreatedAt`: Clerk's `created_at`, ms.
+ */
+export type Profile = { clerkId: string; clerkCreatedAt: number } & Columns;
+export const vProfile = v.any() as VAny<Profile>;
+
+/** The app's own columns of a row that were to be created, or why there are none. */
+export const vNewFields = v.union(
+  v.object({ columns: vColumns }),
+  v.object({ refusal: v.string() }),
+);
+export type NewFields = Infer<typeof vNewFields>;
+
+/** A column, and why it is not mirrored as Clerk has it, without any value. */
+export const vLeftOut = v.object({ field: v.string(), reason: v.string() });
+export type LeftOut = Infer<typeof vLeftOut>;
 
 /**
  * A user as Clerk's JSON shows it: a profile, or the reason (without any value) why there is none. What
@@ -18,12 +36,13 @@ export const vReading = v.union(
   v.object({
     kind: v.literal("profile"),
     profile: vProfile,
+    newFields: v.optional(vNewFields),
     /** Clerk's `updated_at`, ms. */
     version: v.number(),
     /** After how long Clerk changes the user without an event, ms: see `endOfLockout`. */
     endsInMs: v.optional(v.number()),
-    /** Fields that Convex can't hold, with the reason; the profile lacks them. */
-    leftOut: v.array(v.object({ field: v.string(), reason: v.string() })),
+    /** Columns that Convex can't hold, or that could not be read. */
+    leftOut: v.array(vLeftOut),
   }),
   v.object({
     kind: v.literal("unreadable"),

@@ -2,14 +2,16 @@
  * The webhook: verify → one mutation → status code. Svix resends an event until it is answered with
  * 2xx, and disables the endpoint after days of anything else; so what can't be used is accepted.
  */
-import { Webhook, WebhookVerificationError } from "svix";
-import { internal } from "../_generated/api";
-import { env, httpAction, type ActionCtx } from "../_generated/server";
-import { clerkIdOf, INSTANCE_ID, keyMissing, readUser } from "./profile";
-import { log } from "./log";
-import { nameOfError, refusalOf } from "./refusal";
-import { signingSecretsIn, whyNotSigningSecrets } from "./secrets";
-import { EVENT_TYPES, type EventType } from "./validators";
+import { internal } from "../_generated/api.js";
+import { httpAction, type ActionCtx } from "../_generated/server.js";
+import { newUserFields } from "./app.js";
+import { environment } from "./environment.js";
+import { clerkIdOf, INSTANCE_ID, readUser, whyLacking } from "./profile.js";
+import { log } from "./log.js";
+import { nameOfError, refusalOf } from "./refusal.js";
+import { signingSecretsIn, whyNotSigningSecrets } from "./secrets.js";
+import { Webhook, WebhookVerificationError } from "./svix.js";
+import { EVENT_TYPES, type EventType } from "./validators.js";
 
 /** Bytes. Clerk's user JSON with all its metadata stays far below. */
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -18,15 +20,15 @@ const MAX_BODY_BYTES = 1024 * 1024;
 const ABOUT_HEADERS = /headers|timestamp/i;
 
 /** Handles `POST /clerk-users-webhook`. */
-export const webhook = httpAction(async (ctx: ActionCtx, request) => {
+export const webhook = httpAction(async (ctx: ActionCtx, request): Promise<Response> => {
   const { secrets, fault } = signingSecrets();
   if (fault !== null) {
     log("error", "webhook.failed", { reason: fault });
-    return new Response("The signing secret is missing, or can't be one.", { status: 500 });
+    return new Response("No signing secret.", { status: 500 });
   }
   const reject = (reason: string) => {
     log("info", "webhook.rejected", { reason });
-    return new Response("The signature could not be verified.", { status: 400 });
+    return new Response("Not verified.", { status: 400 });
   };
   const early = await whyNotHeaders(secrets, request.headers);
   if (early !== null) return reject(early);
@@ -50,8 +52,8 @@ export const webhook = httpAction(async (ctx: ActionCtx, request) => {
  */
 export function signingSecrets(): { secrets: string[]; fault: string | null } {
   const variables = {
-    CLERK_WEBHOOK_SECRET: env.CLERK_WEBHOOK_SECRET,
-    CLERK_WEBHOOK_SIGNING_SECRET: env.CLERK_WEBHOOK_SIGNING_SECRET,
+    CLERK_WEBHOOK_SECRET: environment("CLERK_WEBHOOK_SECRET"),
+    CLERK_WEBHOOK_SIGNING_SECRET: environment("CLERK_WEBHOOK_SIGNING_SECRET"),
   };
   const secrets = [...new Set(Object.values(variables).flatMap(signingSecretsIn))];
   const missing =
@@ -88,7 +90,10 @@ async function whyNotHeaders(secrets: string[], headers: Headers): Promise<strin
 
 /** Why none of the secrets signed this body just now, or null. The body is hashed for one after the other. */
 async function whyNotGenuine(secrets: string[], body: string, headers: Headers) {
-  const signature = Object.fromEntries([...headers]);
+  const signature: Record<string, string> = {};
+  headers.forEach((value, name) => {
+    signature[name] = value;
+  });
   let first: string | null = null;
   for (const secret of secrets) {
     const reason = await whyNotSigned(secret, body, signature);
@@ -147,6 +152,7 @@ async function handleEvent(
     });
     const { outcome, reason, refusal } = applied;
     if (outcome === "foreign") return ignore(`another Clerk instance: ${reason}`, "error");
+    if (outcome === "refused") return ignore(`refused: ${reason}`, "error");
     if (reason !== undefined) return ignore(`${outcome}: ${reason}`);
     const level = refusal === undefined ? "info" : "error";
     log(level, "webhook.applied", { ...details, outcome, leftOut, reason: refusal });
@@ -162,7 +168,7 @@ async function handleEvent(
     // Its message may quote the document.
     const reason = `applying it threw ${nameOfError(error)}`;
     log("error", "webhook.failed", { ...details, reason });
-    return new Response("Not applied; send it again.", { status: 500 });
+    return new Response("Not applied.", { status: 500 });
   }
 }
 
@@ -178,13 +184,19 @@ function knownType(type: unknown): EventType | null {
 
 /** The change that an event asks for, and which fields it leaves out. */
 function changeOf(type: EventType, data: unknown, clerkId: string) {
-  const leftOut: unknown[] = [];
-  if (type === "user.deleted") return { kind: "deleted" as const, clerkId, leftOut };
+  if (type === "user.deleted") return { kind: "deleted" as const, clerkId, leftOut: [] };
   const user = readUser(data);
   if (user.kind === "profile") {
-    const { profile, version, endsInMs } = user;
-    const missing = keyMissing(data) ?? undefined;
-    return { kind: "user" as const, profile, version, endsInMs, missing, leftOut: user.leftOut };
+    const { kind: _, leftOut, ...known } = user;
+    const missing = whyLacking(data) ?? undefined;
+    // Clerk's own answer may have another shape.
+    if (leftOut.some(({ field }) => !(field in user.profile))) {
+      return { kind: "unreadable" as const, clerkId, reason: missing ?? "", leftOut: [] };
+    }
+    const isRefused = user.newFields !== undefined && "refusal" in user.newFields;
+    const readers = isRefused ? [] : [["newUserFields", newUserFields] as const];
+    const missingForNew = whyLacking(data, readers) ?? undefined;
+    return { kind: "user" as const, ...known, missing, missingForNew, leftOut };
   }
-  return { kind: "unreadable" as const, clerkId, reason: user.reason, leftOut };
+  return { kind: "unreadable" as const, clerkId, reason: user.reason, leftOut: [] };
 }

@@ -3,13 +3,13 @@
  * is that of a day. It takes no lease from other runs.
  */
 import { v } from "convex/values";
-import { internal } from "../_generated/api";
-import { internalMutation, type MutationCtx } from "../_generated/server";
-import { clock, DAY, HOUR, SECOND } from "./clock";
-import { nextDoubts, raise } from "./doubts";
-import { isClerkId } from "./profile";
-import { insertRun, isRunning, newestRun, passOn, type Run, type RunningRun } from "./runs";
-import { MAX_PAGE_SIZE } from "./runValidators";
+import { internal } from "../_generated/api.js";
+import { internalMutation, type MutationCtx } from "../_generated/server.js";
+import { clock, DAY, HOUR, SECOND } from "./clock.js";
+import { nextDoubts, raise } from "./doubts.js";
+import { isClerkId } from "./profile.js";
+import { insertRun, isRunning, newestRun, passOn, type Run, type RunningRun } from "./runs.js";
+import { MAX_PAGE_SIZE } from "./runValidators.js";
 
 /** Between two requests of the worker. */
 export const PACE_MS = SECOND;

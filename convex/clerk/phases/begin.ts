@@ -1,18 +1,18 @@
 /** The phase "begin": is the instance the right one? */
 import { v } from "convex/values";
-import { internal } from "../../_generated/api";
-import { internalMutation } from "../../_generated/server";
-import { checkpoint, type Call, type Taken } from "../call";
-import { MINUTE } from "../clock";
-import { newestEventInstance } from "../deliveries";
-import { newestEvents } from "../rows";
-import { checkTable } from "../firstDay";
-import type { RunIn } from "../runs";
-import { Step, type StepResult } from "../step";
-import { START } from "../pages";
-import { lookBackTo } from "../sweep";
-import { updateSyncState } from "../syncState";
-import { vCheckpoint } from "../runValidators";
+import { internal } from "../../_generated/api.js";
+import { internalMutation } from "../../_generated/server.js";
+import { checkpoint, type Call, type Taken } from "../call.js";
+import { MINUTE } from "../clock.js";
+import { newestEventInstance } from "../deliveries.js";
+import { newestEvents } from "../rows.js";
+import { checkTable } from "../firstDay.js";
+import type { RunIn } from "../runs.js";
+import { Step, type StepResult } from "../step.js";
+import { START } from "../pages.js";
+import { lookBackTo } from "../sweep.js";
+import { updateSyncState } from "../syncState.js";
+import { vCheckpoint } from "../runValidators.js";
 
 /** How far before its watermark a recent run looks: Clerk's list is "eventually consistent". */
 const RECENT_OVERLAP_MS = 5 * MINUTE;

@@ -1,14 +1,14 @@
 /** The phase "count" of a full run: does Clerk count whom it lists? */
 import { v } from "convex/values";
-import { internal } from "../../_generated/api";
-import { internalMutation } from "../../_generated/server";
-import { checkpoint, type Call, type Taken } from "../call";
-import { clock, MINUTE } from "../clock";
-import type { RunIn } from "../runs";
-import { Step, type StepResult } from "../step";
-import { lookBackTo } from "../sweep";
-import { vCheckpoint } from "../runValidators";
-import { doubtUndated } from "./undated";
+import { internal } from "../../_generated/api.js";
+import { internalMutation } from "../../_generated/server.js";
+import { checkpoint, type Call, type Taken } from "../call.js";
+import { clock, MINUTE } from "../clock.js";
+import type { RunIn } from "../runs.js";
+import { Step, type StepResult } from "../step.js";
+import { lookBackTo } from "../sweep.js";
+import { vCheckpoint } from "../runValidators.js";
+import { doubtUndated } from "./undated.js";
 
 /** Counts lag behind, and lists too: so long later both are asked once more. */
 const LAG_MS = 5 * MINUTE;

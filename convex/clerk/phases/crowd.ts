@@ -1,19 +1,19 @@
 /** Of the phases "walk" and "lookBack": users who share one key and may be more than a page. */
 import { v } from "convex/values";
-import { internal } from "../../_generated/api";
-import { internalMutation } from "../../_generated/server";
-import { checkpoint, isEnd, listTwice, type Call, type Taken } from "../call";
-import { clock } from "../clock";
-import { compareUsers, orderOf } from "../compare";
-import { endLookBack } from "../judgement";
-import { markMet, metAmong } from "../doubts";
-import { chunksOf, inParallel } from "../parallel";
-import { isRunning, type RunIn } from "../runs";
-import { Step, type StepResult } from "../step";
-import { crowdAfter, crowdIn } from "../crowds";
-import { before, idOf } from "../pages";
-import { vCheckpoint, vCrowd, type Crowd } from "../runValidators";
-import { vReading, type Reading } from "../validators";
+import { internal } from "../../_generated/api.js";
+import { internalMutation } from "../../_generated/server.js";
+import { checkpoint, isEnd, listTwice, type Call, type Taken } from "../call.js";
+import { clock } from "../clock.js";
+import { compareUsers, orderOf } from "../compare.js";
+import { endLookBack } from "../judgement.js";
+import { markMet, metAmong } from "../doubts.js";
+import { chunksOf, inParallel } from "../parallel.js";
+import { isRunning, type RunIn } from "../runs.js";
+import { Step, type StepResult } from "../step.js";
+import { crowdAfter, crowdIn } from "../crowds.js";
+import { before, idOf } from "../pages.js";
+import { vCheckpoint, vCrowd, type Crowd } from "../runValidators.js";
+import { vReading, type Reading } from "../validators.js";
 
 /**
  * Takes the next page of a crowd.

@@ -1,17 +1,17 @@
 /** The phase "delete": only a 404 for the very id, right before, and the gate allow to remove a user. */
 import { v } from "convex/values";
-import { internal } from "../../_generated/api";
-import { internalMutation } from "../../_generated/server";
-import { askAtOnce, checkpoint, doubtsOf, unlessSlowed, type Call, type Taken } from "../call";
-import { clock, SECOND } from "../clock";
-import { doubtOf, nextDoubts } from "../doubts";
-import type { Remover } from "../gate";
-import { decideDoubts, endFull, judgeOne, removeOne, setAsideOne } from "../judgement";
-import { ownerOf, type RunIn } from "../runs";
-import { Step, type StepResult } from "../step";
-import { idOf } from "../pages";
-import { vCheckpoint } from "../runValidators";
-import { vReading, type Reading } from "../validators";
+import { internal } from "../../_generated/api.js";
+import { internalMutation } from "../../_generated/server.js";
+import { askAtOnce, checkpoint, doubtsOf, unlessSlowed, type Call, type Taken } from "../call.js";
+import { clock, SECOND } from "../clock.js";
+import { doubtOf, nextDoubts } from "../doubts.js";
+import type { Remover } from "../gate.js";
+import { decideDoubts, endFull, judgeOne, removeOne, setAsideOne } from "../judgement.js";
+import { ownerOf, type RunIn } from "../runs.js";
+import { Step, type StepResult } from "../step.js";
+import { idOf } from "../pages.js";
+import { vCheckpoint } from "../runValidators.js";
+import { vReading, type Reading } from "../validators.js";
 
 /** Deletions in one step: each is asked for on its own first, for at most so long. */
 const MAX_REMOVALS = 25;

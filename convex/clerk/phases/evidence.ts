@@ -1,18 +1,18 @@
 /** The phase "evidence": Clerk is asked for each doubtful id. */
 import { v } from "convex/values";
-import { internal } from "../../_generated/api";
-import { internalMutation } from "../../_generated/server";
-import { MAX_IDS } from "../api";
-import { checkpoint, doubtsOf, type Call, type Taken } from "../call";
-import { clock } from "../clock";
-import { doubtOf } from "../doubts";
-import { decide, judgeOne, setAsideOne } from "../judgement";
-import { isClerkId } from "../profile";
-import { ownerOf, type RunIn } from "../runs";
-import { Step, type StepResult } from "../step";
-import { idOf } from "../pages";
-import { vCheckpoint } from "../runValidators";
-import { vReading } from "../validators";
+import { internal } from "../../_generated/api.js";
+import { internalMutation } from "../../_generated/server.js";
+import { MAX_IDS } from "../api.js";
+import { checkpoint, doubtsOf, type Call, type Taken } from "../call.js";
+import { clock } from "../clock.js";
+import { doubtOf } from "../doubts.js";
+import { decide, judgeOne, setAsideOne } from "../judgement.js";
+import { isClerkId } from "../profile.js";
+import { ownerOf, type RunIn } from "../runs.js";
+import { Step, type StepResult } from "../step.js";
+import { idOf } from "../pages.js";
+import { vCheckpoint } from "../runValidators.js";
+import { vReading } from "../validators.js";
 
 /** Asks for up to 100 ids; not for one that is to be set aside. */
 export async function ask(call: Call, run: RunIn<"evidence">): Taken {

@@ -1,18 +1,18 @@
 /** The phase "lookBack": users by their latest change, the newest first, back to a time. */
 import { v } from "convex/values";
-import { internal } from "../../_generated/api";
-import { internalMutation } from "../../_generated/server";
-import { checkpoint, isEnd, isLeftOf, listTwice, type Call, type Taken } from "../call";
-import { clock } from "../clock";
-import { compareUsers } from "../compare";
-import { endLookBack } from "../judgement";
-import type { RunIn } from "../runs";
-import { Step, type StepResult } from "../step";
-import { comparePositions, positionOf } from "../pages";
-import { lookBackOf, partOf, seamOf } from "../sweep";
-import { vCheckpoint, vCrowd, vPosition } from "../runValidators";
-import { vReading } from "../validators";
-import { ask as askCrowd } from "./crowd";
+import { internal } from "../../_generated/api.js";
+import { internalMutation } from "../../_generated/server.js";
+import { checkpoint, isEnd, isLeftOf, listTwice, type Call, type Taken } from "../call.js";
+import { clock } from "../clock.js";
+import { compareUsers } from "../compare.js";
+import { endLookBack } from "../judgement.js";
+import type { RunIn } from "../runs.js";
+import { Step, type StepResult } from "../step.js";
+import { comparePositions, positionOf } from "../pages.js";
+import { lookBackOf, partOf, seamOf } from "../sweep.js";
+import { vCheckpoint, vCrowd, vPosition } from "../runValidators.js";
+import { vReading } from "../validators.js";
+import { ask as askCrowd } from "./crowd.js";
 
 const ORDER = "-updated_at";
 /**

@@ -1,15 +1,16 @@
 /** The phase "walk" of a full run: through Clerk's list by creation time, window by window. */
 import { v } from "convex/values";
-import { internal } from "../../_generated/api";
-import { internalMutation, internalQuery, type QueryCtx } from "../../_generated/server";
-import { checkpoint, isEnd, isLeftOf, listTwice, type Call, type Taken } from "../call";
-import { clock, MINUTE } from "../clock";
-import { compareUsers } from "../compare";
-import { metAmong, raiseAll } from "../doubts";
-import { isMirrored, type User } from "../rows";
-import type { RunIn } from "../runs";
-import { MAX_ROW_BYTES, MAX_ROWS, Step, type StepResult } from "../step";
-import { crowdOf } from "../crowds";
+import { internal } from "../../_generated/api.js";
+import { internalMutation, internalQuery, type QueryCtx } from "../../_generated/server.js";
+import { checkpoint, isEnd, isLeftOf, listTwice, type Call, type Taken } from "../call.js";
+import { clock, MINUTE } from "../clock.js";
+import { compareUsers } from "../compare.js";
+import { metAmong, raiseAll } from "../doubts.js";
+import { isAppOwned, isMirrored } from "../rows.js";
+import type { User } from "../types.js";
+import type { RunIn } from "../runs.js";
+import { MAX_ROW_BYTES, MAX_ROWS, Step, type StepResult } from "../step.js";
+import { crowdOf } from "../crowds.js";
 import {
   before,
   comparePositions,
@@ -19,7 +20,7 @@ import {
   least,
   positionOf,
   START,
-} from "../pages";
+} from "../pages.js";
 import {
   isTimeless,
   lookBackTo,
@@ -31,10 +32,10 @@ import {
   windowOf,
   youngIn,
   type Young,
-} from "../sweep";
-import { vCheckpoint, vPosition, type Position } from "../runValidators";
-import { vReading, type Reading } from "../validators";
-import { ask as askCrowd } from "./crowd";
+} from "../sweep.js";
+import { vCheckpoint, vPosition, type Position } from "../runValidators.js";
+import { vReading, type Reading } from "../validators.js";
+import { ask as askCrowd } from "./crowd.js";
 
 const ORDER = "+created_at";
 /** How far before its beginning a full run looks back: Clerk's list is "eventually consistent". */
@@ -140,12 +141,14 @@ export const settle = internalMutation({
     const span = await readSpan(ctx, phase.settled, until, youngIn(run.startedAt, seenAt));
     const isWhole = span.until === null || comparePositions(span.until, until ?? span.until) === 0;
     const inSpan = users.filter((user) => isWhole || isUpTo(span.until, positionOf(user, ORDER)));
-    const compared = await compareUsers(step, inSpan, span.rows, seenAt);
+    const compared = await compareUsers(step, inSpan, span.rows.filter(isMirrored), seenAt);
     const last = compared < inSpan.length ? inSpan[compared - 1] : undefined;
     const settled = last === undefined ? span.until : positionOf(last, ORDER);
     // What comes behind is read again.
     const judged = span.rows.filter((row) => isUpTo(settled, positionOfRow(row)));
-    await doubtUnlisted(step, judged, users);
+    const { counts } = step;
+    counts.appOwned = (counts.appOwned ?? 0) + judged.filter(isAppOwned).length;
+    await doubtUnlisted(step, judged.filter(isMirrored), users);
     if (settled === null) return await step.goTo(lookBackTo(run.startedAt - OVERLAP_MS));
     const isDone = until !== null && comparePositions(until, settled) <= 0;
     return await step.goTo({ ...phase, settled, metCrowd: isDone ? undefined : phase.metCrowd });
@@ -182,8 +185,8 @@ async function readSpan(
       ? await ctx.runQuery(internal.clerk.phases.walk.rowsBetween, { after, until: stop })
       : { page: [], isDone: true };
   const { page, isDone } = found;
-  const rows = page.filter((row) => isMirrored(row) && isUpTo(stop, positionOfRow(row)));
-  const last = isDone ? undefined : page.at(-1);
+  const rows = page.filter((row) => isUpTo(stop, positionOfRow(row)));
+  const last = isDone ? undefined : page[page.length - 1];
   const readUntil = last === undefined ? stop : least(positionOfRow(last), stop);
   if (comparePositions(readUntil, end) === 0) return { rows, until };
   // Rows of times that lie ahead are another range, and hardly ever there: then they take no step of their own.
