@@ -1,52 +1,43 @@
 // @vitest-environment node
-import { rmSync } from "node:fs";
+/** Apps of several shapes take the sync in, as their compiler, the CLI's bundle and their rows have it. */
+import { readFileSync } from "node:fs";
+import path from "node:path";
 import { convexTest, type TestConvex } from "convex-test";
 import { makeFunctionReference, type GenericSchema, type SchemaDefinition } from "convex/server";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Report } from "../convex/clerk/report";
 import { ClerkStandIn } from "../scripts/clerk-stand-in";
-import { existingApp, type ExistingApp } from "./existing-app";
+import { signedEvent } from "../scripts/signed-event";
+import { ADDED, MadeUpApp, ROOT, usersAdded, type Shape } from "./made-up-app";
+import { HOOKED, ISSUER, KEYED, MARKED, OPTIONAL, REQUIRED } from "./shapes";
 
 const LONG_AGO = 1_600_000_000_000;
 const DAY = 24 * 3600 * 1000;
+const SECRET = `whsec_${btoa("a signing secret of the tests")}`;
 const IN_BOTH = 280;
 const GONE = 20;
 const GUESTS = 5;
 const NEW = 30;
 
 type Row = Record<string, unknown> & { _id: string; clerkId?: string };
-type Entry = { clerkId: string; action: string; kind: string };
-
+type Entry = { clerkId: string; action: string; kind: string; reason?: string };
 type Args = Record<string, unknown>;
 const run = makeFunctionReference<"action", Args, Report>("clerk/reconcile:run");
 const report = makeFunctionReference<"query", Args, Report & { entries: Entry[] }>(
   "clerk/reconcile:report",
 );
-const authors = makeFunctionReference<"query", Args, string[]>("posts:authors");
-
-/** The one thing that every app has to say itself. */
-function withOwnDefaults(text: string): string {
-  return replaceOnce(text, [
-    /\(\{ clerkCreatedAt \}\) => \(\{[^}]+\}\)/,
-    '() => ({ plan: "free" })',
-  ]);
-}
-
-function replaceOnce(text: string, [old, by]: [old: string | RegExp, by: string]): string {
-  if (!(typeof old === "string" ? text.includes(old) : old.test(text)))
-    throw new Error(`clerk/app.ts has no ${String(old)}`);
-  return text.replace(old, by);
-}
+const fill = makeFunctionReference<"action", Args, { filled: number }>("clerk/adopt:fill");
 
 type T = TestConvex<SchemaDefinition<GenericSchema, boolean>>;
-type Setting = { t: T; gone: string[]; rows: () => Promise<Row[]>; atFirst: Row[] };
+type Live = { t: T; clerk: ClerkStandIn; ids: string[]; rows: () => Promise<Row[]> };
 
-/** An app that kept users before the sync: its rows, and what other tables say of them. */
-async function live(app: ExistingApp): Promise<Setting> {
+/** The app, with users in Clerk of whom it has rows, and of whom it has none yet. */
+async function live(app: MadeUpApp, before: (ids: string[]) => object[]): Promise<Live> {
   const clerk = new ClerkStandIn();
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"], now: LONG_AGO + 1000 * DAY });
   vi.stubEnv("CLERK_SECRET_KEY", clerk.secretKey);
   vi.stubEnv("CLERK_API_URL", "https://clerk.test");
+  vi.stubEnv("CLERK_WEBHOOK_SECRET", SECRET);
   vi.stubGlobal("fetch", clerk.fetch);
   for (const level of ["info", "error"] as const) {
     vi.spyOn(console, level).mockImplementation(() => undefined);
@@ -63,15 +54,10 @@ async function live(app: ExistingApp): Promise<Setting> {
     const last_sign_in_at = LONG_AGO + DAY + 5000 + i;
     return clerk.createUser({ created_at, first_name: `N${i}`, last_sign_in_at }).user.id;
   });
-  const gone = Array.from({ length: GONE }, (_, i) => `user_gone${i}`);
-  const before = [...ids.slice(0, IN_BOTH), ...gone];
-  await insert(t, [
-    ...before.map((clerkId, i) => ({ clerkId, plan: "paid", bio: `bio ${i}` })),
-    ...before.slice(0, 2).map((clerkId) => ({ clerkId, plan: "free", bio: "second" })),
-    ...Array.from({ length: GUESTS }, () => ({ plan: "free", bio: "guest" })),
-  ]);
-  const rows = async () => (await all(t, "users")) as Row[];
-  return { t, gone, rows, atFirst: await rows() };
+  await insert(t, "users", before(ids));
+  // The app may have made the youngest rows for users who sign up at this moment.
+  vi.setSystemTime(Date.now() + 6 * 60_000);
+  return { t, clerk, ids, rows: async () => (await all(t, "users")) as Row[] };
 }
 
 type AnyDatabase = {
@@ -80,13 +66,11 @@ type AnyDatabase = {
 };
 const databaseOf = (ctx: { db: unknown }) => ctx.db as AnyDatabase;
 
-async function insert(t: T, users: object[]): Promise<void> {
-  await t.run(async (ctx) => {
-    const db = databaseOf(ctx);
-    for (const user of users) {
-      const author = await db.insert("users", user);
-      await db.insert("posts", { author, text: "hello" });
-    }
+async function insert(t: T, table: string, rows: object[]): Promise<string[]> {
+  return await t.run(async (ctx) => {
+    const ids: string[] = [];
+    for (const row of rows) ids.push(await databaseOf(ctx).insert(table, row));
+    return ids;
   });
 }
 
@@ -94,15 +78,79 @@ async function all(t: T, table: string): Promise<unknown[]> {
   return await t.run(async (ctx) => await databaseOf(ctx).query(table).take(2000));
 }
 
-/** What is left of a row without what the sync writes. */
-function own({ _id, _creationTime, plan, bio }: Row) {
-  return { _id, _creationTime, plan, bio };
+let sent = 0;
+
+async function post({ t }: Live, event: unknown): Promise<void> {
+  sent += 1;
+  const { body, headers } = signedEvent(event, { secret: SECRET, id: `msg_${sent}` });
+  const { status } = await t.fetch("/clerk-users-webhook", { method: "POST", body, headers });
+  expect(status).toBe(200);
 }
 
+function without(row: Row, ...names: string[]): Row {
+  const kept = Object.entries(row).filter(([name]) => !names.includes(name));
+  return Object.fromEntries(kept) as Row;
+}
+
+function twins(rows: Row[], column: string): unknown[] {
+  const values = rows.flatMap((row) => row[column] ?? []);
+  return values.filter((value, index) => values.indexOf(value) !== index);
+}
+
+const QUIET = { missing: 0, stale: 0, orphaned: 0 };
+const gone = Array.from({ length: GONE }, (_, i) => `user_gone${i}`);
+
+let app: MadeUpApp;
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+  vi.useRealTimers();
+});
+
+function taken(shape: Shape): void {
+  beforeAll(() => {
+    app = new MadeUpApp(shape);
+  }, 60_000);
+  afterAll(() => {
+    app.remove();
+  });
+
+  test("type-checks with its own code as it was", { timeout: 60_000 }, () => {
+    for (const [file, text] of Object.entries(shape.before)) {
+      if (!(file in shape.added)) expect(app.read(file)).toBe(text);
+    }
+    expect(app.typeErrors()).toEqual([]);
+  });
+
+  test("is bundled as the CLI pushes it, and every module of it loads", async () => {
+    expect(await app.load()).toContain("clerk/rows.js");
+  });
+}
+
+test("the lines that are added are those of README", () => {
+  const readme = readFileSync(path.join(ROOT, "README.md"), "utf8");
+  const [, diff = ""] = /^```diff\n([\s\S]+?)^```/m.exec(readme) ?? [];
+  const files = diff.split(/^ \/\/ convex\//m).slice(1);
+  const lines = files.map((text): [string, string[]] => {
+    const [name = "", ...rest] = text.split("\n");
+    return [name, rest.filter((line) => line.startsWith("+")).map((line) => line.slice(1))];
+  });
+  const added = Object.entries(usersAdded()).map(([file, additions]) => [
+    file,
+    additions.map(([line]) => line),
+  ]);
+  const sorted = (each: unknown[][]) =>
+    each.map(([file, some]) => [file, [...(some as string[])].sort()]);
+  expect(sorted(lines).sort()).toEqual(sorted(added).sort());
+  expect(Object.keys(ADDED)).toHaveLength(lines.length);
+});
+
 /** The safe first days of the README. */
-async function firstDays({ t, rows, atFirst }: Setting) {
-  // The app may have made the youngest rows for users who sign up at this moment.
-  vi.setSystemTime(Date.now() + 6 * 60_000);
+async function firstDays(made: Live): Promise<void> {
+  const { t, rows } = made;
+  const atFirst = await rows();
   const dry = await t.action(run, { dryRun: true });
   expect(await rows()).toEqual(atFirst);
   const first = await t.action(run, {});
@@ -120,119 +168,220 @@ async function firstDays({ t, rows, atFirst }: Setting) {
     first.setAside,
   ]);
   const filled = await rows();
-  expect(filled.slice(0, atFirst.length).map(own)).toEqual(atFirst.map(own));
   expect(filled.filter(({ clerkId }) => clerkId === undefined)).toHaveLength(GUESTS);
   const held = await t.query(report, {});
   expect(held.entries.filter(({ action }) => action === "held")).toHaveLength(GONE);
-  const { next } = first;
-  const args = JSON.parse(/'(.+)'/.exec(next ?? "")?.[1] ?? "") as Args;
+  const args = JSON.parse(/'(.+)'/.exec(first.next ?? "")?.[1] ?? "") as Args;
   expect(args).toEqual({ maxDeletions: GONE });
   const allowed = await t.action(run, args);
   expect(allowed).toMatchObject({ status: "completed", repaired: { deleted: GONE } });
-  const quiet = await t.action(run, {});
-  expect(quiet).toMatchObject({ drift: { missing: 0, stale: 0, orphaned: 0 }, setAside: 2 });
+  expect(await t.action(run, {})).toMatchObject({ drift: QUIET, setAside: 2 });
 }
 
-let app: ExistingApp;
+/** Rows of users, of some who are gone, second ones of two, and guests. */
+function optionalRows(ids: string[]): object[] {
+  const users = [...ids.slice(0, IN_BOTH), ...gone];
+  return [
+    ...users.map((clerkId, i) => ({ clerkId, plan: "paid", bio: `bio ${i}` })),
+    ...users.slice(0, 2).map((clerkId) => ({ clerkId, plan: "free", bio: "second" })),
+    ...Array.from({ length: GUESTS }, () => ({ plan: "free", bio: "guest" })),
+  ];
+}
 
-afterEach(() => {
-  vi.unstubAllEnvs();
-  vi.unstubAllGlobals();
-  vi.restoreAllMocks();
-  vi.useRealTimers();
-  vi.resetModules();
-});
+describe("an app with guests and columns of its own", () => {
+  taken(OPTIONAL);
 
-describe("an app from before, with the README's lines", () => {
-  beforeAll(() => {
-    app = existingApp();
-    app.write("clerk/app.ts", withOwnDefaults);
-  }, 60_000);
-  afterAll(() => {
-    rmSync(app.folder, { recursive: true });
-  });
-
-  test("gets exactly those lines", () => {
-    expect(app.linesAdded).toEqual(app.linesOfReadme);
-  });
-
-  test("type-checks, lints and bundles", { timeout: 120_000 }, () => {
-    app.tool("typescript/bin/tsc", ["-p", "convex"]);
-    app.tool("eslint/bin/eslint.js", ["convex"]);
-    const push = ["deploy", "--write-push-request", "push", "--push-all-modules"];
-    app.tool("convex/bin/main.js", [...push, "--typecheck", "disable", "--codegen", "disable"]);
-  });
-
-  test("keeps its ids, its own fields and its guests, and loses only whom it let go", async () => {
-    const setting = await live(app);
-    await firstDays(setting);
-    const left = await setting.rows();
-    const gone = new Set(setting.gone);
-    const stayed = setting.atFirst.filter(({ clerkId = "" }) => !gone.has(clerkId));
-    expect(left.slice(0, stayed.length).map(own)).toEqual(stayed.map(own));
+  test("keeps its ids, its own columns and its guests, and loses only whom it let go", async () => {
+    const made = await live(app, optionalRows);
+    const { t, rows } = made;
+    const atFirst = await rows();
+    await insert(
+      t,
+      "posts",
+      atFirst.map(({ _id: author }) => ({ author, text: "hello" })),
+    );
+    await firstDays(made);
+    const left = await rows();
+    const stayed = atFirst.filter(({ clerkId = "" }) => !gone.includes(clerkId));
+    const own = (row: Row) => without(row, "firstName", "clerkCreatedAt");
+    expect(left.slice(0, stayed.length).map(own)).toEqual(stayed);
     expect(left).toHaveLength(stayed.length + NEW);
     expect(left[0]).toMatchObject({ firstName: "N0", clerkCreatedAt: LONG_AGO, plan: "paid" });
-    const nobody = (await setting.t.query(authors, {})).filter((plan) => plan === "nobody");
+    const authors = makeFunctionReference<"query", Args, string[]>("posts:authors");
+    const nobody = (await t.query(authors, {})).filter((plan) => plan === "nobody");
     expect(nobody).toHaveLength(GONE);
+  });
+
+  test("is linted as before", { timeout: 60_000 }, () => {
+    app.write({ "../eslint.config.mjs": LINT });
+    app.tool("eslint/bin/eslint.js", ["convex"]);
   });
 });
 
-test(
-  "a field of the app that the sync writes is an error that says so",
-  { timeout: 60_000 },
-  () => {
-    const clashing = existingApp();
-    clashing.write("clerk/app.ts", withOwnDefaults);
-    clashing.write("schema.ts", (text) =>
-      text.replace("bio:", "email: v.optional(v.string()), deletedAt: v.number(), bio:"),
-    );
-    let said = "";
-    try {
-      clashing.tool("typescript/bin/tsc", ["-p", "convex"]);
-    } catch (error) {
-      said = String(error);
-    }
-    rmSync(clashing.folder, { recursive: true });
-    expect(said).toMatch("email is a mirrored profile field: remove or rename yours, or drop it");
-    expect(said).toMatch("deletedAt is written by the sync: remove or rename yours");
-    expect(said).not.toMatch(/convex\/clerk\/.+ error/);
-  },
-);
-
-describe("the same app, with removal by mark, one field more and one less", () => {
-  beforeAll(() => {
-    app = existingApp();
-    const day = "user.last_sign_in_at && Math.floor(user.last_sign_in_at / DAY) * DAY";
-    const edits: [string, string][] = [
-      ['removal: "delete" | "mark" = "delete"', 'removal: "delete" | "mark" = "mark"'],
-      ["  username: v.string(),\n", "  lastSignInDay: v.number(),\n"],
-      ["    username: user.username,\n", `    lastSignInDay: ${day},\n`],
-      ["type ProfileFields", "const DAY = 24 * 60 * 60 * 1000;\ntype ProfileFields"],
-    ];
-    app.write("clerk/app.ts", (text) => edits.reduce(replaceOnce, withOwnDefaults(text)));
-  }, 60_000);
-  afterAll(() => {
-    rmSync(app.folder, { recursive: true });
-  });
-
-  test("type-checks", { timeout: 60_000 }, () => {
-    app.tool("typescript/bin/tsc", ["-p", "convex"]);
-  });
+describe("the same app, with removal by mark, one column more and one less", () => {
+  taken(MARKED);
 
   test("keeps every row, clears those who are gone, and mirrors the day", async () => {
-    const setting = await live(app);
-    await firstDays(setting);
-    const rows = await setting.rows();
-    expect(rows).toHaveLength(setting.atFirst.length + NEW);
-    expect(rows.slice(0, setting.atFirst.length).map(own)).toEqual(setting.atFirst.map(own));
+    const made = await live(app, optionalRows);
+    const atFirst = await made.rows();
+    await firstDays(made);
+    const rows = await made.rows();
+    expect(rows).toHaveLength(atFirst.length + NEW);
+    const own = (row: Row) => without(row, "clerkCreatedAt", "lastSignInDay", "deletedAt");
+    expect(rows.slice(0, atFirst.length).map(own)).toEqual(atFirst);
     expect(rows[0]).toMatchObject({ lastSignInDay: LONG_AGO + DAY - (LONG_AGO % DAY) });
+    expect(rows[0]).not.toHaveProperty("firstName");
     const marked = rows.filter(({ deletedAt }) => deletedAt !== undefined);
-    expect(marked.map(({ clerkId }) => clerkId).sort()).toEqual([...setting.gone].sort());
+    expect(marked.map(({ clerkId }) => clerkId).sort()).toEqual([...gone].sort());
     for (const row of marked) {
       expect(Object.keys(row).sort()).toEqual(
         ["_creationTime", "_id", "bio", "clerkId", "deletedAt", "plan"].sort(),
       );
     }
-    expect(await setting.t.query(authors, {})).not.toContain("nobody");
   });
 });
+
+describe("an app whose columns are all required", () => {
+  taken(REQUIRED);
+
+  test("is reconciled, its types unchanged, and nobody is doubled or set aside", async () => {
+    const made = await live(app, (ids) =>
+      ids.slice(0, IN_BOTH).map((clerkId, i) => ({
+        clerkId,
+        email: "old@example.com",
+        name: i % 2 === 0 ? `N${i}` : "Old",
+        imageUrl: "",
+        bio: i % 3 === 0 ? null : "old",
+        plan: "paid",
+      })),
+    );
+    const { t, clerk, rows, ids } = made;
+    const dry = await t.action(run, { dryRun: true });
+    const first = await t.action(run, {});
+    expect(first).toMatchObject({
+      status: "completed",
+      drift: dry.drift,
+      repaired: { created: NEW, updated: IN_BOTH },
+      setAside: 0,
+    });
+    expect(await t.action(run, {})).toMatchObject({ drift: QUIET, unchanged: ids.length });
+    const { user, event } = clerk.createUser({ created_at: Date.now(), first_name: null });
+    await post(made, event);
+    const bio = "speaks";
+    await post(made, clerk.updateUser(ids[0] ?? "", { public_metadata: { bio } }, Date.now()));
+    await post(made, clerk.updateUser(ids[1] ?? "", { first_name: null }, Date.now()));
+    const left = await rows();
+    expect(twins(left, "clerkId")).toEqual([]);
+    expect(left).toHaveLength(IN_BOTH + NEW + 1);
+    expect(left[0]).toMatchObject({ name: "N0", bio, plan: "paid", email: "" });
+    expect(left[1]).toMatchObject({ name: "", bio: null });
+    const newcomer = left.find(({ clerkId }) => clerkId === user.id);
+    expect(newcomer).toMatchObject({ name: "", bio: null, plan: "free" });
+  });
+});
+
+describe("an app that knows its rows by another column, and goes on making them", () => {
+  taken(KEYED);
+  const store = makeFunctionReference<"mutation", Args, string>("users:store");
+  const signIn = async ({ t }: Live, id: string) =>
+    await t.mutation(store, { tokenIdentifier: `${ISSUER}|${id}`, name: "by sign-in" });
+  const before = (ids: string[]) => [
+    ...[...ids.slice(0, IN_BOTH), ...gone].map((id) => ({
+      tokenIdentifier: `${ISSUER}|${id}`,
+      name: "old",
+      seen: 7,
+    })),
+    ...Array.from({ length: GUESTS }, (_, i) => ({
+      tokenIdentifier: `guest ${i}`,
+      name: "guest",
+      seen: 1,
+    })),
+  ];
+
+  test("has its rows taken over, without a fill, and nobody gets a second one", async () => {
+    const made = await live(app, before);
+    const { t, clerk, ids, rows } = made;
+    const atFirst = await rows();
+    const dry = await t.action(run, { dryRun: true });
+    expect(await rows()).toEqual(atFirst);
+    const first = await t.action(run, {});
+    expect(first).toMatchObject({
+      status: "completed",
+      repaired: { created: NEW, updated: IN_BOTH, deleted: 0 },
+      drift: dry.drift,
+    });
+    const newcomers = [1, 2, 3].map((i) =>
+      clerk.createUser({ created_at: Date.now() + i, first_name: "New" }),
+    );
+    const [one, other, third] = newcomers.map(({ user }) => user.id);
+    // The app is first; the event is; and an event that is no user.created.
+    const made1 = await signIn(made, one ?? "");
+    await post(made, newcomers[0]?.event);
+    await post(made, newcomers[1]?.event);
+    const made2 = await signIn(made, other ?? "");
+    const made3 = await signIn(made, third ?? "");
+    await post(made, clerk.updateUser(third ?? "", { last_name: "Name" }, Date.now() + 5));
+    const left = await rows();
+    expect(twins(left, "tokenIdentifier")).toEqual([]);
+    expect(twins(left, "clerkId")).toEqual([]);
+    expect(left).toHaveLength(atFirst.length + NEW + 3);
+    expect(left.slice(0, atFirst.length).map(({ _id, seen }) => [_id, seen])).toEqual(
+      atFirst.map(({ _id, seen }) => [_id, seen]),
+    );
+    const byId = new Map(left.map((row) => [row._id, row]));
+    expect(byId.get(made1)).toMatchObject({ clerkId: one, name: "New", seen: 1 });
+    expect(byId.get(made2)).toMatchObject({ clerkId: other, name: "New", seen: 1 });
+    expect(byId.get(made3)).toMatchObject({ clerkId: third, name: "New Name", seen: 1 });
+    expect(left.filter(({ clerkId }) => clerkId === undefined)).toHaveLength(GONE + GUESTS);
+    // Those of the old rows who are gone get their id by the fill, and are held then.
+    expect(await t.action(fill, { column: "tokenIdentifier" })).toMatchObject({ filled: GONE });
+    expect(await t.action(run, {})).toMatchObject({ status: "completed", postponed: GONE });
+    vi.setSystemTime(Date.now() + 6 * 60_000);
+    expect(await t.action(run, {})).toMatchObject({ status: "held", held: GONE });
+    expect(await rows()).toHaveLength(left.length);
+    expect(ids).toHaveLength(IN_BOTH + NEW);
+  });
+
+  test("is refused another instance's key, though no row has a clerkId", async () => {
+    const made = await live(app, before);
+    const other = new ClerkStandIn();
+    other.createUser({ created_at: LONG_AGO });
+    vi.stubEnv("CLERK_SECRET_KEY", other.secretKey);
+    vi.stubGlobal("fetch", other.fetch);
+    const atFirst = await made.rows();
+    const refused = await made.t.action(run, {});
+    expect(refused.summary).toMatch(/knows only 1 of 40 users sampled from this table/);
+    expect(await made.rows()).toEqual(atFirst);
+  });
+});
+
+describe("an app whose hook imports its own code and schema, and whose triggers see each write", () => {
+  taken(HOOKED);
+
+  test("has its hooks and triggers run", async () => {
+    const made = await live(app, (ids) =>
+      ids.slice(0, IN_BOTH).map((clerkId) => ({ clerkId, role: "member" })),
+    );
+    const { t, rows } = made;
+    expect(await t.action(run, {})).toMatchObject({
+      status: "completed",
+      repaired: { created: NEW, updated: IN_BOTH },
+      setAside: 0,
+    });
+    expect(await all(t, "teams")).toHaveLength(NEW);
+    // An insertion, and the hook's own write past the triggers.
+    expect(await all(t, "audit")).toHaveLength(IN_BOTH + NEW);
+    expect((await rows()).at(-1)).toMatchObject({ role: "owner", name: `N${IN_BOTH + NEW - 1}` });
+    expect(await t.action(run, {})).toMatchObject({ drift: QUIET });
+  });
+});
+
+const LINT = `
+import convexPlugin from "@convex-dev/eslint-plugin";
+import tseslint from "typescript-eslint";
+export default tseslint.config(
+  { ignores: ["convex/_generated/"] },
+  tseslint.configs.recommended,
+  ...convexPlugin.configs.recommended,
+);
+`;
