@@ -17,14 +17,29 @@ vi.mock("../convex/_generated/server", async (importOriginal) => {
 });
 
 vi.mock("../convex/clerk/app", async (importOriginal) => {
-  const { appChoice } = await import("./history-steps");
+  const { appChoice, tokenOf } = await import("./history-steps");
   const app = await importOriginal<typeof App>();
-  const newUserFields: typeof App.newUserFields = (profile) => {
-    if (appChoice.refused.has(profile.clerkId)) throw new Error("refused");
-    return app.newUserFields(profile);
+  const refuse = (id: string) => {
+    if (appChoice.refused.has(id)) throw new Error("refused");
   };
+  const newUserFields: typeof App.newUserFields = (user) => {
+    if (appChoice.refusesBy === "newUserFields") refuse(user.id);
+    return app.newUserFields(user);
+  };
+  const hooks: typeof App.hooks = {
+    created: async (_, { clerkId = "" }) => {
+      await Promise.resolve();
+      refuse(clerkId);
+    },
+  };
+  const key: typeof App.key = { column: "clerkId", index: "by_clerkId", read: tokenOf };
   const chosen = { ...app, newUserFields };
-  return Object.defineProperty(chosen, "removal", { get: () => appChoice.removal });
+  const get = () => (appChoice.removal === "mark" ? { mark: {} } : appChoice.removal);
+  return Object.defineProperties(chosen, {
+    removal: { get },
+    hooks: { get: () => (appChoice.refusesBy === "a hook" ? hooks : {}) },
+    key: { get: () => (appChoice.isKeyed ? key : null) },
+  });
 });
 
 const HISTORIES = Number(process.env.HISTORIES ?? 300);

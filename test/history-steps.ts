@@ -178,6 +178,10 @@ export const histories = fc.record({
   }),
   /** What the app wants of the row of somebody who is gone. */
   removal: fc.constantFrom("delete", "mark"),
+  /** Whether the app knows its rows by a token that holds Clerk's id, and makes such rows. */
+  isKeyed: fc.boolean(),
+  /** What of the app's own code throws for somebody whom it refuses. */
+  refusesBy: fc.constantFrom("newUserFields", "a hook"),
   /** Whether a first run was made in peace. */
   isSynced: fc.boolean(),
   createdAtAfterIsInclusive: fc.boolean(),
@@ -196,6 +200,13 @@ export type History = ValueOf<typeof histories>;
 /** What `clerk/app.ts` says in the history that is lived through. */
 export const appChoice = {
   removal: "delete" as History["removal"],
+  isKeyed: false,
+  refusesBy: "newUserFields" as History["refusesBy"],
   /** Ids for which it throws. */
   refused: new Set<string>(),
 };
+
+/** What the app's rows have as `clerkId` until the sync takes them over. */
+export function tokenOf(clerkId: string): string {
+  return `https://issuer.example|${clerkId}`;
+}

@@ -6,7 +6,7 @@ import type { Doc } from "../convex/_generated/dataModel";
 import { MINUTE } from "../convex/clerk/clock";
 import type { ClerkStandIn } from "../scripts/clerk-stand-in";
 import type { Actor } from "./gate";
-import { appChoice } from "./history-steps";
+import { appChoice, tokenOf } from "./history-steps";
 
 export type Run = Doc<"clerkRuns">;
 type User = Doc<"users">;
@@ -34,6 +34,7 @@ export const FEATURES = [
   "a move to another instance",
   "the next of an older report",
   "requests under way beside a transaction",
+  "a row that the app knows by its key",
 ] as const;
 export type Feature = (typeof FEATURES)[number];
 
@@ -58,9 +59,10 @@ export function demand(property: string, holds: boolean, details: unknown = ""):
 
 /** What the database holds of the sync. */
 export type Sight = {
-  /** Rows, but those marked as removed. */
+  /** Rows, but those marked as removed, and those with an id of the app's own. */
   users: User[];
   marked: User[];
+  own: User[];
   versions: Map<string, Doc<"clerkVersions">>;
   runs: Map<string, Run>;
   entries: Doc<"clerkDriftEntries">[];
@@ -81,7 +83,14 @@ type Witnessed = {
 /** Looks at the database after every step, remembers, and throws Violation where something does not hold. */
 export class Oracle {
   readonly features = new Set<Feature>();
-  sight: Sight = { users: [], marked: [], versions: new Map(), runs: new Map(), entries: [] };
+  sight: Sight = {
+    users: [],
+    marked: [],
+    own: [],
+    versions: new Map(),
+    runs: new Map(),
+    entries: [],
+  };
   /** False in the peace before and after, where nothing interleaves. */
   isEventful = false;
   readonly #clerk: ClerkStandIn;
@@ -222,10 +231,13 @@ export class Oracle {
     const rowOf = (sight: Sight) => new Map(sight.users.map((row) => [row._id, row]));
     const [rowsBefore, rowsNow] = [rowOf(before), rowOf(now)];
     const removed = before.users.filter(({ _id }) => !rowsNow.has(_id));
-    const created = now.users.filter(({ _id }) => !rowsBefore.has(_id));
+    const takenOver = this.#checkOwnRows(before, now, by);
+    const isTakenOver = (row: User) => takenOver.includes(row);
+    const created = now.users.filter((row) => !rowsBefore.has(row._id) && !isTakenOver(row));
     const changed = now.users.filter((row) => {
       const old = rowsBefore.get(row._id);
-      return old !== undefined && JSON.stringify(old) !== JSON.stringify(row);
+      const isOther = old !== undefined && JSON.stringify(old) !== JSON.stringify(row);
+      return isOther || isTakenOver(row);
     });
 
     const ids = now.users.flatMap(({ clerkId }) => clerkId ?? []);
@@ -246,6 +258,32 @@ export class Oracle {
     demand("no live user's row is removed by a run", live.length === 0, live);
     this.#checkAccounts(before, now, { removed, created, changed }, writer);
     this.#checkRuns(before, now);
+  }
+
+  /**
+   * A row with an id of the app's own stays as it is, but one that the app knows by its key, of a user whom Clerk has,
+   * or had.
+   * @returns the rows that were taken over
+   */
+  #checkOwnRows(before: Sight, now: Sight, by: By): User[] {
+    for (const { _id, color } of now.own) {
+      if (!this.#colors.has(_id)) this.#colors.set(_id, color);
+    }
+    const own = new Map(now.own.map((row) => [row._id, row]));
+    const users = new Map([...now.users, ...now.marked].map((row) => [row._id, row]));
+    const takenOver = before.own.flatMap((row) => {
+      const isAsItWas = JSON.stringify(own.get(row._id)) === JSON.stringify(row);
+      if (isAsItWas || by === "app") return [];
+      const user = users.get(row._id);
+      const isTheirs = appChoice.isKeyed && row.clerkId === tokenOf(user?.clerkId ?? "");
+      demand("a row of the app's own is left as it is", isTheirs, { row, user });
+      this.meet("a row that the app knows by its key");
+      return user === undefined ? [] : [user];
+    });
+    const tokens = new Set(now.own.map(({ clerkId }) => clerkId));
+    const twins = now.users.filter(({ clerkId = "" }) => tokens.has(tokenOf(clerkId)));
+    demand("nobody whom the app knows gets a second row", twins.length === 0, twins);
+    return takenOver;
   }
 
   /** A marked row keeps its place until its user comes back to it, and shows nothing of them. */

@@ -161,8 +161,8 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "rows.ts",
-        replace: "await patchRow(ctx, row._id, changes);",
-        by: "await patchRow(ctx, row._id, { ...changes, ...newUserFields(profile) });",
+        replace: "await patchRow(ctx, row._id, changes, isHearsay);",
+        by: 'await patchRow(ctx, row._id, { ...changes, color: "red" }, isHearsay);',
       },
     ],
     property: "the app's own fields are as it left them",
@@ -171,9 +171,9 @@ const teeth: Tooth[] = [
     breaks: "the doubt about events from before the running run",
     edits: [
       {
-        file: "events.ts",
-        replace: "const { fullRunStartedAt = -Infinity } = state;",
-        by: "const { lastFullRunStartedAt: fullRunStartedAt = -Infinity } = state;",
+        file: "mirror.ts",
+        replace: "{ fullRunStartedAt = -Infinity, lastFullRunStartedAt = Infinity }: SyncState,",
+        by: "{ lastFullRunStartedAt: fullRunStartedAt = -Infinity, lastFullRunStartedAt = Infinity }: SyncState,",
       },
     ],
     property: "a completed run leaves nobody who was gone before it",
@@ -342,7 +342,7 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "webhook.ts",
-        replace: "const missing = keyMissing(data) ?? undefined;",
+        replace: "const missing = whyLacking(data) ?? undefined;",
         by: "const missing = undefined;",
       },
     ],
@@ -387,8 +387,104 @@ const teeth: Tooth[] = [
         by: "const isAlone = true;",
       },
     ],
-    file: "test/trouble.test.ts",
-    property: "a poison user, one whose app-side defaults throw, and a duplicate, among 600",
+    file: "test/hooks.test.ts",
+    property: "one that throws sets that one user aside, and what it wrote until then is undone",
+  },
+  {
+    breaks: "taking over the row that the app knows by its key",
+    edits: [
+      {
+        file: "rows.ts",
+        replace: "if (!key) return null;",
+        by: "return null;",
+      },
+    ],
+    property: "nobody whom the app knows gets a second row",
+  },
+  {
+    breaks: "taking over no row that is another user's",
+    edits: [
+      {
+        file: "rows.ts",
+        replace: "return rows.find((row) => !hasClerkId(row)) ?? null;",
+        by: "return rows[0] ?? null;",
+      },
+    ],
+    file: "test/key.test.ts",
+    property: "is left alone where it is another user's, and of several the oldest is taken",
+  },
+  {
+    breaks: "leaving alone rows with an id of the app's own",
+    edits: [
+      {
+        file: "rows.ts",
+        replace: "return isClerkId(clerkId);",
+        by: 'return clerkId !== "";',
+      },
+    ],
+    file: "test/reconcile.test.ts",
+    property: "rows whose id is no Clerk id are the app's own: counted, never asked for",
+  },
+  {
+    breaks: "null where a column may not be absent",
+    edits: [{ file: "columns.ts", replace: "if (more.length === 0) return", by: "return" }],
+    file: "test/fields.test.ts",
+    property: "has a required column be null that may be, and an optional one absent",
+  },
+  {
+    breaks: "writing what else the schema takes",
+    edits: [
+      {
+        file: "columns.ts",
+        replace: 'if (!("written" in one)) leftOut',
+        by: "leftOut",
+      },
+    ],
+    file: "test/fields.test.ts",
+    property: "sets that user aside with the column's name, and the other columns are written",
+  },
+  {
+    breaks: "a full run for other columns",
+    edits: [
+      {
+        file: "runs.ts",
+        replace: "isDue || columns?.join() !== FINGERPRINTS.join()",
+        by: "isDue || columns === null",
+      },
+    ],
+    file: "test/fields.test.ts",
+    property: "make a tick a full run, whose drift counts for no webhook",
+  },
+  {
+    breaks: "undoing a write that a trigger refuses",
+    edits: [
+      {
+        file: "columns.ts",
+        replace: "if (hooks.database === undefined) return",
+        by: "return",
+      },
+    ],
+    file: "test/hooks.test.ts",
+    property:
+      "a trigger that the schema refuses undoes the write that it saw, and nobody is doubled",
+  },
+  {
+    breaks: "giving a new row the key by which the app finds it",
+    edits: [{ file: "rows.ts", replace: "...(key && { [key.column]: key.value }), ", by: "" }],
+    file: "test/key.test.ts",
+    property: "a row that the sync makes has the key, by which the app's own sign-in finds it",
+  },
+  {
+    breaks: "that a new row is made of nothing that an event lacks",
+    edits: [
+      {
+        file: "mirror.ts",
+        replace: "user.missing ?? (isNew ? missingForNew : undefined)",
+        by: "user.missing",
+      },
+    ],
+    file: "test/fields.test.ts",
+    property: "by a key that an event lacks has Clerk asked, of somebody who gets a row alone",
   },
 ];
 

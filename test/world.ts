@@ -3,6 +3,7 @@ import { convexTest } from "convex-test";
 import type { FunctionArgs } from "convex/server";
 import { vi } from "vitest";
 import { internal } from "../convex/_generated/api";
+import type { Doc } from "../convex/_generated/dataModel";
 import { MINUTE } from "../convex/clerk/clock";
 import schema from "../convex/schema";
 import { ClerkStandIn, type Fault } from "../scripts/clerk-stand-in";
@@ -15,7 +16,7 @@ import {
 } from "../scripts/clerk-json";
 import { signedEvent } from "../scripts/signed-event";
 import { currentActor, newGate, waitForRequest, type Actor, type Gate } from "./gate";
-import { appChoice, type History } from "./history-steps";
+import { appChoice, tokenOf, type History } from "./history-steps";
 import { demand, Oracle, Violation, type Feature, type Run, type Sight } from "./oracle";
 
 type Step = History["steps"][number];
@@ -99,6 +100,8 @@ export class World {
     vi.clearAllTimers();
     vi.setSystemTime(START + 1_000_000);
     appChoice.removal = history.removal;
+    appChoice.isKeyed = history.isKeyed;
+    appChoice.refusesBy = history.refusesBy;
     appChoice.refused.clear();
     const world = new World(history);
     vi.stubEnv("CLERK_SECRET_KEY", world.clerk.secretKey);
@@ -125,15 +128,20 @@ export class World {
     return world;
   }
 
-  async #begin({ before, isSynced }: History): Promise<void> {
+  async #begin({ before, isSynced, isKeyed }: History): Promise<void> {
     for (let i = 0; i < before.known + before.unknown; i += 1) this.#create(i % 5);
     const known = [...this.clerk.users.values()].slice(0, before.known);
     await this.#t.run(async (ctx) => {
       // As an app has them from before: nothing but what it wrote itself.
       await ctx.db.insert("users", { name: "Guest", color: "guest" });
-      for (const { id, first_name: firstName } of known) {
+      for (const [index, { id, first_name: firstName }] of known.entries()) {
         const name = firstName ?? undefined;
-        await ctx.db.insert("users", { clerkId: id, firstName: name, color: "before" });
+        const clerkId = isKeyed && index % 2 === 0 ? tokenOf(id) : id;
+        await ctx.db.insert("users", { clerkId, firstName: name, color: "before" });
+      }
+      // A first run takes too many of these for users whose id was not filled in.
+      if (isKeyed || before.known + before.gone > 1) {
+        await ctx.db.insert("users", { clerkId: "guest_1", name: "Own", color: "own" });
       }
       for (let i = 0; i < before.gone; i += 1) {
         await ctx.db.insert("users", { clerkId: `user_gone${i}`, color: "before" });
@@ -311,7 +319,8 @@ export class World {
       if (isMirrored) await ctx.db.patch("users", taken._id, { clerkId });
       else if (isTaken) await ctx.db.patch("users", taken._id, { clerkId, name: undefined });
       else {
-        const rowId = await ctx.db.insert("users", { clerkId, color: "signed in" });
+        const id = appChoice.isKeyed ? tokenOf(clerkId) : clerkId;
+        const rowId = await ctx.db.insert("users", { clerkId: id, color: "signed in" });
         this.#oracle.colored(rowId, "signed in");
       }
     });
@@ -793,13 +802,19 @@ export class World {
       entries: await db.query("clerkDriftEntries").take(5000),
     }));
     return {
-      users: users.filter(({ deletedAt }) => deletedAt === undefined),
+      users: users.filter((row) => row.deletedAt === undefined && !isOwn(row)),
       marked: users.filter(({ deletedAt }) => deletedAt !== undefined),
+      own: users.filter(isOwn),
       entries,
       versions: new Map(versions.map((version) => [version.clerkId, version])),
       runs: new Map(runs.map((run) => [run._id, run])),
     };
   }
+}
+
+/** Whether a row has an id that is none of Clerk's. */
+function isOwn({ clerkId }: Doc<"users">): boolean {
+  return clerkId !== undefined && !clerkId.startsWith("user_");
 }
 
 function changeOf(
