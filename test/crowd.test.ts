@@ -98,9 +98,9 @@ describe("users who share one creation time, more than a page", () => {
       const ids = crowd(20);
       const app = await import("../convex/clerk/app");
       const { newUserFields } = app;
-      const defaults = vi.spyOn(app, "newUserFields").mockImplementation((profile) => {
-        if (profile.clerkId === ids[index]) throw new Error("poison");
-        return newUserFields(profile);
+      const defaults = vi.spyOn(app, "newUserFields").mockImplementation((user) => {
+        if (user.id === ids[index]) throw new Error("poison");
+        return newUserFields(user);
       });
       const report = await complete(t, { pageSize: 6 });
       defaults.mockRestore();

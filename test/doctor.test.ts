@@ -1,6 +1,11 @@
 /** The doctor names each fault that is planted, one at a time, and is green when there is none. */
+import { convexTest } from "convex-test";
+import { httpRouter } from "convex/server";
 import { beforeEach, describe, expect, test, vi } from "vitest";
+import * as app from "../convex/clerk/app";
 import { DAY, HOUR, MINUTE } from "../convex/clerk/clock";
+import { addClerkRoutes } from "../convex/clerk/routes";
+import schema from "../convex/schema";
 import { signUp } from "./people";
 import {
   complete,
@@ -14,6 +19,7 @@ import {
 } from "./setting";
 
 const setting = useSetting({ http: false });
+const modules = import.meta.glob("../convex/**/*.ts");
 const SITE = "https://happy-animal-1.convex.site";
 
 type Answer = (request: Request) => Promise<Response>;
@@ -248,6 +254,7 @@ describe("names", () => {
 
   test("a row without a creation time behind thousands that are marked as removed", async () => {
     const { t } = setting;
+    vi.spyOn(app, "removal", "get").mockReturnValue({ mark: {} });
     await t.run(async (ctx) => {
       for (let i = 0; i < 2500; i++) {
         await ctx.db.insert("users", { clerkId: `user_0${i}`, deletedAt: LONG_AGO, color: "gone" });
@@ -258,4 +265,36 @@ describe("names", () => {
     expect(fault).toMatchObject({ check: "creation times" });
     expect(fault?.found).toMatch(/^1 row with a clerkId lacks a creation time/);
   });
+});
+
+test("looks at the path that the app gave its routes, and says that it is not at the usual one", async () => {
+  const http = httpRouter();
+  addClerkRoutes(http, { path: "/hooks/clerk" });
+  const t = convexTest({
+    schema,
+    modules: {
+      ...modules,
+      "../convex/http.ts": async () => await Promise.resolve({ default: http }),
+    },
+    transactionLimits: true,
+  });
+  const asked: string[] = [];
+  serveSite(async (request) => {
+    const { pathname } = new URL(request.url);
+    asked.push(`${request.method} ${pathname}`);
+    const { method, headers } = request;
+    const body = method === "POST" ? await request.text() : undefined;
+    return await t.fetch(pathname, { method, headers, body });
+  });
+  const { checks } = await t.action(internal.clerk.doctor.check, {});
+  const route = checks.find((each) => each.check === "webhook route");
+  expect(route).toMatchObject({
+    ok: true,
+    found: expect.stringMatching("POST /hooks/clerk") as unknown,
+  });
+  expect(checks.find((each) => each.check === "signed event")).toMatchObject({ ok: true });
+  expect(asked).toEqual(["GET /clerk-users-health", "POST /hooks/clerk", "POST /hooks/clerk"]);
+  expect(() => {
+    addClerkRoutes(http, { path: "/hooks/clerk" });
+  }).toThrow("/hooks/clerk");
 });

@@ -17,8 +17,10 @@ const person = (clerkCreatedAt = LONG_AGO, name = "Ada"): Profile => ({
   name,
 });
 
+const newFields = { columns: { color: "teal" } };
+
 async function hear(profile: Profile, type: "user.created" | "user.updated" = "user.created") {
-  const change = { kind: "user" as const, profile, version: Date.now() };
+  const change = { kind: "user" as const, profile, newFields, version: Date.now() };
   return await setting.t.mutation(internal.clerk.events.apply, { type, change });
 }
 
@@ -122,15 +124,15 @@ describe("a new user made known by", () => {
 
 describe("what a run applies", () => {
   const how = (dryRun: boolean) => ({ askedAt: Date.now(), dryRun });
-  const answer = (profile: Profile) => ({ profile, version: LONG_AGO });
+  const answer = (profile: Profile) => ({ profile, newFields, version: LONG_AGO });
   const evidence = async (given: Profile | null, dryRun = false) =>
     await setting.t.run(async (ctx) => {
       const outcome = await applyEvidence(ctx, "user_ada", given && answer(given), how(dryRun));
-      return [outcome.kind, ...outcome.fields];
+      return [outcome.kind, ...outcome.fields.sort()];
     });
 
   test("is what Clerk said: created, unchanged, updated, orphaned, gone", async () => {
-    const fields = ["clerkId", "clerkCreatedAt", "name"];
+    const fields = ["clerkCreatedAt", "clerkId", "name"];
     expect(await evidence(null)).toEqual(["gone"]);
     expect(await evidence(person(), true)).toEqual(["created", ...fields]);
     expect(await rows(setting.t)).toEqual([]);

@@ -194,8 +194,10 @@ describe("what a person reads", () => {
     await t.run(async (ctx) => {
       await ctx.db.insert("users", { clerkId: "ada@example.com", color: "wrong" });
     });
-    expect(await complete(t)).toMatchObject({ setAside: 1 });
-    expect(JSON.stringify(setting.log)).not.toMatch("ada@");
+    const report = await complete(t);
+    expect(report).toMatchObject({ setAside: 0, appOwned: 1 });
+    expect(report.summary).toMatch("1 row has a clerkId that is no Clerk user id (user_…)");
+    expect(JSON.stringify([setting.log, report])).not.toMatch("ada@");
   });
 
   test("offers a full run where a recent one can't begin", async () => {

@@ -42,7 +42,8 @@ export async function seed({ t, clerk }: Setting, ids: string[]): Promise<void> 
         const reading = readUser(user);
         if (reading.kind !== "profile") throw new Error(`${id} can't be read`);
         const { profile, version } = reading;
-        await ctx.db.insert("users", { ...profile, color: "own" });
+        const row = Object.fromEntries(Object.entries(profile).filter(([, each]) => each !== null));
+        await ctx.db.insert("users", { ...row, color: "own" });
         const applied = { clerkId: id, appliedAt: LONG_AGO, appliedBy: "run" as const };
         await ctx.db.insert("clerkVersions", { kind: "live", version, ...applied });
       }

@@ -301,8 +301,8 @@ test("a crowd's first page is as old as its answer", async () => {
 describe("a user whom the app's own code refuses", () => {
   async function refuse(): Promise<{ restore: () => void }> {
     const app = await import("../convex/clerk/app");
-    const defaults = vi.spyOn(app, "newUserFields").mockImplementation(({ firstName }) => {
-      throw new Error(`no colour for ${firstName}`);
+    const defaults = vi.spyOn(app, "newUserFields").mockImplementation(({ first_name }) => {
+      throw new Error(`no colour for ${first_name}`);
     });
     return {
       restore: () => {

@@ -207,7 +207,7 @@ describe("whom the list lacks the count tells of", () => {
 
 test("a row of an id of which two are marked as removed is not overlooked", async () => {
   const { t, clerk } = setting;
-  vi.spyOn(app, "removal", "get" as never).mockReturnValue("mark");
+  vi.spyOn(app, "removal", "get" as never).mockReturnValue({ mark: {} });
   const [id = ""] = signUp(setting, 20);
   await complete(t);
   const insert = async (color: string) =>

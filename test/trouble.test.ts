@@ -1,7 +1,8 @@
 /** Faults of Clerk, of the database and of the app's own code, while a run is under way. */
 import { describe, expect, test, vi } from "vitest";
 import { clock, HOUR, MINUTE, SECOND } from "../convex/clerk/clock";
-import type { Profile } from "../convex/clerk/validators";
+import { hooks } from "../convex/clerk/app";
+import type { ClerkUser } from "../convex/clerk/types";
 import { Step } from "../convex/clerk/step";
 import { drift, expectMirror, seed, signUp } from "./people";
 import { complete, LONG_AGO, pass, rows, run, useSetting } from "./setting";
@@ -50,15 +51,13 @@ describe("trouble with Clerk", () => {
   test("a transaction that throws twice and then no more sets nobody aside", async () => {
     const { t } = setting;
     signUp(setting, 1);
-    const app = await import("../convex/clerk/app");
-    const { newUserFields } = app;
     let throws = 2;
-    const defaults = vi.spyOn(app, "newUserFields").mockImplementation((profile) => {
+    hooks.created = async () => {
+      await Promise.resolve();
       if (throws-- > 0) throw new Error("conflict");
-      return newUserFields(profile);
-    });
+    };
     expect(await complete(t, {})).toMatchObject({ setAside: 0, repaired: { created: 1 } });
-    defaults.mockRestore();
+    delete hooks.created;
   });
 
   test("for fifteen minutes and more fails the run with its reason", async () => {
@@ -160,10 +159,10 @@ describe("one bad record does not stop the rest", () => {
       const thrower = ids[595];
       const poison = ids[597];
       const defaults = vi.spyOn(app, "newUserFields");
-      defaults.mockImplementation(((profile: Profile) => {
-        if (profile.clerkId === thrower) throw new Error("SECRET of ada@example.com");
+      defaults.mockImplementation(((user: ClerkUser) => {
+        if (user.id === thrower) throw new Error("SECRET of ada@example.com");
         // The schema refuses this row.
-        return profile.clerkId === poison ? { color: 7 } : newUserFields(profile);
+        return user.id === poison ? { color: 7 } : newUserFields(user);
       }) as never);
       const twin = { clerkId: ids[3], clerkCreatedAt: LONG_AGO + 3000, color: "SECRET" };
       await t.run(async (ctx) => await ctx.db.insert("users", twin));

@@ -140,7 +140,12 @@ describe("a genuine event", () => {
         await ctx.runMutation(internal.clerk.events.apply, {
           type: "user.updated",
           instanceId: undefined,
-          change: { kind: "user", profile, version: data.updated_at },
+          change: {
+            kind: "user",
+            profile,
+            newFields: { columns: { color: "teal" } },
+            version: data.updated_at,
+          },
         });
         return await ctx.meta.getTransactionMetrics();
       });
