@@ -114,7 +114,8 @@ const teeth: Tooth[] = [
         by: "if (run === null || !isRunning(run)) return null;",
       },
     ],
-    property: ONCE,
+    file: "test/reconcile.test.ts",
+    property: "a step that was overtaken changes nothing",
   },
   {
     breaks: "the window's lower bound",
@@ -176,7 +177,8 @@ const teeth: Tooth[] = [
         by: "{ lastFullRunStartedAt: fullRunStartedAt = -Infinity, lastFullRunStartedAt = Infinity }: SyncState,",
       },
     ],
-    property: "a completed run leaves nobody who was gone before it",
+    file: "test/promises.test.ts",
+    property: "creates no ghost of a user whose deletion was lost",
   },
   {
     breaks: "the gate at the removal",
