@@ -4,7 +4,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 const results = process.env.VITEST_JSON;
 
 /** Files that take longest: one of them begun last would keep a core waiting for a minute. */
-const SLOWEST = ["histories", "budgets", "reconcile", "field", "busy", "crowd", "adoption"];
+const SLOWEST = ["histories", "adoption", "budgets", "browser", "reconcile", "types", "slips"];
 
 class SlowestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
