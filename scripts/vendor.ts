@@ -9,7 +9,7 @@ import path from "node:path";
 const SYNC = path.join(import.meta.dirname, "../convex/clerk");
 
 /** Each app has its own compiler and linter, and what they say of these files is not its concern. */
-const HEADER = "/* eslint-disable */\n// @ts-nocheck\n";
+export const HEADER = "/* eslint-disable */\n// @ts-nocheck\n";
 
 /** What an app begins with: nothing is mirrored but the id, and what is required the compiler names. */
 const TO_EDIT: Record<string, string> = {

@@ -1,14 +1,12 @@
 /** What `fields.ts` and `app.ts` may say, on a table with columns of each kind. */
-import { convexTest } from "convex-test";
-import { defineSchema, defineTable } from "convex/server";
+import { defineTable } from "convex/server";
 import { v, type GenericValidator } from "convex/values";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { misfitOf } from "../convex/clerk/misfit";
 import type { ClerkUser, Removal } from "../convex/clerk/types";
-import schema from "../convex/schema";
 import { userEvent } from "../scripts/clerk-json";
 import { signUp } from "./people";
-import { complete, internal, LONG_AGO, pass, post, useSetting } from "./setting";
+import { complete, convexWith, internal, LONG_AGO, pass, post, useSetting } from "./setting";
 
 type Readers = Record<string, (user: ClerkUser) => unknown>;
 type Said = {
@@ -55,7 +53,6 @@ const users = defineTable({
 })
   .index("by_clerkId", ["clerkId"])
   .index("by_clerkCreatedAt_and_clerkId", ["clerkCreatedAt", "clerkId"]);
-const modules = import.meta.glob("../convex/**/*.ts");
 
 const setting = useSetting({ http: false });
 let id: string;
@@ -67,12 +64,7 @@ const FULL: Readers = {
 };
 
 beforeEach(() => {
-  const own = convexTest({
-    schema: defineSchema({ ...schema.tables, users }),
-    modules,
-    transactionLimits: true,
-  });
-  setting.t = own;
+  setting.t = convexWith(users);
   said.readers = { ...FULL };
   said.newUserFields = () => ({ own: "new" });
   said.removal = "delete";
@@ -334,6 +326,35 @@ test("somebody whom the schema did not take at first counts for no webhook when 
   expect(wrong).toEqual([]);
 });
 
+test("nor does a change that an earlier run knew, and could not write", async () => {
+  const { t } = setting;
+  said.readers = { required: (user) => user.username, nullable: () => null };
+  change({ username: "ada" });
+  await complete(t);
+  change({ username: null });
+  pass(24 * 3600_000);
+  expect(await complete(t)).toMatchObject({ setAside: 1, drift: NONE });
+  said.readers.required = (user) => user.username ?? "none";
+  pass(3600_000);
+  expect(await complete(t)).toMatchObject({ repaired: { updated: 1 } });
+  pass(3600_000);
+  expect((await t.query(internal.clerk.reconcile.status, {})).reasons).toEqual([]);
+});
+
+test("somebody whose event came and was refused counts for no webhook, either", async () => {
+  const { t, clerk } = setting;
+  await complete(t);
+  said.newUserFields = () => ({});
+  pass(3600_000);
+  await post(t, clerk.createUser({ created_at: Date.now() }).event);
+  await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 100);
+  said.newUserFields = () => ({ own: "new" });
+  pass(3600_000);
+  expect(await complete(t)).toMatchObject({ repaired: { created: 1 } });
+  pass(3600_000);
+  expect((await t.query(internal.clerk.reconcile.status, {})).reasons).toEqual([]);
+});
+
 describe("a table whose rows are of two kinds, of which the schema names no column", () => {
   const person = {
     clerkId: v.optional(v.string()),
@@ -352,8 +373,7 @@ describe("a table whose rows are of two kinds, of which the schema names no colu
     )
       .index("by_clerkId", ["clerkId"])
       .index("by_clerkCreatedAt_and_clerkId", ["clerkCreatedAt", "clerkId"]);
-    const tables = defineSchema({ ...schema.tables, users: both });
-    setting.t = convexTest({ schema: tables, modules, transactionLimits: true });
+    setting.t = convexWith(both);
     said.readers = { nullable: (user) => user.last_name, optional: (user) => user.first_name };
     said.newUserFields = () => ({ kind: "person" });
   });
@@ -504,11 +524,7 @@ test("a column's type changes as README says: widen, change the reader, run, cle
     const changed = defineTable({ ...others, both })
       .index("by_clerkId", ["clerkId"])
       .index("by_clerkCreatedAt_and_clerkId", ["clerkCreatedAt", "clerkId"]);
-    setting.t = convexTest({
-      schema: defineSchema({ ...schema.tables, users: changed }),
-      modules,
-      transactionLimits: true,
-    });
+    setting.t = convexWith(changed);
     await setting.t.run(async (ctx) => {
       for (const { _id, _creationTime, ...row } of rows) await ctx.db.insert("users", row as never);
     });

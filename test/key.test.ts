@@ -1,11 +1,9 @@
 /** An app that knows its rows by another column: they are taken over, and nobody gets a second one. */
-import { convexTest } from "convex-test";
-import { defineSchema, defineTable } from "convex/server";
+import { defineTable } from "convex/server";
 import { v } from "convex/values";
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import schema from "../convex/schema";
 import { signUp } from "./people";
-import { complete, internal, pass, post, useSetting } from "./setting";
+import { complete, convexWith, internal, pass, post, useSetting } from "./setting";
 
 const said = vi.hoisted((): { key: unknown; removal: unknown } => ({
   key: null,
@@ -37,7 +35,6 @@ const users = defineTable({
   .index("by_token", ["token"])
   .index("by_clerkId", ["clerkId"])
   .index("by_clerkCreatedAt_and_clerkId", ["clerkCreatedAt", "clerkId"]);
-const modules = import.meta.glob("../convex/**/*.ts");
 const setting = useSetting({ http: false });
 const tokenOf = (clerkId: string) => `https://issuer.example|${clerkId}`;
 const BY_TOKEN = { column: "token", index: "by_token", read: tokenOf };
@@ -46,12 +43,7 @@ type Row = { _id: string; clerkId?: string; token?: string; own: string; firstNa
 let ids: string[];
 
 beforeEach(() => {
-  const own = convexTest({
-    schema: defineSchema({ ...schema.tables, users }),
-    modules,
-    transactionLimits: true,
-  });
-  setting.t = own;
+  setting.t = convexWith(users);
   said.key = BY_TOKEN;
   said.removal = "delete";
   ids = signUp(setting, 4);

@@ -1,6 +1,6 @@
 /** What most tests need: the functions on convex-test, a Clerk stand-in over HTTP, the log. */
 import { convexTest } from "convex-test";
-import type { FunctionArgs } from "convex/server";
+import { defineSchema, type FunctionArgs, type TableDefinition } from "convex/server";
 import { afterEach, beforeEach, vi } from "vitest";
 import { api, internal } from "../convex/_generated/api";
 import { clock } from "../convex/clerk/clock";
@@ -22,6 +22,12 @@ export type Convex = ReturnType<typeof convex>;
 
 function convex() {
   return convexTest({ schema, modules, transactionLimits: true });
+}
+
+/** The functions on an app whose table of users has other columns. */
+export function convexWith(users: TableDefinition): Convex {
+  const tables = defineSchema({ ...schema.tables, users });
+  return convexTest({ schema: tables, modules, transactionLimits: true });
 }
 
 type LogLine = { level: "info" | "error"; event: string; [detail: string]: unknown };

@@ -98,9 +98,8 @@ export class Findings {
       return;
     }
     // The app itself may have made the row as the user signed up, or long before the sync.
-    const isToldOf = known?.createdEventAt !== undefined;
     if (isNews(clerkCreatedAt)) {
-      if (!isToldOf) missed.created = Math.max(missed.created, clerkCreatedAt);
+      missed.created = Math.max(missed.created, clerkCreatedAt);
     } else if (kind === "updated" && isNews(version)) {
       missed.updated = Math.max(missed.updated, version);
     }

@@ -25,7 +25,7 @@ export const vNewFields = v.union(
 export type NewFields = Infer<typeof vNewFields>;
 
 /** A column, and why it is not mirrored as Clerk has it, without any value. */
-export const vLeftOut = v.object({ field: v.string(), reason: v.string() });
+const vLeftOut = v.object({ field: v.string(), reason: v.string() });
 export type LeftOut = Infer<typeof vLeftOut>;
 
 /**
