@@ -111,7 +111,7 @@ const unlistedFiles = {
 };
 
 export default tseslint.config(
-  { ignores: ["convex/_generated/"] },
+  { ignores: ["convex/_generated/", "dist/"] },
   tseslint.configs.strictTypeChecked,
   {
     languageOptions: {

@@ -76,12 +76,17 @@ function tell(name: string, faults: string[]): void {
   for (const fault of faults.slice(0, 10)) console.log(`    ${fault}`);
 }
 
-function check(packages: string, name: string, compiler: string, setting: string): void {
+async function check(
+  packages: string,
+  name: string,
+  compiler: string,
+  setting: string,
+): Promise<void> {
   const options = SETTINGS[setting] ?? {};
-  const made = new MadeUpApp(EACH_KIND, packages);
+  const made = await MadeUpApp.taken(EACH_KIND, packages);
   const cases = writeCases(made);
   if (setting === "NodeNext") {
-    const own = [...Object.keys(EACH_KIND.before), ...Object.keys(EACH_KIND.written)];
+    const own = [...Object.keys(EACH_KIND.before), ...Object.keys(EACH_KIND.written ?? {})];
     const files = [...own, ...Object.keys(cases)].map((file) => [file, made.read(file)]);
     made.write(withExtensions(Object.fromEntries(files) as Files));
   }
@@ -92,8 +97,8 @@ function check(packages: string, name: string, compiler: string, setting: string
 }
 
 /** The sync's own source needs no newer compiler than the oldest one. */
-function checkSource(packages: string, name: string, compiler: string): void {
-  const made = new MadeUpApp(EACH_KIND, packages);
+async function checkSource(packages: string, name: string, compiler: string): Promise<void> {
+  const made = await MadeUpApp.taken(EACH_KIND, packages);
   for (const file of made.vendored) {
     made.write({ [file]: readFileSync(path.join(ROOT, "convex", file), "utf8") });
   }
@@ -112,11 +117,11 @@ try {
     for (const compiler of COMPILERS) {
       for (const setting of Object.keys(SETTINGS)) {
         if (setting === "target ES5" && WITHOUT_ES5.includes(compiler)) continue;
-        check(packages, name, compiler, setting);
+        await check(packages, name, compiler, setting);
       }
     }
-    checkSource(packages, name, "5.0");
-    checkSource(packages, name, "7.0");
+    await checkSource(packages, name, "5.0");
+    await checkSource(packages, name, "7.0");
   }
 } finally {
   rmSync(folder, { recursive: true });

@@ -2,105 +2,43 @@
 /** Apps of several shapes take the sync in, as their compiler, the CLI's bundle and their rows have it. */
 import { readFileSync } from "node:fs";
 import path from "node:path";
-import { convexTest, type TestConvex } from "convex-test";
-import { makeFunctionReference, type GenericSchema, type SchemaDefinition } from "convex/server";
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import type { Report } from "../convex/clerk/report";
+import { makeFunctionReference } from "convex/server";
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { ClerkStandIn } from "../scripts/clerk-stand-in";
-import { signedEvent } from "../scripts/signed-event";
-import { ADDED, MadeUpApp, ROOT, usersAdded, type Shape } from "./made-up-app";
+import {
+  all,
+  DAY,
+  fill,
+  insert,
+  liveApp,
+  LONG_AGO,
+  post,
+  report,
+  run,
+  twins,
+  without,
+  type Args,
+  type LiveApp,
+  type Row,
+} from "./live-app";
+import { MadeUpApp, ROOT, type Shape } from "./made-up-app";
 import { HOOKED, ISSUER, KEYED, MARKED, OPTIONAL, REQUIRED } from "./shapes";
 
-const LONG_AGO = 1_600_000_000_000;
-const DAY = 24 * 3600 * 1000;
-const SECRET = `whsec_${btoa("a signing secret of the tests")}`;
 const IN_BOTH = 280;
 const GONE = 20;
 const GUESTS = 5;
 const NEW = 30;
 
-type Row = Record<string, unknown> & { _id: string; clerkId?: string };
-type Entry = { clerkId: string; action: string; kind: string; reason?: string };
-type Args = Record<string, unknown>;
-const run = makeFunctionReference<"action", Args, Report>("clerk/reconcile:run");
-const report = makeFunctionReference<"query", Args, Report & { entries: Entry[] }>(
-  "clerk/reconcile:report",
-);
-const fill = makeFunctionReference<"action", Args, { filled: number }>("clerk/adopt:fill");
-
-type T = TestConvex<SchemaDefinition<GenericSchema, boolean>>;
-type Live = { t: T; clerk: ClerkStandIn; ids: string[]; rows: () => Promise<Row[]> };
-
-/** The app, with users in Clerk of whom it has rows, and of whom it has none yet. */
-async function live(app: MadeUpApp, before: (ids: string[]) => object[]): Promise<Live> {
-  const clerk = new ClerkStandIn();
-  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"], now: LONG_AGO + 1000 * DAY });
-  vi.stubEnv("CLERK_SECRET_KEY", clerk.secretKey);
-  vi.stubEnv("CLERK_API_URL", "https://clerk.test");
-  vi.stubEnv("CLERK_WEBHOOK_SECRET", SECRET);
-  vi.stubGlobal("fetch", clerk.fetch);
-  for (const level of ["info", "error"] as const) {
-    vi.spyOn(console, level).mockImplementation(() => undefined);
-  }
-  const modules = app.modules();
-  const { default: schema } = (await modules["../convex/schema.ts"]?.()) ?? {};
-  const t = convexTest({
-    schema: schema as SchemaDefinition<GenericSchema, boolean>,
-    modules,
-    transactionLimits: true,
-  });
-  const ids = Array.from({ length: IN_BOTH + NEW }, (_, i) => {
-    const created_at = LONG_AGO + i * 1000;
-    const last_sign_in_at = LONG_AGO + DAY + 5000 + i;
-    return clerk.createUser({ created_at, first_name: `N${i}`, last_sign_in_at }).user.id;
-  });
-  await insert(t, "users", before(ids));
-  // The app may have made the youngest rows for users who sign up at this moment.
-  vi.setSystemTime(Date.now() + 6 * 60_000);
-  return { t, clerk, ids, rows: async () => (await all(t, "users")) as Row[] };
-}
-
-type AnyDatabase = {
-  insert: (table: string, row: object) => Promise<string>;
-  query: (table: string) => { take: (count: number) => Promise<unknown[]> };
-};
-const databaseOf = (ctx: { db: unknown }) => ctx.db as AnyDatabase;
-
-async function insert(t: T, table: string, rows: object[]): Promise<string[]> {
-  return await t.run(async (ctx) => {
-    const ids: string[] = [];
-    for (const row of rows) ids.push(await databaseOf(ctx).insert(table, row));
-    return ids;
-  });
-}
-
-async function all(t: T, table: string): Promise<unknown[]> {
-  return await t.run(async (ctx) => await databaseOf(ctx).query(table).take(2000));
-}
-
-let sent = 0;
-
-async function post({ t }: Live, event: unknown): Promise<void> {
-  sent += 1;
-  const { body, headers } = signedEvent(event, { secret: SECRET, id: `msg_${sent}` });
-  const { status } = await t.fetch("/clerk-users-webhook", { method: "POST", body, headers });
-  expect(status).toBe(200);
-}
-
-function without(row: Row, ...names: string[]): Row {
-  const kept = Object.entries(row).filter(([name]) => !names.includes(name));
-  return Object.fromEntries(kept) as Row;
-}
-
-function twins(rows: Row[], column: string): unknown[] {
-  const values = rows.flatMap((row) => row[column] ?? []);
-  return values.filter((value, index) => values.indexOf(value) !== index);
-}
-
 const QUIET = { missing: 0, stale: 0, orphaned: 0 };
 const gone = Array.from({ length: GONE }, (_, i) => `user_gone${i}`);
 
+/** Those that the command changes. */
+const ENTRIES = ["schema.ts", "http.ts", "crons.ts"];
 let app: MadeUpApp;
+
+async function live(before: (ids: string[]) => object[]): Promise<LiveApp> {
+  return await liveApp(app, { inBoth: IN_BOTH, more: NEW }, before);
+}
 
 afterEach(() => {
   vi.unstubAllEnvs();
@@ -111,8 +49,8 @@ afterEach(() => {
 
 /** @param isBundled whether its bundle is looked at, too */
 function taken(shape: Shape, { isBundled = true } = {}): void {
-  beforeAll(() => {
-    app = new MadeUpApp(shape);
+  beforeAll(async () => {
+    app = await MadeUpApp.taken(shape);
   }, 60_000);
   afterAll(() => {
     app.remove();
@@ -120,7 +58,7 @@ function taken(shape: Shape, { isBundled = true } = {}): void {
 
   test("type-checks with its own code as it was", { timeout: 60_000 }, () => {
     for (const [file, text] of Object.entries(shape.before)) {
-      if (!(file in shape.added)) expect(app.read(file)).toBe(text);
+      if (!ENTRIES.includes(file)) expect(app.read(file)).toBe(text);
     }
     expect(app.typeErrors()).toEqual([]);
   });
@@ -131,26 +69,27 @@ function taken(shape: Shape, { isBundled = true } = {}): void {
   });
 }
 
-test("the lines that are added are those of README", () => {
+test("the lines that the command adds are those of README", () => {
   const readme = readFileSync(path.join(ROOT, "README.md"), "utf8");
-  const [, diff = ""] = /^```diff\n([\s\S]+?)^```/m.exec(readme) ?? [];
-  const files = diff.split(/^ \/\/ convex\//m).slice(1);
-  const lines = files.map((text): [string, string[]] => {
-    const [name = "", ...rest] = text.split("\n");
-    return [name, rest.filter((line) => line.startsWith("+")).map((line) => line.slice(1))];
+  const [, told = ""] = /^```diff\n([\s\S]+?)^```/m.exec(readme) ?? [];
+  expect(told).toContain("clerkTables");
+  const made = new MadeUpApp(OPTIONAL);
+  onTestFinished(() => {
+    made.remove();
   });
-  const added = Object.entries(usersAdded()).map(([file, additions]) => [
-    file,
-    additions.map(([line]) => line),
-  ]);
-  const sorted = (each: unknown[][]) =>
-    each.map(([file, some]) => [file, [...(some as string[])].sort()]);
-  expect(sorted(lines).sort()).toEqual(sorted(added).sort());
-  expect(Object.keys(ADDED)).toHaveLength(lines.length);
+  return made.init({ dryRun: true }).then(({ printed }) => {
+    const added = (diff: string) =>
+      diff
+        .split("\n")
+        .filter((line) => /^\+(?!\+\+|$)/.test(line))
+        .sort();
+    const entries = printed.split(/^(?=--- )/m).filter((diff) => /^--- a\//.test(diff));
+    expect(added(told)).toEqual(added(entries.join("")));
+  });
 });
 
 /** The safe first days of the README. */
-async function firstDays(made: Live): Promise<void> {
+async function firstDays(made: LiveApp): Promise<void> {
   const { t, rows } = made;
   const atFirst = await rows();
   const dry = await t.action(run, { dryRun: true });
@@ -194,7 +133,7 @@ describe("an app with guests and columns of its own", () => {
   taken(OPTIONAL);
 
   test("keeps its ids, its own columns and its guests, and loses only whom it let go", async () => {
-    const made = await live(app, optionalRows);
+    const made = await live(optionalRows);
     const { t, rows } = made;
     const atFirst = await rows();
     await insert(
@@ -224,7 +163,7 @@ describe("the same app, with removal by mark, one column more and one less", () 
   taken(MARKED, { isBundled: false });
 
   test("keeps every row, clears those who are gone, and mirrors the day", async () => {
-    const made = await live(app, optionalRows);
+    const made = await live(optionalRows);
     const atFirst = await made.rows();
     await firstDays(made);
     const rows = await made.rows();
@@ -247,7 +186,7 @@ describe("an app whose columns are all required", () => {
   taken(REQUIRED);
 
   test("is reconciled, its types unchanged, and nobody is doubled or set aside", async () => {
-    const made = await live(app, (ids) =>
+    const made = await live((ids) =>
       ids.slice(0, IN_BOTH).map((clerkId, i) => ({
         clerkId,
         email: "old@example.com",
@@ -285,7 +224,7 @@ describe("an app whose columns are all required", () => {
 describe("an app that knows its rows by another column, and goes on making them", () => {
   taken(KEYED);
   const store = makeFunctionReference<"mutation", Args, string>("users:store");
-  const signIn = async ({ t }: Live, id: string) =>
+  const signIn = async ({ t }: LiveApp, id: string) =>
     await t.mutation(store, { tokenIdentifier: `${ISSUER}|${id}`, name: "by sign-in" });
   const before = (ids: string[]) => [
     ...[...ids.slice(0, IN_BOTH), ...gone].map((id) => ({
@@ -301,7 +240,7 @@ describe("an app that knows its rows by another column, and goes on making them"
   ];
 
   test("has its rows taken over, without a fill, and nobody gets a second one", async () => {
-    const made = await live(app, before);
+    const made = await live(before);
     const { t, clerk, ids, rows } = made;
     const atFirst = await rows();
     const dry = await t.action(run, { dryRun: true });
@@ -345,7 +284,7 @@ describe("an app that knows its rows by another column, and goes on making them"
   });
 
   test("is refused another instance's key, though no row has a clerkId", async () => {
-    const made = await live(app, before);
+    const made = await live(before);
     const other = new ClerkStandIn();
     other.createUser({ created_at: LONG_AGO });
     vi.stubEnv("CLERK_SECRET_KEY", other.secretKey);
@@ -361,7 +300,7 @@ describe("an app whose hook imports its own code and schema, and whose triggers 
   taken(HOOKED);
 
   test("has its hooks and triggers run", async () => {
-    const made = await live(app, (ids) =>
+    const made = await live((ids) =>
       ids.slice(0, IN_BOTH).map((clerkId) => ({ clerkId, role: "member" })),
     );
     const { t, rows } = made;

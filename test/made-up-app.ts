@@ -1,59 +1,29 @@
-/** Apps from before the sync, made up, each in a folder of its own, which take the sync in as the README says. */
+/** Apps from before the sync, made up, each in a folder of its own, which take the sync in by the command. */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
-import { rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { vendor } from "../scripts/vendor";
+import { init, type InitOptions } from "../scripts/command/init";
+import { Problem } from "../scripts/command/problem";
+import type { Terminal } from "../scripts/command/terminal";
+import { readCopied } from "../scripts/command/vendored";
 
 export const ROOT = path.join(import.meta.dirname, "..");
 
-/** Text by the path of a file, from the folder of functions on. */
+/** Text by the path of a file. */
 export type Files = Record<string, string>;
 
-/** What the person adds to a file of the app: a line, and the beginning of the line behind which it goes. */
-export type Additions = Record<string, [line: string, after: string][]>;
-
 export type Shape = {
-  /** The app's own files as they were: none but those of `added` changes. */
+  /** The app's own files as they were, from the folder of functions on. */
   before: Files;
-  added: Additions;
-  /** What the person writes: `clerk/fields.ts`, `clerk/app.ts`. */
-  written: Files;
+  /** Others of its files, from its own folder on. */
+  around?: Files;
+  /** What the person says on the command's line. */
+  options?: Partial<InitOptions>;
+  /** What the person writes afterwards: `clerk/fields.ts`, `clerk/app.ts`. */
+  written?: Files;
 };
-
-/** The lines that every app adds; its schema has others beside them. */
-export const ADDED: Additions = {
-  "schema.ts": [
-    [`import { clerkTables } from "./clerk/tables";`, `import { v }`],
-    [`  ...clerkTables,`, `export default defineSchema`],
-  ],
-  "http.ts": [
-    [`import { addClerkRoutes } from "./clerk/routes";`, `import { httpRouter }`],
-    [`addClerkRoutes(http);`, `const http`],
-  ],
-  "crons.ts": [
-    [`import { internal } from "./_generated/api";`, `import { cronJobs }`],
-    [
-      `crons.interval("reconcile users with Clerk", { minutes: 15 }, internal.clerk.reconcile.run, { mode: "due" });`,
-      `const crons`,
-    ],
-  ],
-};
-
-/** The same, with what the schema's `users` gets. @param isKeyed whether it has `clerkId` already */
-export function usersAdded({ isKeyed = false } = {}): Additions {
-  const columns = "  users: defineTable({";
-  const indexes = "  })";
-  const clerkId: [string, string] = [`    clerkId: v.optional(v.string()),`, columns];
-  const users: [string, string][] = [
-    [`    clerkCreatedAt: v.optional(v.number()),`, columns],
-    ...(isKeyed ? [] : [clerkId]),
-    [`    .index("by_clerkCreatedAt_and_clerkId", ["clerkCreatedAt", "clerkId"])`, indexes],
-    [`    .index("by_clerkId", ["clerkId"])`, indexes],
-  ];
-  return { ...ADDED, "schema.ts": [...(ADDED["schema.ts"] ?? []), ...users] };
-}
 
 /** `http.ts` and `crons.ts` as an app has them that uses neither yet. */
 export const USUAL: Files = {
@@ -79,34 +49,75 @@ export function usualTsconfig(): string {
 
 type Modules = Record<string, () => Promise<Record<string, unknown>>>;
 
+/** What the command said, and printed. */
+export type Told = { said: string; printed: string; problem: Problem | null };
+
 /** An app in a folder. */
 export class MadeUpApp {
   readonly folder = mkdtempSync(path.join(tmpdir(), "made-up-app-"));
-  readonly functions = path.join(this.folder, "convex");
-  /** The sync's files that the app does not edit. */
-  readonly vendored: string[];
+  readonly functions: string;
+  readonly #shape: Shape;
 
-  /** @param packages the `node_modules` that it has */
-  constructor(shape: Shape, packages = path.join(ROOT, "node_modules")) {
+  /** @param packages the `node_modules` that it has; null for those that it installs */
+  constructor(shape: Shape, packages: string | null = path.join(ROOT, "node_modules")) {
+    this.#shape = shape;
+    const { "convex.json": config = "{}" } = shape.around ?? {};
+    const { functions = "convex" } = JSON.parse(config) as { functions?: string };
+    this.functions = path.join(this.folder, functions);
     mkdirSync(path.join(this.functions, "_generated"), { recursive: true });
-    symlinkSync(packages, path.join(this.folder, "node_modules"));
-    const manifest = { name: "app", type: "module", dependencies: { convex: "*" } };
-    writeFileSync(path.join(this.folder, "package.json"), JSON.stringify(manifest));
-    this.write({ "tsconfig.json": usualTsconfig() });
+    if (packages !== null) this.usePackages(packages);
+    const manifest = { name: "app", type: "module", dependencies: { convex: "*", svix: "*" } };
+    const around = { "package.json": JSON.stringify(manifest), ...shape.around };
+    for (const [file, text] of Object.entries(around))
+      writeText(path.join(this.folder, file), text);
+    if (shape.around?.["tsconfig.json"] === undefined)
+      this.write({ "tsconfig.json": usualTsconfig() });
     this.write(shape.before);
-    const copied = vendor(this.functions);
-    this.vendored = copied.filter((file) => file.endsWith(".ts") && !(file in shape.written));
-    for (const [file, additions] of Object.entries(shape.added)) {
-      const lines = this.read(file).split("\n");
-      for (const [line, after] of additions) {
-        const at = lines.findIndex((other) => other.startsWith(after));
-        if (at === -1) throw new Error(`${file} has no line ${after}`);
-        lines.splice(at + 1, 0, line);
-      }
-      this.write({ [file]: lines.join("\n") });
+  }
+
+  /** One that has taken the sync in. @throws Problem where the command refuses */
+  static async taken(shape: Shape, packages?: string): Promise<MadeUpApp> {
+    const made = new MadeUpApp(shape, packages);
+    const { problem } = await made.init();
+    if (problem) throw problem;
+    made.write(shape.written ?? {});
+    made.generate();
+    return made;
+  }
+
+  usePackages(packages: string): void {
+    const target = path.join(this.folder, "node_modules");
+    rmSync(target, { recursive: true, force: true });
+    symlinkSync(packages, target);
+  }
+
+  /** Has the command take the sync in, as \`init --yes --no-install\`. */
+  async init(options: Partial<InitOptions> = {}): Promise<Told> {
+    const told: Told = { said: "", printed: "", problem: null };
+    const terminal: Terminal = {
+      say: (text) => (told.said += `${text}\n`),
+      print: (text) => (told.printed += text),
+      note: (title, lines) => (told.said += `${title}\n${lines.join("\n")}\n`),
+      agree: async () => {
+        await Promise.resolve();
+      },
+    };
+    try {
+      await init(
+        { app: this.folder, install: false, ...this.#shape.options, ...options },
+        terminal,
+      );
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      told.problem = error;
     }
-    this.write(shape.written);
-    this.tool("convex/bin/main.js", ["codegen", "--system-udfs", "--typecheck", "disable"]);
+    return told;
+  }
+
+  /** The sync's files that the app does not edit. */
+  get vendored(): string[] {
+    const { files = [] } = readCopied(path.join(this.functions, "clerk")) ?? {};
+    return files.filter((file) => file.endsWith(".ts")).map((file) => `clerk/${file}`);
   }
 
   read(file: string): string {
@@ -114,11 +125,24 @@ export class MadeUpApp {
   }
 
   write(files: Files): void {
-    for (const [file, text] of Object.entries(files)) {
-      const target = path.join(this.functions, file);
-      mkdirSync(path.dirname(target), { recursive: true });
-      writeFileSync(target, text);
-    }
+    for (const [file, text] of Object.entries(files))
+      writeText(path.join(this.functions, file), text);
+  }
+
+  /** Each file's text, from the app's folder on, but for packages. */
+  files(): Files {
+    const names = readdirSync(this.folder, { recursive: true, encoding: "utf8" }).filter(
+      (name) =>
+        !/(^|\/)(node_modules|bundle|_generated)\b|push\.json/.test(name) && /\.[a-z]+$/.test(name),
+    );
+    return Object.fromEntries(
+      names.map((name) => [name, readFileSync(path.join(this.folder, name), "utf8")]),
+    );
+  }
+
+  /** Has Convex's own code generation run. */
+  generate(): void {
+    this.tool("convex/bin/main.js", ["codegen", "--system-udfs", "--typecheck", "disable"]);
   }
 
   /** Runs a tool of its packages. @returns what it printed, and whether it went well */
@@ -147,7 +171,16 @@ export class MadeUpApp {
 
   /** The errors of its compiler. */
   typeErrors(compiler = "typescript"): string[] {
-    const { printed } = this.run(`${compiler}/bin/tsc`, ["-p", "convex", "--pretty", "false"]);
+    const project = existsSync(path.join(this.functions, "tsconfig.json"))
+      ? this.functions
+      : this.folder;
+    const { printed } = this.run(`${compiler}/bin/tsc`, [
+      "-p",
+      project,
+      "--noEmit",
+      "--pretty",
+      "false",
+    ]);
     return printed.split(/\n(?=\S)/).filter((error) => /error TS\d+/.test(error));
   }
 
@@ -178,9 +211,7 @@ export class MadeUpApp {
     const pushed = [appDefinition.schema, ...appDefinition.changedModules];
     const bundle = path.join(this.folder, "bundle");
     for (const { path: file, source } of pushed) {
-      const target = path.join(bundle, file);
-      mkdirSync(path.dirname(target), { recursive: true });
-      writeFileSync(target, source.replace(/^\/\/# sourceMappingURL=.*$/m, ""));
+      writeText(path.join(bundle, file), source.replace(/^\/\/# sourceMappingURL=.*$/m, ""));
     }
     const names = pushed.map(({ path: file }) => file);
     for (const name of names) await import(/* @vite-ignore */ path.join(bundle, name));
@@ -194,6 +225,11 @@ export class MadeUpApp {
 
 type Pushed = { path: string; source: string };
 
+function writeText(file: string, text: string): void {
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(file, text);
+}
+
 function isModule(file: string): boolean {
-  return /(?<!\.d)\.[jt]s$/.test(file);
+  return /(?<!\.d)\.[jt]s$/.test(file) && !file.includes("node_modules");
 }

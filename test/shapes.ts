@@ -1,7 +1,15 @@
 /** Shapes that apps on Convex and Clerk have, each with its own code, which stays as it is. */
-import { USUAL, usersAdded, type Shape } from "./made-up-app";
+import { USUAL, type Shape } from "./made-up-app";
 
 export const ISSUER = "https://made-up.clerk.accounts.dev";
+
+const OPTIONAL_APP = `
+import type { Hooks, Key, NewUserFields, Removal } from "./types";
+export const newUserFields: NewUserFields = () => ({ plan: "free" });
+export const removal: Removal = "delete";
+export const key: Key = null;
+export const hooks: Hooks = {};
+`;
 
 /** Guests among its users, no column that mirrors Clerk but those that it adds, and other tables that name its rows. */
 export const OPTIONAL: Shape = {
@@ -36,7 +44,6 @@ export const authors = internalQuery({
 });
 `,
   },
-  added: usersAdded(),
   written: {
     "clerk/fields.ts": `
 import type { Fields } from "./types";
@@ -44,13 +51,7 @@ export const fields = {
   firstName: (user) => user.first_name,
 } satisfies Fields;
 `,
-    "clerk/app.ts": `
-import type { Hooks, Key, NewUserFields, Removal } from "./types";
-export const newUserFields: NewUserFields = () => ({ plan: "free" });
-export const removal: Removal = "delete";
-export const key: Key = null;
-export const hooks: Hooks = {};
-`,
+    "clerk/app.ts": OPTIONAL_APP,
   },
 };
 
@@ -66,10 +67,7 @@ export const fields = {
     user.last_sign_in_at && Math.floor(user.last_sign_in_at / DAY) * DAY,
 } satisfies Fields;
 `,
-    "clerk/app.ts": (OPTIONAL.written["clerk/app.ts"] ?? "").replace(
-      '= "delete"',
-      "= { mark: {} }",
-    ),
+    "clerk/app.ts": OPTIONAL_APP.replace('= "delete"', "= { mark: {} }"),
   },
 };
 
@@ -115,7 +113,6 @@ export const upgrade = mutation({
 });
 `,
   },
-  added: usersAdded({ isKeyed: true }),
   written: {
     "clerk/fields.ts": `
 import { fullName, primaryEmail } from "./readers";
@@ -127,7 +124,7 @@ export const fields = {
   bio: (user) => (typeof user.public_metadata.bio === "string" ? user.public_metadata.bio : null),
 } satisfies Fields;
 `,
-    "clerk/app.ts": OPTIONAL.written["clerk/app.ts"] ?? "",
+    "clerk/app.ts": OPTIONAL_APP,
   },
 };
 
@@ -166,7 +163,6 @@ export const store = internalMutation({
 });
 `,
   },
-  added: usersAdded(),
   written: {
     "clerk/fields.ts": `
 import { fullName } from "./readers";
@@ -240,7 +236,6 @@ export const make = mutation({
 });
 `,
   },
-  added: usersAdded(),
   written: {
     "clerk/fields.ts": `
 import { fullName } from "./readers";
@@ -261,5 +256,3 @@ export const hooks: Hooks = {
 `,
   },
 };
-
-export const SHAPES = { OPTIONAL, MARKED, REQUIRED, KEYED, HOOKED };

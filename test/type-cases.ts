@@ -1,6 +1,6 @@
 /** What the compiler of an app has to say of `fields.ts` and `app.ts`, and of the app's own errors beside the sync. */
 import type { Files, MadeUpApp, Shape } from "./made-up-app";
-import { USUAL, usersAdded } from "./made-up-app";
+import { USUAL } from "./made-up-app";
 
 /** An app with a column of each kind. */
 export const EACH_KIND: Shape = {
@@ -32,7 +32,6 @@ import { query } from "./_generated/server";
 export const first = query({ args: {}, returns: v.any(), handler: async (ctx) => await ctx.db.query("users").first() });
 `,
   },
-  added: usersAdded(),
   written: {
     "clerk/fields.ts": `
 import { isEmailVerified, primaryEmail, unlessEmpty } from "./readers";

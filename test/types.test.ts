@@ -9,8 +9,8 @@ import { CASES, EACH_KIND, wrongAmong, writeCases } from "./type-cases";
 
 describe("an app with a column of each kind", () => {
   let made: MadeUpApp;
-  beforeAll(() => {
-    made = new MadeUpApp(EACH_KIND);
+  beforeAll(async () => {
+    made = await MadeUpApp.taken(EACH_KIND);
     writeCases(made);
   }, 60_000);
   afterAll(() => {

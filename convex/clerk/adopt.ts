@@ -8,7 +8,7 @@ import { internalAction, internalMutation, type MutationCtx } from "../_generate
 import { clock, MINUTE } from "./clock.js";
 import { deploymentFlag, runCommand } from "./commands.js";
 import { clerkIdWithin, isClerkId } from "./profile.js";
-import { fillClerkId, hasRow, rowsFrom, vPlace, type Place } from "./rows.js";
+import { fillClerkId, hasRow, rowsFrom, valueAt, vPlace, type Place } from "./rows.js";
 import type { User } from "./types.js";
 import { readSyncState, updateSyncState } from "./syncState.js";
 
@@ -38,7 +38,7 @@ const vFilled = v.object({
  * its text, or with what follows the last "|" of it, as in Convex's `tokenIdentifier`. Rows where that is no
  * Clerk user id, `user_…`, are guests, and left as they are. It can be stopped and begun again at any time;
  * until it is done no first run begins.
- * @param column where Clerk's id is; without it, `clerkId` itself, of which what follows the last "|" stays
+ * @param column where Clerk's id is, with dots within an object (`clerkUser.id`); without it, `clerkId` itself, of which what follows the last "|" stays
  * @param dryRun say what would be filled, change nothing; default false
  * @param cursor where to go on, as `next` of the call before has it
  * @throws ConvexError where the app's own code refuses a row, or no row has the column
@@ -153,7 +153,7 @@ export const fillPage = internalMutation({
       // One that was filled in place stands further on now, and is met again there.
       if (row.clerkId === undefined || !isClerkId(row.clerkId)) {
         page.rows += 1;
-        page.hasColumn ||= column in row;
+        page.hasColumn ||= valueAt(row, column) !== undefined;
         const clerkId = idIn(row, column);
         if (clerkId !== null) {
           const isTaken = given.has(clerkId) || (await hasRow(ctx, clerkId));
@@ -186,6 +186,6 @@ async function isNearBudget(ctx: MutationCtx): Promise<boolean> {
 
 /** The Clerk user id that a row holds in a column, or null. */
 function idIn(row: User, column: string): string | null {
-  const value = (row as Record<string, unknown>)[column];
+  const value = valueAt(row, column);
   return typeof value === "string" ? clerkIdWithin(value) : null;
 }

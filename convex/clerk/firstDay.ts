@@ -13,7 +13,7 @@ import { idOf } from "./pages.js";
 import { clerkIdWithin, isClerkId } from "./profile.js";
 import { ClerkError } from "./request.js";
 import { inParallel } from "./parallel.js";
-import { hasClerkId, hasRow, isMirrored, readVersion } from "./rows.js";
+import { hasClerkId, hasRow, isMirrored, readVersion, valueAt } from "./rows.js";
 import type { Key, User } from "./types.js";
 import { readSyncState } from "./syncState.js";
 
@@ -167,10 +167,15 @@ async function lookAtBlank(ctx: QueryCtx): Promise<Sample["blank"]> {
   return { count: seen.size, ids, texts };
 }
 
-/** Columns of the app's that hold text, and what would be the Clerk user id there, alone or behind a "|". */
+/**
+ * Columns of the app's that hold text, and what would be the Clerk user id there, alone or behind a "|"; within
+ * objects the one called `id`, where an app keeps Clerk's user as a whole.
+ */
 function idsOrTexts(row: User): { id: string | null; column: string }[] {
-  return Object.entries(row).flatMap(([column, value]) => {
-    if (column.startsWith("_") || typeof value !== "string") return [];
+  return Object.keys(row).flatMap((name) => {
+    const column = typeof valueAt(row, name) === "string" ? name : `${name}.id`;
+    const value = valueAt(row, column);
+    if (name.startsWith("_") || typeof value !== "string") return [];
     return { id: clerkIdWithin(value), column };
   });
 }

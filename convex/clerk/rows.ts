@@ -126,6 +126,14 @@ async function ownRow(ctx: QueryCtx, clerkId: string): Promise<User | null> {
   return rows.find((row) => !hasClerkId(row)) ?? null;
 }
 
+/** What a row holds in a column, or, where the name has dots, within an object there; undefined where it has none. */
+export function valueAt(row: User, column: string): unknown {
+  return column.split(".").reduce<unknown>((value, name) => {
+    const isObject = typeof value === "object" && value !== null;
+    return isObject ? (value as Record<string, unknown>)[name] : undefined;
+  }, row);
+}
+
 /** A place in the order of `by_clerkId`, in which rows without a `clerkId` come first. */
 export const vPlace = v.object({ clerkId: v.optional(v.string()), createdAt: v.number() });
 export type Place = Infer<typeof vPlace>;
@@ -232,7 +240,9 @@ export async function createRow(
     if ("refusal" in newFields) return newFields;
     // By this the app's own sign-in finds the row.
     const key = await keyOf(profile.clerkId);
-    const own = { ...(key && { [key.column]: key.value }), ...newFields.columns };
+    // What lies within an object comes with the object, of which a reader makes the whole.
+    const isColumn = key !== null && !key.column.includes(".");
+    const own = { ...(isColumn && { [key.column]: key.value }), ...newFields.columns };
     const inserted = await insertRow(ctx, own, profile, isHearsay);
     if ("refusal" in inserted) return inserted;
     ({ id, leftOut } = inserted);

@@ -86,15 +86,19 @@ export type Removal =
       ? { mark: Erased }
       : { mark: "users lacks deletedAt: v.optional(v.number()), to mark its rows with" });
 
+/** What a key's column holds; within an object, text. */
+type TextAt<Name extends string> = Name extends keyof Row ? NonNullable<Row[Name]> : string;
+
 /**
- * Another column by which the app knows its rows, and an index that begins with it: before the sync inserts a row it
- * looks for one that has no Clerk user id yet, and takes that over; one that it inserts gets the column, too. `read`
- * gives the text that the column holds for a Clerk id.
+ * Another column by which the app knows its rows (`clerkUser.id` where it is within an object), and an index that
+ * begins with it: before the sync inserts a row it looks for one that has no Clerk user id yet, and takes that over;
+ * one that it inserts gets the column, too (within an object a reader of `fields.ts` has to make it). `read` gives the
+ * text that the column holds for a Clerk id.
  */
 export type Key =
   | {
-      [Index in keyof Indexes]: Indexes[Index] extends [infer Name extends keyof Row, ...unknown[]]
-        ? { column: Name; index: Index; read: (clerkId: string) => NonNullable<Row[Name]> }
+      [Index in keyof Indexes]: Indexes[Index] extends [infer Name extends string, ...unknown[]]
+        ? { column: Name; index: Index; read: (clerkId: string) => TextAt<Name> }
         : never;
     }[keyof Indexes]
   | null;

@@ -1,0 +1,102 @@
+#!/usr/bin/env node
+/** The command: `npx tsx scripts/cli.ts …` here, `clerk-convex-sync …` where the package is installed. */
+import { parseArgs } from "node:util";
+import { init } from "./command/init";
+import { messageOf, Problem } from "./command/problem";
+import { MANAGERS, type Manager } from "./command/project";
+import { terminal } from "./command/terminal";
+import { update } from "./command/update";
+import { NAME, version } from "./command/vendored";
+
+const HELP = `${NAME} ${version()}: keeps the users table of a Convex app a mirror of its Clerk users.
+
+${NAME} init   --app DIR   takes the sync into an app: copies it to <functions>/clerk, and adds
+                                   the few lines that it needs to schema.ts, http.ts and crons.ts
+${NAME} update --app DIR   writes the copied files anew; fields.ts and app.ts stay as they are
+
+  --app DIR               the app's folder, the one with its package.json
+  --yes                   do it without asking
+  --dry-run               print the unified diff of every file, change nothing
+  --no-install            add no package
+  --package-manager NAME  ${MANAGERS.join(", ")}; the app's own by default
+  --key COLUMN            init: the column of users that holds Clerk's id, or none
+  --path PATH             init: where Clerk sends its events; /clerk-users-webhook by default
+  --help, --version
+`;
+
+/** @returns the exit code */
+async function main(args: string[]): Promise<number> {
+  try {
+    return await run(args);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    if (error.diff !== "") process.stdout.write(error.diff);
+    console.error(`Nothing was changed: ${error.message}`);
+    return 1;
+  }
+}
+
+async function run(args: string[]): Promise<number> {
+  const { values, positionals } = parse(args);
+  if (values.help) {
+    console.log(HELP);
+    return 0;
+  }
+  if (values.version) {
+    console.log(version());
+    return 0;
+  }
+  const [command, ...others] = positionals;
+  if ((command !== "init" && command !== "update") || others.length > 0) {
+    throw new Problem(
+      `expected init or update: ${positionals.length === 0 ? "there is neither" : `it is ${positionals.join(" ")}`}. ${NAME} --help shows both.`,
+    );
+  }
+  if (values.app === undefined)
+    throw new Problem("--app must say which folder the app is in, for instance --app .");
+  if (command === "update" && (values.key ?? values.path) !== undefined) {
+    throw new Problem("--key and --path are of init: update changes no file of the app's own.");
+  }
+  const options = {
+    app: values.app,
+    dryRun: values["dry-run"] ?? false,
+    install: !values["no-install"],
+    manager: managerOf(values["package-manager"]),
+  };
+  const at = terminal({ isAgreed: values.yes ?? false, isQuiet: options.dryRun });
+  if (command === "init") await init({ ...options, key: values.key, path: values.path }, at);
+  else await update(options, at);
+  return 0;
+}
+
+function parse(args: string[]) {
+  try {
+    return parseArgs({
+      args,
+      allowPositionals: true,
+      options: {
+        app: { type: "string" },
+        yes: { type: "boolean", short: "y" },
+        "dry-run": { type: "boolean" },
+        "no-install": { type: "boolean" },
+        "package-manager": { type: "string" },
+        key: { type: "string" },
+        path: { type: "string" },
+        help: { type: "boolean", short: "h" },
+        version: { type: "boolean" },
+      },
+    });
+  } catch (error) {
+    throw new Problem(`${messageOf(error)} ${NAME} --help shows what there is.`);
+  }
+}
+
+function managerOf(name: string | undefined): Manager | undefined {
+  const manager = MANAGERS.find((each) => each === name);
+  if (name !== undefined && !manager) {
+    throw new Problem(`--package-manager must be one of ${MANAGERS.join(", ")}: it is ${name}.`);
+  }
+  return manager;
+}
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,87 @@
+/** The text of the two files that are the app's own from the beginning: `fields.ts` and `app.ts`. */
+import type { Columns } from "./columns";
+import type { AppKey } from "./key";
+
+const READERS = ["fullName", "isEmailVerified", "primaryEmail", "primaryPhone", "unlessEmpty"];
+
+/** `import { … } from "./readers.js"`, of those that a text uses. */
+function readersImport(text: string): string {
+  const used = READERS.filter((name) => new RegExp(`\\b${name}\\b`).test(text));
+  return used.length === 0 ? "" : `import { ${used.join(", ")} } from "./readers.js";\n`;
+}
+
+/** @param notes what to say beside columns that are left to the app, a line each */
+export function fieldsFile({ fields }: Columns, notes: string[]): string {
+  const lines = [...fields].map(([name, text]) => `  ${keyText(name)}: ${text},`);
+  const left = notes.map((note) => `  // ${note}`);
+  return `/**
+ * Which columns of \`users\` mirror Clerk, and how each is read from Clerk's user: one line a column. null clears an
+ * optional column, undefined leaves it as it is, a required one must get a value. \`readers.ts\` has the usual readers.
+ */
+${readersImport(lines.join("\n"))}import type { Fields } from "./types.js";
+
+export const fields = {
+${[...lines, ...left].map((line) => `${line}\n`).join("")}} satisfies Fields;
+`;
+}
+
+export type Issuer = {
+  /** An expression that gives Clerk's Frontend API URL. */
+  text: string;
+  /** The variable that it is read from; null where it is written out. */
+  variable: string | null;
+};
+
+export function appFile({ own }: Columns, key: AppKey | null, issuer: Issuer | null): string {
+  const isUndecided = [...own.values()].includes(null);
+  const lines = [...own].map(([name, text]) => {
+    return `  ${keyText(name)}: ${text ?? `undecided(${JSON.stringify(name)})`},`;
+  });
+  const body = lines.length === 0 ? "{}" : `{\n${lines.join("\n")}\n}`;
+  const parameter = lines.some((line) => /\buser\b/.test(line)) ? "user" : "";
+  const usesToken = key?.holds === "token" || lines.some((line) => line.includes("tokenOf("));
+  const parts = [
+    `/** What else of the sync is this app's: its own columns of a new row, what removal means, its code that runs with a change. */
+${readersImport(lines.join("\n"))}import type { Hooks, Key, NewUserFields, Removal } from "./types.js";`,
+    usesToken ? tokenText(issuer) : "",
+    isUndecided ? UNDECIDED : "",
+    `/** The app's own columns of a row that the sync creates. The sync never writes them again. */
+export const newUserFields: NewUserFields = (${parameter}) => (${body});`,
+    `/** What becomes of the row of a user who is gone from Clerk: "delete", or { mark: { … } }. See \`Removal\`. */
+export const removal: Removal = "delete";`,
+    `/** Another column by which the app knows its rows; null where it is \`clerkId\`. See \`Key\`. */
+export const key: Key = ${key === null ? "null" : keyObject(key)};`,
+    `/** What the app does with a change, in the transaction that makes it. See \`Hooks\`. */
+export const hooks: Hooks = {};`,
+  ];
+  return `${parts.filter(Boolean).join("\n\n")}\n`;
+}
+
+function keyObject({ column, index, holds }: AppKey): string {
+  const read = holds === "token" ? "tokenOf" : "(clerkId) => clerkId";
+  return `{ column: ${JSON.stringify(column)}, index: ${JSON.stringify(index)}, read: ${read} }`;
+}
+
+/** Where Convex takes tokens from is known at run time, or only to the person. */
+function tokenText(issuer: Issuer | null): string {
+  const given = issuer?.text ?? "undefined";
+  const missing = issuer
+    ? `${issuer.variable ?? "the issuer"} is not set`
+    : "clerk/app.ts has to say what the issuer is, as auth.config.ts has it";
+  const isWritten = issuer !== null && issuer.variable === null;
+  const check = isWritten ? "" : `  if (!issuer) throw new Error(${JSON.stringify(missing)});\n`;
+  return `/** Convex's \`tokenIdentifier\` of a Clerk user: the issuer, as \`auth.config.ts\` has it, and the id. */
+function tokenOf(clerkId: string): string {
+  const issuer${issuer ? "" : ": string | undefined"} = ${given};
+${check}  return issuer + "|" + clerkId;
+}`;
+}
+
+const UNDECIDED = `/** Until it is said, nobody gets a new row: each run sets them aside, and this sentence says why. */
+function undecided(column: string): never {
+  throw new Error(\`convex/clerk/app.ts has to say what users.\${column} of a new row is\`);
+}`;
+
+function keyText(name: string): string {
+  return /^[A-Za-z_$][\w$]*$/.test(name) ? name : JSON.stringify(name);
+}

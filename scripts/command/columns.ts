@@ -1,0 +1,274 @@
+/** Which columns of `users` mirror Clerk, by what they are called and what they take; and what the app's own code says of the others. */
+import { passedTo, type Insert, type OwnCode, type Patch, type Spot } from "./own-code";
+import { takes, type Column, type Table, type Validator } from "./schema-facts";
+import { bare, lineOf, propertyOf, textOf } from "./source";
+import { filled, translate, type Said } from "./translate";
+
+/** What a column is usually called, and how it is read. */
+type Meaning = {
+  names: string[];
+  type: "string" | "boolean" | "record";
+  /** Of `user`; null where Clerk has nothing, but for what Clerk always has. */
+  reads: string;
+  /** A reader of `readers.ts` that does just that. */
+  reader?: string;
+  /** What a required column gets where Clerk has nothing; null where Clerk always has something. */
+  fallback: string | null;
+  /** What clears an optional column of which Clerk always has something. */
+  orNothing?: string;
+};
+
+const MEANINGS: Meaning[] = [
+  {
+    names: ["email", "emailaddress", "primaryemail", "primaryemailaddress"],
+    type: "string",
+    reads: "primaryEmail(user)",
+    reader: "primaryEmail",
+    fallback: '""',
+  },
+  {
+    names: ["name", "fullname", "displayname"],
+    type: "string",
+    reads: "fullName(user)",
+    reader: "fullName",
+    fallback: 'user.username ?? ""',
+  },
+  { names: ["firstname", "givenname"], type: "string", reads: "user.first_name", fallback: '""' },
+  {
+    names: ["lastname", "familyname", "surname"],
+    type: "string",
+    reads: "user.last_name",
+    fallback: '""',
+  },
+  { names: ["username"], type: "string", reads: "user.username", fallback: '""' },
+  {
+    names: [
+      "imageurl",
+      "image",
+      "avatar",
+      "avatarurl",
+      "picture",
+      "pictureurl",
+      "photourl",
+      "profileimage",
+      "profileimageurl",
+      "profilepicture",
+      "profilepictureurl",
+      "profileurl",
+    ],
+    type: "string",
+    reads: "user.image_url",
+    fallback: null,
+    orNothing: "user.image_url || null",
+  },
+  {
+    names: ["phone", "phonenumber", "primaryphone", "primaryphonenumber"],
+    type: "string",
+    reads: "primaryPhone(user)",
+    reader: "primaryPhone",
+    fallback: '""',
+  },
+  {
+    names: ["emailverified", "isemailverified"],
+    type: "boolean",
+    reads: "isEmailVerified(user)",
+    reader: "isEmailVerified",
+    fallback: "false",
+  },
+  { names: ["clerkexternalid"], type: "string", reads: "user.external_id", fallback: '""' },
+  { names: ["banned"], type: "boolean", reads: "user.banned", fallback: null },
+  { names: ["locked"], type: "boolean", reads: "user.locked", fallback: null },
+  {
+    names: ["publicmetadata"],
+    type: "record",
+    reads: "unlessEmpty(user.public_metadata)",
+    fallback: "{}",
+  },
+];
+
+/** Columns that the sync writes by itself. */
+const SYNC_COLUMNS = ["clerkId", "clerkCreatedAt", "deletedAt"];
+
+export type Columns = {
+  /** For `fields.ts`: the reader's text of each column. */
+  fields: Map<string, string>;
+  /** For `newUserFields`: an expression over `user`; null where the person has to say. */
+  own: Map<string, string | null>;
+  /** Columns whose meaning is known, left to people, and where they edit them. */
+  edited: Map<string, Patch>;
+  /** Columns whose name is known and whose type does not fit: the type that it would need. */
+  misfits: Map<string, string>;
+  /** Where the app's own code reads a mirrored column otherwise. */
+  otherwise: { column: string; at: Spot; text: string }[];
+  /** Inserts that give what can't be said of Clerk's user. */
+  unsaid: { column: string; at: Spot[] }[];
+};
+
+/**
+ * @param key the column by which the app knows its users, if it is not `clerkId`
+ * @param keyReads what of `user` it holds
+ */
+export function sortColumns(
+  users: Table,
+  own: OwnCode,
+  key: { column: string; reads: string } | null,
+): Columns {
+  const result: Columns = {
+    fields: new Map(),
+    own: new Map(),
+    edited: new Map(),
+    misfits: new Map(),
+    otherwise: [],
+    unsaid: [],
+  };
+  for (const [name, column] of users.columns ?? []) {
+    if (SYNC_COLUMNS.includes(name)) continue;
+    if (name === key?.column) {
+      if (!column.isOptional) result.own.set(name, key.reads);
+      continue;
+    }
+    const meaning = meaningOf(name);
+    const patch = editedBy(name, own);
+    const fits = meaning && takesAll(column.validator, meaning.type);
+    if (meaning && !fits) result.misfits.set(name, meaning.type);
+    if (meaning && fits && patch) result.edited.set(name, patch);
+    if (meaning && fits && !patch) {
+      result.fields.set(name, readerText(meaning, column));
+      result.otherwise.push(...readOtherwise(name, meaning, own));
+    } else sayOwn(result, name, column, own, meaning);
+  }
+  return result;
+}
+
+function meaningOf(name: string): Meaning | null {
+  const plain = name.replaceAll("_", "").toLowerCase();
+  return MEANINGS.find(({ names }) => names.includes(plain)) ?? null;
+}
+
+/** Whether every value of a type may stand there: an id is a text of one kind only. */
+function takesAll(validator: Validator, type: Meaning["type"]): boolean {
+  if (type !== "record") return takes(validator, type);
+  return (
+    validator.type === "any" || (validator.type === "record" && takes(valuesOf(validator), "any"))
+  );
+}
+
+function valuesOf(validator: Validator): Validator {
+  const { values } = validator as unknown as { values?: { fieldType?: Validator } };
+  return values?.fieldType ?? { type: "never" };
+}
+
+function readerText(meaning: Meaning, { isOptional, validator }: Column): string {
+  const { reads, reader, fallback, orNothing } = meaning;
+  const mayBeNothing = isOptional || takes(validator, "null");
+  if (mayBeNothing) return reader ?? `(user) => ${orNothing ?? reads}`;
+  if (reads.startsWith("unlessEmpty")) return "(user) => user.public_metadata";
+  return fallback === null ? `(user) => ${reads}` : `(user) => ${reads} ?? ${fallback}`;
+}
+
+/** The first public function that patches a column with anything but what Clerk says at sign-in; null where none does. */
+function editedBy(name: string, own: OwnCode): Patch | null {
+  const edits = ({ columns, isOpen, isPublic, source, within }: Patch) => {
+    const value = columns.get(name);
+    if (!isPublic || (value === undefined && !isOpen)) return false;
+    return !(value && translate(value, { own, source, within })?.isOfUser);
+  };
+  return own.patches.find(edits) ?? null;
+}
+
+type Given = { at: Spot; said: Said | null; text: string };
+
+/** What the app's own inserts, patches and calls of them give a column. */
+function givenTo(name: string, own: OwnCode): Given[] {
+  const inserts = own.inserts.flatMap((insert) => valueIn(insert, name, own));
+  const patches = own.patches.flatMap((patch): Given[] => {
+    const value = patch.columns.get(name);
+    const said = value && translate(value, { own, source: patch.source, within: patch.within });
+    return value ? [{ at: patch, said: said ?? null, text: textOf(patch.source, value) }] : [];
+  });
+  return [...inserts, ...patches];
+}
+
+/** What an insert gives a column: nothing where it does not name it. */
+function valueIn(insert: Insert, name: string, own: OwnCode): Given[] {
+  const { source, within } = insert;
+  const row = insert.row && bare(insert.row);
+  const at: Spot = { source, node: insert.node, within };
+  if (row?.type !== "ObjectExpression") return [{ at, said: null, text: "" }];
+  const value = propertyOf(row, name);
+  if (value) {
+    const text = textOf(source, value);
+    return [{ at, said: translate(value, { own, source, within }), text }];
+  }
+  const spreads = row.properties.some(({ type }) => type === "SpreadElement");
+  if (!spreads) return [];
+  // { ...args }: what its callers pass.
+  const passed = within ? passedTo(own, within) : [];
+  const values = passed.map(({ object, within: caller }): Given => {
+    const given = propertyOf(object, name);
+    const scope = { own, source: caller.source, within: caller };
+    return {
+      at,
+      said: given && translate(given, scope),
+      text: given ? textOf(caller.source, given) : "",
+    };
+  });
+  return values.length > 0 ? values : [{ at, said: null, text: "" }];
+}
+
+/** Where a column of Clerk's is read in another way than ours. */
+function readOtherwise(column: string, meaning: Meaning, own: OwnCode): Columns["otherwise"] {
+  return givenTo(column, own).flatMap(({ at, said, text }) => {
+    if (text === "" || !said) return [];
+    const isAlike =
+      !said.takesFirst &&
+      said.text.replaceAll(/[()]/g, "").startsWith(meaning.reads.replaceAll(/[()]/g, ""));
+    return isAlike ? [] : [{ column, at, text: text.replaceAll(/\s+/g, " ") }];
+  });
+}
+
+function sayOwn(
+  result: Columns,
+  name: string,
+  column: Column,
+  own: OwnCode,
+  meaning: Meaning | null,
+): void {
+  const given = own.inserts.flatMap((insert) => valueIn(insert, name, own));
+  const texts = new Set(given.map(({ said }) => (said ? fitted(said, column) : null)));
+  const [only] = texts;
+  const isSaid = texts.size === 1 && typeof only === "string";
+  const isEvery = given.length >= own.inserts.length;
+  if (isSaid && (isEvery || !column.isOptional)) {
+    // What is nothing need not be said.
+    if (!(column.isOptional && only === "null")) result.own.set(name, only);
+    return;
+  }
+  const starts =
+    meaning && takesAll(column.validator, meaning.type) ? startOf(meaning, column) : null;
+  if (!column.isOptional) result.own.set(name, given.length === 0 ? starts : null);
+  if (column.isOptional && given.every(({ text }) => text === "undefined" || text === "")) return;
+  if (!column.isOptional && given.length === 0 && starts !== null) return;
+  result.unsaid.push({ column: name, at: given.map(({ at }) => at) });
+}
+
+/** What Clerk says, once, for a new row: of a column that people edit from then on. */
+function startOf({ reads, fallback }: Meaning, { validator }: Column): string {
+  return takes(validator, "null") || fallback === null ? reads : `${reads} ?? ${fallback}`;
+}
+
+/** An expression that a column takes; null where it may be null and the column takes none. */
+function fitted(said: Said, { validator, isOptional }: Column): string | null {
+  if (!said.isNullable || takes(validator, "null")) return said.text;
+  if (said.text === "null") return isOptional ? "null" : null;
+  if (isOptional) return `${said.text} ?? undefined`;
+  if (takes(validator, "boolean")) return `${said.text} ?? false`;
+  return takes(validator, "string")
+    ? ((filled(said)?.text ?? null)?.replace(/^\((.*)\)$/, "$1") ?? null)
+    : null;
+}
+
+/** Functions in which `users` rows are made, each with its line. */
+export function describe({ source, node }: Spot): string {
+  return `${source.file}:${lineOf(node)}`;
+}

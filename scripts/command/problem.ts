@@ -1,0 +1,15 @@
+/** What the person who runs the command has to mend: a sentence that says what was expected, what came and what to do. */
+export class Problem extends Error {
+  /** @param diff what to apply by hand, where the command may not */
+  constructor(
+    message: string,
+    readonly diff = "",
+  ) {
+    super(message);
+  }
+}
+
+/** The message of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,217 @@
+/** Source text of the app: what stands in it, where, and how it is written, so that what is added looks alike. */
+import { existsSync, readFileSync, statSync } from "node:fs";
+import path from "node:path";
+import { parse } from "@babel/parser";
+import type { Expression, File, ImportDeclaration, Node, ObjectExpression } from "@babel/types";
+
+import { messageOf, Problem } from "./problem";
+
+export type { Node };
+export type Source = { file: string; text: string; ast: File };
+
+/** @throws Problem with the line of what can't be read as TypeScript */
+export function parseSource(file: string, text: string): Source {
+  try {
+    return { file, text, ast: parseText(file, text) };
+  } catch (error) {
+    const { loc } = error as { loc?: { line: number } };
+    throw new Problem(`${file}${loc ? `:${loc.line}` : ""} can't be read: ${messageOf(error)}`);
+  }
+}
+
+function parseText(file: string, text: string): File {
+  const jsx = /\.[jt]sx$/.test(file) ? (["jsx"] as const) : [];
+  return parse(text, { sourceType: "module", plugins: ["typescript", "decorators", ...jsx] });
+}
+
+/** The files of an app, each read once. What changes is not yet written says `overlay`. */
+export class Sources {
+  readonly #read = new Map<string, Source | null>();
+
+  constructor(readonly overlay = new Map<string, string>()) {}
+
+  /** @throws Problem where it can't be read as TypeScript */
+  get(file: string): Source {
+    const known = this.#read.get(file);
+    if (known) return known;
+    const source = parseSource(file, this.overlay.get(file) ?? readFileSync(file, "utf8"));
+    this.#read.set(file, source);
+    return source;
+  }
+
+  /** The file that a relative import means; null where it is none of the app's. */
+  resolve(from: string, specifier: string): string | null {
+    if (!specifier.startsWith(".")) return null;
+    const target = path.resolve(path.dirname(from), specifier);
+    const bare = target.replace(/\.js$/, "");
+    const candidates = [
+      target,
+      `${bare}.ts`,
+      `${bare}.tsx`,
+      `${bare}.js`,
+      path.join(bare, "index.ts"),
+    ];
+    return candidates.find((each) => this.has(each)) ?? null;
+  }
+
+  has(file: string): boolean {
+    return this.overlay.has(file) || (existsSync(file) && statSync(file).isFile());
+  }
+}
+
+/** Calls `visit` for each node, with those that hold it, the nearest last. */
+export function walk(
+  node: Node,
+  visit: (node: Node, parents: Node[]) => void,
+  parents: Node[] = [],
+): void {
+  visit(node, parents);
+  const inner = [...parents, node];
+  for (const [name, value] of Object.entries(node)) {
+    if (/^(loc|leadingComments|trailingComments|innerComments|extra|tokens|errors)$/.test(name))
+      continue;
+    for (const child of Array.isArray(value) ? (value as unknown[]) : [value]) {
+      if (isNode(child)) walk(child, visit, inner);
+    }
+  }
+}
+
+function isNode(value: unknown): value is Node {
+  return typeof value === "object" && value !== null && typeof (value as Node).type === "string";
+}
+
+export function textOf({ text }: Source, node: Node): string {
+  return text.slice(node.start ?? 0, node.end ?? 0);
+}
+
+export function lineOf(node: Node): number {
+  return node.loc?.start.line ?? 1;
+}
+
+/** What TypeScript alone sees of an expression, taken off. */
+export function bare(node: Expression | Node): Node {
+  switch (node.type) {
+    case "TSAsExpression":
+    case "TSSatisfiesExpression":
+    case "TSNonNullExpression":
+    case "TSTypeAssertion":
+    case "ParenthesizedExpression":
+      return bare(node.expression);
+    case "AwaitExpression":
+      return bare(node.argument);
+    default:
+      return node;
+  }
+}
+
+export function importsOf({ ast }: Source): ImportDeclaration[] {
+  return ast.program.body.filter((statement) => statement.type === "ImportDeclaration");
+}
+
+/** The name under which a file has what it imports from a package; null where it does not import it. */
+export function importedAs(source: Source, name: string, from: RegExp): string | null {
+  for (const { source: specifier, specifiers } of importsOf(source)) {
+    if (!from.test(specifier.value)) continue;
+    for (const each of specifiers) {
+      if (each.type === "ImportSpecifier" && nameOf(each.imported) === name) return each.local.name;
+    }
+  }
+  return null;
+}
+
+/** The name of a key or an identifier; null where it is computed. */
+export function nameOf(node: Node): string | null {
+  if (node.type === "Identifier") return node.name;
+  return node.type === "StringLiteral" ? node.value : null;
+}
+
+/** A value of an object's own property. */
+export function propertyOf(object: ObjectExpression, name: string): Node | null {
+  for (const each of object.properties) {
+    if (each.type === "ObjectProperty" && !each.computed && nameOf(each.key) === name)
+      return each.value;
+    if (each.type === "ObjectMethod" && nameOf(each.key) === name) return each;
+  }
+  return null;
+}
+
+export type Place = { source: Source; node: Node };
+
+/** What a name at the top of a file stands for, followed through relative imports; null where that can't be told. */
+export function declared(sources: Sources, source: Source, name: string): Place | null {
+  for (const statement of source.ast.program.body) {
+    const declaration =
+      statement.type === "ExportNamedDeclaration" ? statement.declaration : statement;
+    if (declaration?.type === "FunctionDeclaration" && declaration.id?.name === name) {
+      return { source, node: declaration };
+    }
+    if (declaration?.type === "VariableDeclaration") {
+      for (const { id, init } of declaration.declarations) {
+        if (id.type === "Identifier" && id.name === name && init) return { source, node: init };
+      }
+    }
+    const from = "source" in statement ? statement.source?.value : undefined;
+    if (typeof from !== "string") continue;
+    const file = sources.resolve(source.file, from);
+    if (file === null || !("specifiers" in statement)) continue;
+    for (const each of statement.specifiers ?? []) {
+      if (each.type === "ImportSpecifier" && each.local.name === name) {
+        return exported(sources, sources.get(file), nameOf(each.imported) ?? name);
+      }
+      if (each.type === "ImportDefaultSpecifier" && each.local.name === name) {
+        return defaultOf(sources, sources.get(file));
+      }
+      if (each.type === "ExportSpecifier" && nameOf(each.exported) === name) {
+        return exported(sources, sources.get(file), each.local.name);
+      }
+    }
+  }
+  return null;
+}
+
+function exported(sources: Sources, source: Source, name: string): Place | null {
+  return name === "default" ? defaultOf(sources, source) : declared(sources, source, name);
+}
+
+/** What a file exports by default. */
+export function defaultOf(sources: Sources, source: Source): Place | null {
+  for (const statement of source.ast.program.body) {
+    if (statement.type !== "ExportDefaultDeclaration") continue;
+    return resolved(sources, { source, node: statement.declaration });
+  }
+  return null;
+}
+
+/** A place, or, where a name stands there, what it stands for. */
+export function resolved(sources: Sources, { source, node }: Place): Place | null {
+  const inner = bare(node);
+  return inner.type === "Identifier"
+    ? declared(sources, source, inner.name)
+    : { source, node: inner };
+}
+
+/** How a file is written. */
+export type Style = { quote: string; semicolon: string; unit: string };
+
+export function styleOf({ text }: { text: string }): Style {
+  const count = (pattern: RegExp) => [...text.matchAll(pattern)].length;
+  const [, unit = "  "] = /^([ \t]+)\S/m.exec(text.replace(/^\s*\*.*$/gm, "")) ?? [];
+  return {
+    quote: count(/from '/g) > count(/from "/g) ? "'" : '"',
+    semicolon: count(/from ["'][^"']+["']$/gm) > count(/from ["'][^"']+["'];/g) ? "" : ";",
+    unit,
+  };
+}
+
+/** The blanks that a position's line begins with. */
+export function indentAt(text: string, position: number): string {
+  const start = text.lastIndexOf("\n", position - 1) + 1;
+  return /^[ \t]*/.exec(text.slice(start))?.[0] ?? "";
+}
+
+/** How a file imports another one. */
+export function specifierOf(from: string, to: string, hasExtensions: boolean): string {
+  const relative = path.relative(path.dirname(from), to).split(path.sep).join("/");
+  const named = relative.startsWith(".") ? relative : `./${relative}`;
+  return hasExtensions ? `${named}.js` : named;
+}

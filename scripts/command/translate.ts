@@ -1,0 +1,317 @@
+/**
+ * Says in the words of Clerk's user what the app's own code gives a new row: `identity.pictureUrl` is
+ * `user.image_url`. What can't be said so gives null, never a guess.
+ */
+import type { Node } from "@babel/types";
+import { initOf, passedTo, type AppFunction, type OwnCode } from "./own-code";
+import { bare, declared, nameOf, propertyOf, textOf, type Source } from "./source";
+
+/** An expression over `user`, and whether it may be null. */
+export type Said = {
+  text: string;
+  isNullable: boolean;
+  /** Whether Clerk's user is in it. */
+  isOfUser: boolean;
+  /** Whether it takes the first address, which need not be the primary one. */
+  takesFirst: boolean;
+};
+
+/** Clerk's claims, as Convex names them: `UserIdentity` of convex/server. */
+const IDENTITY: Record<string, [text: string, isNullable: boolean]> = {
+  subject: ["user.id", false],
+  tokenIdentifier: ["tokenOf(user.id)", false],
+  name: ["fullName(user)", true],
+  givenName: ["user.first_name", true],
+  familyName: ["user.last_name", true],
+  nickname: ["user.username", true],
+  preferredUsername: ["user.username", true],
+  pictureUrl: ["user.image_url", false],
+  email: ["primaryEmail(user)", true],
+  emailVerified: ["isEmailVerified(user)", true],
+  phoneNumber: ["primaryPhone(user)", true],
+};
+
+/** Keys of Clerk's user that no other object has. */
+const OF_CLERK: Record<string, [text: string, isNullable: boolean]> = {
+  first_name: ["user.first_name", true],
+  last_name: ["user.last_name", true],
+  image_url: ["user.image_url", false],
+  profile_image_url: ["user.image_url", false],
+  external_id: ["user.external_id", true],
+  public_metadata: ["user.public_metadata", false],
+  created_at: ["user.created_at", false],
+  updated_at: ["user.updated_at", false],
+  last_sign_in_at: ["user.last_sign_in_at", true],
+};
+/** Keys that others have, too: they are Clerk's where the object is called as one of its events calls it. */
+const OF_CLERK_TOO: Record<string, [text: string, isNullable: boolean]> = {
+  id: ["user.id", false],
+  username: ["user.username", true],
+  banned: ["user.banned", false],
+  locked: ["user.locked", false],
+};
+const CALLED_CLERKS = /(^|\.)(data|clerkUser|userData|clerkData|attributes)[!?]?$/;
+/** Methods of texts that may stand in the app's own expression. */
+const METHODS =
+  /^(toLowerCase|toUpperCase|trim|trimStart|trimEnd|slice|substring|charAt|split|replace|replaceAll|toString|padStart)$/;
+const CALLS = /^(Date\.now|Math\.random|crypto\.randomUUID)$/;
+
+type Scope = { own: OwnCode; source: Source; within: AppFunction | null };
+
+const constant = (text: string): Said => ({
+  text,
+  isNullable: false,
+  isOfUser: false,
+  takesFirst: false,
+});
+const ofUser = ([text, isNullable]: [string, boolean], takesFirst = false): Said => ({
+  text,
+  isNullable,
+  isOfUser: true,
+  takesFirst,
+});
+
+export function translate(node: Node, scope: Scope, depth = 0): Said | null {
+  if (depth > 20) return null;
+  const inner = bare(node);
+  const say = (each: Node) => translate(each, scope, depth + 1);
+  switch (inner.type) {
+    case "StringLiteral":
+    case "NumericLiteral":
+    case "BooleanLiteral":
+    case "BigIntLiteral":
+      return constant(textOf(scope.source, inner));
+    case "NullLiteral":
+      return { ...constant("null"), isNullable: true };
+    case "Identifier":
+      return inner.name === "undefined" ? null : variable(inner.name, scope, depth);
+    case "MemberExpression":
+    case "OptionalMemberExpression":
+      return member(inner, scope, depth);
+    case "LogicalExpression":
+      return logical(say(inner.left), inner.operator, say(inner.right));
+    case "ConditionalExpression": {
+      const parts = [say(inner.test), say(inner.consequent), say(inner.alternate)];
+      return together(
+        parts,
+        ([test = "", then = "", other = ""]) => `${test} ? ${then} : ${other}`,
+        {
+          isNullable: Boolean(parts[1]?.isNullable) || Boolean(parts[2]?.isNullable),
+        },
+      );
+    }
+    case "BinaryExpression": {
+      const parts = [inner.left, inner.right].map((each) => filled(say(each)));
+      return together(parts, ([left = "", right = ""]) => `${left} ${inner.operator} ${right}`);
+    }
+    case "UnaryExpression":
+      return together([say(inner.argument)], ([text = ""]) => `${inner.operator}${text}`);
+    case "TemplateLiteral":
+      return template(
+        inner,
+        inner.expressions.map((each) => filled(say(each as Node))),
+      );
+    case "ArrayExpression": {
+      const parts = inner.elements.map((each) =>
+        each === null || each.type === "SpreadElement" ? null : say(each),
+      );
+      return together(parts, (texts) => `[${texts.join(", ")}]`);
+    }
+    case "ObjectExpression": {
+      const names = inner.properties.map((each) =>
+        each.type === "ObjectProperty" ? nameOf(each.key) : null,
+      );
+      if (names.includes(null)) return null;
+      const parts = inner.properties.map((each) =>
+        each.type === "ObjectProperty" ? say(each.value) : null,
+      );
+      const text = (texts: string[]) =>
+        texts.map((each, at) => `${JSON.stringify(names[at])}: ${each}`).join(", ");
+      return together(parts, (texts) => (texts.length === 0 ? "{}" : `{ ${text(texts)} }`));
+    }
+    case "NewExpression":
+      return nameOf(inner.callee) === "Date" && inner.arguments.length === 0
+        ? constant("new Date()")
+        : null;
+    case "CallExpression":
+    case "OptionalCallExpression":
+      return call(inner, scope, depth);
+    default:
+      return null;
+  }
+}
+
+/** Parts put together; null where one of them is. */
+function together(
+  parts: (Said | null)[],
+  text: (texts: string[]) => string,
+  { isNullable = false }: { isNullable?: boolean } = {},
+): Said | null {
+  const said = parts.filter((part) => part !== null);
+  if (said.length < parts.length) return null;
+  return {
+    text: text(said.map((part) => part.text)),
+    isNullable,
+    isOfUser: said.some(({ isOfUser }) => isOfUser),
+    takesFirst: said.some(({ takesFirst }) => takesFirst),
+  };
+}
+
+/** Of what may be null, a text. */
+export function filled(said: Said | null): Said | null {
+  return said?.isNullable ? { ...said, text: `(${said.text} ?? "")`, isNullable: false } : said;
+}
+
+function logical(left: Said | null, operator: string, right: Said | null): Said | null {
+  const mixed = (said: Said | null) =>
+    said && / (\?\?|\|\||&&|\?|[-+*/=<>!]=*) /.test(said.text)
+      ? { ...said, text: `(${said.text})` }
+      : said;
+  return together(
+    [mixed(left), mixed(right)],
+    ([one = "", other = ""]) => `${one} ${operator} ${other}`,
+    {
+      isNullable:
+        operator === "&&"
+          ? Boolean(left?.isNullable) || Boolean(right?.isNullable)
+          : Boolean(right?.isNullable),
+    },
+  );
+}
+
+function template(node: Node & { type: "TemplateLiteral" }, parts: (Said | null)[]): Said | null {
+  const texts = node.quasis.map(({ value }) => value.raw);
+  return together(
+    parts,
+    (inner) =>
+      `\`${texts.map((text, at) => text + (at < inner.length ? `\${${unwrapped(inner[at] ?? "")}}` : "")).join("")}\``,
+  );
+}
+
+/** Without the parentheses around all of it. */
+function unwrapped(text: string): string {
+  return /^\([^()]*(\([^()]*\)[^()]*)*\)$/.test(text) ? text.slice(1, -1) : text;
+}
+
+function variable(name: string, scope: Scope, depth: number): Said | null {
+  const { own, source, within } = scope;
+  if (within) {
+    const taken = destructured(within, name);
+    if (taken) return property(taken.object, taken.property, taken.text);
+    const init = initOf(within.node, name);
+    if (init) return wrapped(translate(init, scope, depth + 1));
+    const passed = fromCallers(name, scope, depth);
+    if (passed) return passed;
+  }
+  const place = declared(own.sources, source, name);
+  if (!place || !/Literal$/.test(place.node.type)) return null;
+  return translate(place.node, { ...scope, source: place.source, within: null }, depth + 1);
+}
+
+function wrapped(said: Said | null): Said | null {
+  return said && / /.test(said.text) && !/^[`"'[{(]/.test(said.text)
+    ? { ...said, text: `(${said.text})` }
+    : said;
+}
+
+/** What an argument of an internal function is where others call it, if they agree. */
+function fromCallers(name: string, { own, within }: Scope, depth: number): Said | null {
+  if (!within || within.kind === "public") return null;
+  const said = passedTo(own, within).map(({ object, within: caller }) => {
+    const value = propertyOf(object, name);
+    return value && translate(value, { own, source: caller.source, within: caller }, depth + 1);
+  });
+  const [first] = said;
+  return first && said.every((each) => each?.text === first.text) ? wrapped(first) : null;
+}
+
+type Taken = { object: string; property: string; text: string };
+
+/** Where a variable is taken out of an object: `const { first_name } = event.data`. */
+function destructured({ node, source }: AppFunction, name: string): Taken | null {
+  let taken: Taken | null = null;
+  const look = (inner: Node) => {
+    if (inner.type !== "VariableDeclarator" || inner.id.type !== "ObjectPattern" || !inner.init)
+      return;
+    for (const each of inner.id.properties) {
+      if (each.type !== "ObjectProperty" || nameOf(each.key) === null) continue;
+      const local = each.value.type === "AssignmentPattern" ? each.value.left : each.value;
+      if (nameOf(local) !== name) continue;
+      const object = textOf(source, bare(inner.init));
+      const key = nameOf(each.key) ?? "";
+      taken = { object, property: key, text: `${object}.${key}` };
+    }
+  };
+  walkAll(node, look);
+  return taken;
+}
+
+function walkAll(node: Node, visit: (node: Node) => void): void {
+  visit(node);
+  for (const value of Object.values(node)) {
+    for (const child of Array.isArray(value) ? (value as unknown[]) : [value]) {
+      if (typeof child === "object" && child !== null && typeof (child as Node).type === "string") {
+        walkAll(child as Node, visit);
+      }
+    }
+  }
+}
+
+function member(
+  node: Node & { type: "MemberExpression" | "OptionalMemberExpression" },
+  scope: Scope,
+  depth: number,
+): Said | null {
+  const { source, within } = scope;
+  const text = textOf(source, node);
+  const name = node.computed ? null : nameOf(node.property);
+  if (name === null) return null;
+  if (textOf(source, node.object) === "args") return fromCallers(name, scope, depth);
+  const object = bare(node.object);
+  const init = within && object.type === "Identifier" ? initOf(within.node, object.name) : null;
+  const known = property(textOf(source, object), name, text);
+  if (known) return known;
+  if (!init || !within) return null;
+  return property(textOf(source, bare(init)), name, `${textOf(source, bare(init))}.${name}`);
+}
+
+/** @param text the whole of it, for addresses in a list */
+function property(object: string, name: string, text: string): Said | null {
+  const own = (words: Record<string, [string, boolean]>) =>
+    Object.hasOwn(words, name) ? words[name] : undefined;
+  const isIdentity = /identity/i.test(object);
+  const word =
+    (isIdentity && own(IDENTITY)) ||
+    own(OF_CLERK) ||
+    (CALLED_CLERKS.test(object) && own(OF_CLERK_TOO));
+  if (word) return ofUser(word);
+  const list = /(email_addresses|phone_numbers)[!?]?\.?(\[0\]|at\(0\)|find\()/.exec(text);
+  if (list && name === (list[1] === "email_addresses" ? "email_address" : "phone_number")) {
+    const reader = name === "email_address" ? "primaryEmail" : "primaryPhone";
+    return ofUser([`${reader}(user)`, true], list[2] !== "find(");
+  }
+  return null;
+}
+
+function call(
+  node: Node & { type: "CallExpression" | "OptionalCallExpression" },
+  scope: Scope,
+  depth: number,
+): Said | null {
+  const text = textOf(scope.source, node.callee);
+  if (CALLS.test(text) && node.arguments.length === 0) return constant(`${text}()`);
+  if (/^(String|Number|Boolean)$/.test(text)) return null;
+  const { callee } = node;
+  if (callee.type !== "MemberExpression" && callee.type !== "OptionalMemberExpression") return null;
+  const method = nameOf(callee.property) ?? "";
+  const object = filled(translate(callee.object, scope, depth + 1));
+  if (/^(toISOString|getTime)$/.test(method)) {
+    return object?.text === "new Date()" ? constant(`new Date().${method}()`) : null;
+  }
+  if (!METHODS.test(method)) return null;
+  const given = node.arguments.map((each) => translate(each, scope, depth + 1));
+  return together(
+    [object, ...given],
+    ([of = "", ...rest]) => `${of}.${method}(${rest.join(", ")})`,
+  );
+}

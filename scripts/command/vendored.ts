@@ -1,0 +1,140 @@
+/** The sync as it is copied into an app: its files, their header, and the file that lists them. */
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import path from "node:path";
+import { Problem } from "./problem";
+import { isBelow, isFolder } from "./project";
+
+/** In the repository and in the packed archive, `dist/cli.js`, the sync stands at the same place. */
+const PACKAGE = packageAbove(import.meta.dirname);
+const SYNC = path.join(PACKAGE, "convex/clerk");
+export const NAME = "clerk-convex-sync";
+
+/** What an adopter edits: never copied, never touched again. */
+export const EDITED = ["fields.ts", "app.ts"];
+/** Lists what was copied. */
+export const VERSION_FILE = "vendored.json";
+const CHANGELOG = "CHANGELOG.md";
+
+/** Each app has its own compiler and linter, and what they say of these files is not its concern. */
+const START = "/* eslint-disable */\n// @ts-nocheck\n";
+
+function packageAbove(folder: string): string {
+  return existsSync(path.join(folder, "convex/clerk"))
+    ? folder
+    : packageAbove(path.dirname(folder));
+}
+
+/** The version that is copied. */
+export function version(): string {
+  return (
+    JSON.parse(readFileSync(path.join(PACKAGE, "package.json"), "utf8")) as { version: string }
+  ).version;
+}
+
+/** @returns what each copied file says first */
+export function header(): string {
+  return `${START}// ${NAME} ${version()}: copied, and written anew by \`${NAME} update\`. What is yours is fields.ts and app.ts.\n`;
+}
+
+/**
+ * The files that are copied, by their path in the folder, with their text.
+ * @param svix the version that the app has
+ */
+export function vendoredFiles(svix: string | null): Map<string, string> {
+  const names = readdirSync(SYNC, { recursive: true, encoding: "utf8" }).map(posix);
+  const copied = names.filter((name) => /\.(ts|md)$/.test(name) && !EDITED.includes(name)).sort();
+  return new Map(
+    copied.map((name) => {
+      const text = readFileSync(path.join(SYNC, name), "utf8");
+      return [name, name.endsWith(".ts") ? header() + withSvix(text, svix) : text];
+    }),
+  );
+}
+
+/** Of version 1 the whole library is loaded, unless one says which part of it; version 2 has no other parts. */
+function withSvix(text: string, svix: string | null): string {
+  return svix !== null && isBelow(svix, "2")
+    ? text.replace('from "svix"', 'from "svix/dist/webhook.js"')
+    : text;
+}
+
+export type Copied = { version: string; files: string[] };
+
+/** The text of the file that lists a copy. */
+export function versionFile(files: string[]): string {
+  return `${JSON.stringify({ name: NAME, version: version(), files } satisfies Copied & { name: string }, null, 2)}\n`;
+}
+
+/** What a folder says was copied into it; null where it does not. @throws Problem where it can't be told */
+export function readCopied(folder: string): Copied | null {
+  const file = path.join(folder, VERSION_FILE);
+  if (!existsSync(file)) return null;
+  let read: Partial<Copied> & { name?: string } = {};
+  try {
+    read = JSON.parse(readFileSync(file, "utf8")) as typeof read;
+  } catch {
+    // Told below.
+  }
+  const { name, version: copied, files } = read;
+  const isList =
+    Array.isArray(files) && files.every((each) => typeof each === "string" && isWithin(each));
+  if (name !== NAME || typeof copied !== "string" || !/^\d+\.\d+\.\d+/.test(copied) || !isList) {
+    throw new Problem(
+      `${file} must be what ${NAME} wrote, its name, version and files: it is not. Get it back from version control, or move the folder away and run init.`,
+    );
+  }
+  return { version: copied, files };
+}
+
+/** A path that stays in the folder. */
+function isWithin(name: string): boolean {
+  return /^[\w-]+(\/[\w-]+)*\.(ts|md)$/.test(name) && !EDITED.includes(name);
+}
+
+/**
+ * Whether the sync may be copied into a folder: there is none, or only what an earlier start of this copied.
+ * @throws Problem where it holds anything else
+ */
+export function refuseForeign(folder: string): void {
+  if (!existsSync(folder)) return;
+  if (!isFolder(folder)) {
+    throw new Problem(
+      `${folder} must be free for the sync's folder: it is a file. Move it away first.`,
+    );
+  }
+  const names = readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .map(posix)
+    .filter((name) => statSync(path.join(folder, name)).isFile());
+  const texts = names.filter((name) => name.endsWith(".ts"));
+  const ours = texts.filter((name) =>
+    readFileSync(path.join(folder, name), "utf8").includes(`\n// ${NAME} `),
+  );
+  const edited = ours.length > 0 ? EDITED : [];
+  const own = names.filter(
+    (name) =>
+      !ours.includes(name) && !edited.includes(name) && !/^(README|CHANGELOG)\.md$/.test(name),
+  );
+  if (own.length > 0) {
+    throw new Problem(
+      `${folder} must be free for the sync's folder: it holds files of the app's own, ${own.slice(0, 5).join(", ")}. Move them elsewhere first.`,
+    );
+  }
+}
+
+export function posix(name: string): string {
+  return name.split(path.sep).join("/");
+}
+
+/** What changed after one version, up to another: sections of the changelog. */
+export function changesBetween(
+  from: string,
+  to: string,
+  text = readFileSync(path.join(SYNC, CHANGELOG), "utf8"),
+): string {
+  const sections = text.split(/^(?=## )/m).filter((section) => section.startsWith("## "));
+  const between = sections.filter((section) => {
+    const [, of = ""] = /^## (\d+\.\d+\.\d+)/.exec(section) ?? [];
+    return of !== "" && isBelow(from, of) && !isBelow(to, of);
+  });
+  return between.map((section) => section.trim()).join("\n\n");
+}
