@@ -1,6 +1,7 @@
 /**
  * `npm run test:adopt`: an app takes the sync in, under each compiler and each setting that apps have, on the oldest
- * and the newest Convex and svix. It installs them in a folder of its own.
+ * and the newest Convex and svix, which are installed in a folder of its own; and the apps of `field-apps.ts` do, each
+ * with packages of its own, by the packed command.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -123,6 +124,28 @@ try {
     await checkSource(packages, name, "5.0");
     await checkSource(packages, name, "7.0");
   }
+  const pnpm = path.join(folder, "pnpm");
+  mkdirSync(pnpm);
+  const args = ["install", "--silent", "--no-audit", "--no-fund", "--prefix", pnpm, "pnpm@10"];
+  spawnSync("npm", args);
+  const PATH = `${path.join(pnpm, "node_modules/.bin")}:${process.env.PATH ?? ""}`;
+  const vitest = path.join(ROOT, "node_modules/vitest/vitest.mjs");
+  const results = path.join(folder, "results.json");
+  const { status } = spawnSync(
+    process.execPath,
+    [vitest, "run", "--config", "test/vitest.config.ts", "test/field-apps.test.ts"],
+    {
+      cwd: ROOT,
+      env: { ...process.env, PATH, FIELD_APPS: "all", VITEST_JSON: results },
+      stdio: "inherit",
+    },
+  );
+  const counted = JSON.parse(readFileSync(results, "utf8")) as {
+    numPassedTests: number;
+    numFailedTests: number;
+  };
+  right += counted.numPassedTests;
+  wrong += status === 0 ? counted.numFailedTests : Math.max(1, counted.numFailedTests);
 } finally {
   rmSync(folder, { recursive: true });
 }

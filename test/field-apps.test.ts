@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vite
 import { FIELD_APPS, SLIPS, type FieldApp } from "./field-apps";
 import { fill, liveApp, post, run, twins, type Args, type Row } from "./live-app";
 import { MadeUpApp, type Told } from "./made-up-app";
-import { takeInForReal } from "./packed";
+import { installPackages, takeInForReal } from "./packed";
 
 const IN_BOTH = 40;
 const GONE = 12;
@@ -47,11 +47,12 @@ describe.each(CHOSEN)("the app %s", (_, app: FieldApp) => {
 
   beforeAll(async () => {
     made = new MadeUpApp(app, isAll ? null : undefined);
+    if (isAll) installPackages(made, app);
     const init = async () => (isAll ? takeInForReal(made, app) : await made.init());
     told = await init();
-    if (app.byHand) {
+    if (app.isByHand) {
       expect(told.problem?.message).toMatch(/for you to apply/);
-      patch(made.folder, app.byHand(told.problem?.diff ?? ""));
+      patch(made.top, told.problem?.diff ?? "");
       told = await init();
     }
     if (told.problem) throw told.problem;

@@ -13,8 +13,9 @@ const TSCONFIG = usualTsconfig().replace(
 );
 
 export type FieldApp = Shape & {
-  /** The packages that it has, by their ranges. */
+  /** The packages that it has, by their ranges, and what installs them. */
   packages: Record<string, string>;
+  manager?: "npm" | "pnpm";
   /** A row of before of a Clerk user. */
   row: (clerkId: string, index: number) => Record<string, unknown>;
   /** Columns of its own, which nothing may change. */
@@ -23,8 +24,8 @@ export type FieldApp = Shape & {
   mirrored: Record<string, (firstName: string) => unknown>;
   /** How \`clerkId\` is filled in; null where it is there. */
   fills: string | null;
-  /** What has to be applied by hand: a change of the diff that the command prints. */
-  byHand?: (diff: string) => string;
+  /** Whether a diff has to be applied by hand, which the command prints. */
+  isByHand?: true;
   /** Lines of its own that the command has to change, by file, and what becomes of them. */
   altered?: Record<string, [before: string, after: string][]>;
   /** What the command must tell of it. */
@@ -254,7 +255,7 @@ export default http;
     organizationIds: [],
   }),
   own: ["tokenIdentifier", "role", "organizationIds"],
-  mirrored: { name: (first) => first, image: () => "https://img.clerk.com/" },
+  mirrored: { name: (first) => first, image: () => "https://img.clerk.com/default" },
   fills: "tokenIdentifier",
   left: [
     /Keep the webhook in convex\/webhooks\.ts:\d+ for organizations/,
@@ -268,7 +269,6 @@ export default http;
 const ENTS: FieldApp = {
   packages: {
     convex: "latest",
-    svix: "2.5.0",
     typescript: "~5.9.0",
     "convex-ents": "^0.20.0",
     "convex-helpers": "latest",
@@ -338,13 +338,14 @@ export const store = mutation({
   own: ["tokenIdentifier"],
   mirrored: { fullName: (first) => first, firstName: (first) => first },
   fills: "tokenIdentifier",
-  byHand: (diff) => diff,
+  isByHand: true,
+  altered: { "schema.ts": [["getEntDefinitions }", "getEntDefinitions, defineEntsFromTables }"]] },
   left: [/Look at what makes rows of users itself: convex\/users\.ts:\d+/],
 };
 
 /** Not strict, components, an index of ours of its own, a column of another type, names that people edit. */
 const LOOSE: FieldApp = {
-  packages: { convex: "1.44.0", svix: "2.5.0", typescript: "~5.9.0", "@types/node": "^20" },
+  packages: { convex: "1.44.0", typescript: "~5.9.0", "@types/node": "^20" },
   before: {
     "tsconfig.json": JSON.stringify({
       compilerOptions: {
@@ -547,7 +548,7 @@ export default http;
 
 /** Clerk's starter: the whole of Clerk's user in one column, and an index on its id. */
 const STARTER: FieldApp = {
-  packages: { convex: "1.40.0", svix: "1.5.2", typescript: "~5.0.0", "@types/node": "^18" },
+  packages: { convex: "1.40.0", svix: "1.24.0", typescript: "~5.0.0", "@types/node": "^18" },
   options: { path: "/clerk-users" },
   before: {
     "tsconfig.json": TSCONFIG,
@@ -619,13 +620,19 @@ export const hooks: Hooks = {};
   mirrored: {},
   fills: "clerkUser.id",
   webhookPath: "/clerk-users",
-  byHand: (diff) => diff,
+  isByHand: true,
   left: [/Say in convex\/clerk\/app\.ts what users\.color of a new row is/],
 };
 
 /** A package of a pnpm monorepo, whose compiler wants file extensions. */
 const MONOREPO: FieldApp = {
-  packages: { convex: "^1.48.0", typescript: "~6.0.0", "@types/node": "^22", svix: "2.5.0" },
+  packages: { convex: "^1.48.0", typescript: "~6.0.0", "@types/node": "^22" },
+  manager: "pnpm",
+  top: {
+    "pnpm-workspace.yaml": "packages:\n  - packages/*\nallowBuilds:\n  esbuild: false\n",
+    "package.json": `{ "name": "monorepo", "private": true }`,
+    "packages/shared/package.json": `{ "name": "@made-up/shared", "version": "1.0.0" }`,
+  },
   around: {
     "convex.json": `{ "functions": "src/functions" }`,
     "tsconfig.json": compilerOptions({

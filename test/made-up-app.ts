@@ -1,7 +1,7 @@
 /** Apps from before the sync, made up, each in a folder of its own, which take the sync in by the command. */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
-import { rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { init, type InitOptions } from "../scripts/command/init";
@@ -19,6 +19,8 @@ export type Shape = {
   before: Files;
   /** Others of its files, from its own folder on. */
   around?: Files;
+  /** Where it is a package of a monorepo, \`packages/app\`: files of that, from the top on. */
+  top?: Files;
   /** What the person says on the command's line. */
   options?: Partial<InitOptions>;
   /** What the person writes afterwards: `clerk/fields.ts`, `clerk/app.ts`. */
@@ -54,13 +56,17 @@ export type Told = { said: string; printed: string; problem: Problem | null };
 
 /** An app in a folder. */
 export class MadeUpApp {
-  readonly folder = mkdtempSync(path.join(tmpdir(), "made-up-app-"));
+  /** Its own, the one with its `package.json`. */
+  readonly folder: string;
+  /** The same, or, of a package, the monorepo's. */
+  readonly top = mkdtempSync(path.join(tmpdir(), "made-up-app-"));
   readonly functions: string;
   readonly #shape: Shape;
 
   /** @param packages the `node_modules` that it has; null for those that it installs */
   constructor(shape: Shape, packages: string | null = path.join(ROOT, "node_modules")) {
     this.#shape = shape;
+    this.folder = shape.top ? path.join(this.top, "packages/app") : this.top;
     const { "convex.json": config = "{}" } = shape.around ?? {};
     const { functions = "convex" } = JSON.parse(config) as { functions?: string };
     this.functions = path.join(this.folder, functions);
@@ -72,6 +78,9 @@ export class MadeUpApp {
       writeText(path.join(this.folder, file), text);
     if (shape.around?.["tsconfig.json"] === undefined)
       this.write({ "tsconfig.json": usualTsconfig() });
+    for (const [file, text] of Object.entries(shape.top ?? {})) {
+      writeText(path.join(this.top, file), text);
+    }
     this.write(shape.before);
   }
 
@@ -103,10 +112,7 @@ export class MadeUpApp {
       },
     };
     try {
-      await init(
-        { app: this.folder, install: false, ...this.#shape.options, ...options },
-        terminal,
-      );
+      await init({ app: this.top, install: false, ...this.#shape.options, ...options }, terminal);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       told.problem = error;
@@ -129,15 +135,14 @@ export class MadeUpApp {
       writeText(path.join(this.functions, file), text);
   }
 
-  /** Each file's text, from the app's folder on, but for packages. */
+  /** Each file's text, from the app's folder on, but for packages and what tools make. */
   files(): Files {
-    const names = readdirSync(this.folder, { recursive: true, encoding: "utf8" }).filter(
-      (name) =>
-        !/(^|\/)(node_modules|bundle|_generated)\b|push\.json/.test(name) && /\.[a-z]+$/.test(name),
-    );
-    return Object.fromEntries(
-      names.map((name) => [name, readFileSync(path.join(this.folder, name), "utf8")]),
-    );
+    const names = readdirSync(this.folder, { recursive: true, encoding: "utf8" }).filter((name) => {
+      const isOther = /(^|\/)(node_modules|bundle|_generated|\.git|push\.json)(\/|$)/.test(name);
+      return !isOther && statSync(path.join(this.folder, name)).isFile();
+    });
+    const texts = names.map((name) => [name, readFileSync(path.join(this.folder, name), "utf8")]);
+    return Object.fromEntries(texts) as Files;
   }
 
   /** Has Convex's own code generation run. */
@@ -214,12 +219,14 @@ export class MadeUpApp {
       writeText(path.join(bundle, file), source.replace(/^\/\/# sourceMappingURL=.*$/m, ""));
     }
     const names = pushed.map(({ path: file }) => file);
+    // As Convex's own runtime has it (setup.ts of udf-runtime in its backend): the first versions of svix ask for it.
+    Object.assign(globalThis, { self: globalThis });
     for (const name of names) await import(/* @vite-ignore */ path.join(bundle, name));
     return names;
   }
 
   remove(): void {
-    rmSync(this.folder, { recursive: true });
+    rmSync(this.top, { recursive: true });
   }
 }
 

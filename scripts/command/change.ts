@@ -4,6 +4,7 @@ import {
   constants,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   rmdirSync,
   rmSync,
@@ -87,10 +88,15 @@ export function applyChanges(changes: Changes): void {
       const before = textBefore(file);
       undo.push(() => {
         if (before === null) rmSync(file, { force: true });
-        else writeFileSync(file, before);
+        else {
+          mkdirSync(path.dirname(file), { recursive: true });
+          writeFileSync(file, before);
+        }
       });
-      if (text === null) rmSync(file);
-      else {
+      if (text === null) {
+        rmSync(file);
+        removeEmpty(path.dirname(file));
+      } else {
         const made = makeFolders(path.dirname(file));
         undo.splice(-1, 0, () => {
           for (const folder of made) rmdirSync(folder);
@@ -102,6 +108,13 @@ export function applyChanges(changes: Changes): void {
     for (const step of undo.reverse()) step();
     throw new Problem(`could not write, and everything is as it was: ${messageOf(error)}`);
   }
+}
+
+/** A folder of which the last file went, and those above it that hold no other. */
+function removeEmpty(folder: string): void {
+  if (readdirSync(folder).length > 0) return;
+  rmdirSync(folder);
+  removeEmpty(path.dirname(folder));
 }
 
 /** @returns the folders that were made, the innermost first */

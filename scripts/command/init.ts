@@ -12,7 +12,7 @@ import { leftToDo } from "./left";
 import { readOwnCode, type OwnCode } from "./own-code";
 import { addPackages, installCommand, lackingPackages, refuseDirtyLock } from "./packages";
 import { Problem } from "./problem";
-import { findProject, installed, type Manager, type Project } from "./project";
+import { findProject, svixOf, type Manager, type Project } from "./project";
 import { readSchema, type Schema, type Table } from "./schema-facts";
 import { Sources, type Source } from "./source";
 import type { Terminal } from "./terminal";
@@ -97,7 +97,7 @@ export async function init(options: InitOptions, terminal: Terminal): Promise<vo
 
 /** Which svix there is, is only known when it is there. */
 function withInstalled(project: Project, changes: Changes): Changes {
-  const found = installed("svix", project.functions)?.version ?? project.svix;
+  const found = svixOf(project.functions) ?? project.svix;
   const file = path.join(folderOf(project), "svix.ts");
   const text = vendoredFiles(found).get("svix.ts");
   return changes.has(file) && text !== undefined ? new Map(changes).set(file, text) : changes;

@@ -30,13 +30,16 @@ export type Project = {
   lockFile: string | null;
   /** Folders in which packages are looked for besides those above the app's: where its own are not installed. */
   convex: { version: string; folder: string | null };
-  /** The version of svix, installed or by its range; null where the app has none. */
-  svix: string | null;
+  /** Null where the app has none. */
+  svix: Svix | null;
   /** Whether generated types change with a push only. */
   isStatic: boolean;
   /** Whether imports have to end in `.js`. */
   hasExtensions: boolean;
 };
+
+/** The version that is installed, or that the range asks for at least, and whether its webhooks are a part that can be had alone. */
+export type Svix = { version: string; hasPart: boolean };
 
 type Json = Record<string, unknown>;
 
@@ -55,7 +58,7 @@ export function findProject(app: string, manager?: Manager): Project {
     manager: manager ?? managerOf(root, lock),
     lockFile: lock[0]?.file ?? null,
     convex: convexOf(root, functions, manifest),
-    svix: installed("svix", functions)?.version ?? rangeOf(manifest, "svix"),
+    svix: svixOf(functions) ?? wantedSvix(rangeOf(manifest, "svix")),
     isStatic: isStatic(root),
     hasExtensions: [functions, root].some((folder) =>
       isNodeNext(path.join(folder, "tsconfig.json")),
@@ -165,6 +168,21 @@ function convexOf(root: string, functions: string, manifest: Json): Project["con
     );
   }
   return { version, folder: found?.folder ?? null };
+}
+
+/** The svix that is installed; null where none is. */
+export function svixOf(functions: string): Svix | null {
+  const found = installed("svix", functions);
+  if (found === null) return null;
+  return {
+    version: found.version,
+    hasPart: existsSync(path.join(found.folder, "dist/webhook.js")),
+  };
+}
+
+/** The newest of a range is what will be installed. */
+function wantedSvix(version: string | null): Svix | null {
+  return version === null ? null : { version, hasPart: isBelow(version, "2") };
 }
 
 /** A package as a folder would get it; null where it is not installed. */

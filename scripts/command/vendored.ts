@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { Problem } from "./problem";
-import { isBelow, isFolder } from "./project";
+import { isBelow, isFolder, type Svix } from "./project";
 
 /** In the repository and in the packed archive, `dist/cli.js`, the sync stands at the same place. */
 const PACKAGE = packageAbove(import.meta.dirname);
@@ -40,7 +40,7 @@ export function header(): string {
  * The files that are copied, by their path in the folder, with their text.
  * @param svix the version that the app has
  */
-export function vendoredFiles(svix: string | null): Map<string, string> {
+export function vendoredFiles(svix: Svix | null): Map<string, string> {
   const names = readdirSync(SYNC, { recursive: true, encoding: "utf8" }).map(posix);
   const copied = names.filter((name) => /\.(ts|md)$/.test(name) && !EDITED.includes(name)).sort();
   return new Map(
@@ -51,11 +51,10 @@ export function vendoredFiles(svix: string | null): Map<string, string> {
   );
 }
 
-/** Of version 1 the whole library is loaded, unless one says which part of it; version 2 has no other parts. */
-function withSvix(text: string, svix: string | null): string {
-  return svix !== null && isBelow(svix, "2")
-    ? text.replace('from "svix"', 'from "svix/dist/webhook.js"')
-    : text;
+/** Of version 1 the whole library is loaded, unless one says which part of it; version 2, and the first ones, have no parts. */
+function withSvix(text: string, svix: Svix | null): string {
+  const isPart = svix !== null && isBelow(svix.version, "2") && svix.hasPart;
+  return isPart ? text.replace('from "svix"', 'from "svix/dist/webhook.js"') : text;
 }
 
 export type Copied = { version: string; files: string[] };
