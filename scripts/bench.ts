@@ -20,6 +20,7 @@ import {
   type Measured,
 } from "./scenarios";
 import * as usual from "./usual-cron";
+import { answerHelp } from "./usage";
 
 const USAGE =
   "usage: npm run bench [-- --users 1000,5000,20000]   counts runs over so many users\n       npm -s run bench -- --json > bench.json      as JSON\nEither way it also counts backfills and crowds, and draws scripts/bench.svg anew.";
@@ -177,4 +178,5 @@ async function main(): Promise<number> {
   return over.length === 0 ? 0 : 1;
 }
 
+answerHelp(USAGE);
 process.exitCode = await main();

@@ -4,6 +4,7 @@ import type { Command } from "./convex-cli";
 import { startInProcess } from "./in-process-host";
 import { BackendUnavailable, startLive } from "./live-host";
 import { tell } from "./story";
+import { answerHelp } from "./usage";
 
 const [FEWEST_USERS, MOST_USERS] = [10, 5000];
 const USAGE = `usage: npm run demo [-- --users 500 --seed 1 --live], with ${FEWEST_USERS} to ${MOST_USERS} users`;
@@ -41,6 +42,7 @@ const print = (text = "") => {
  *   where no backend can be downloaded, 130 when interrupted
  */
 export async function runDemo(args: string[], command?: Command): Promise<number> {
+  answerHelp(USAGE);
   let options;
   try {
     options = optionsOf(args);

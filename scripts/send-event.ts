@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { signingSecretsIn, whyNotSigningSecrets } from "../convex/clerk/secrets";
 import { clerkUser, deletedUser, userEvent, type UserEventType } from "./clerk-json";
 import { signedEvent } from "./signed-event";
+import { answerHelp } from "./usage";
 
 const USAGE =
   "usage: CLERK_WEBHOOK_SECRET=whsec_… npx tsx scripts/send-event.ts --url https://….convex.site/clerk-users-webhook --instance ins_… --type user.updated --id user_… [--data user.json]";
@@ -66,6 +67,7 @@ async function send({ url, id, type, data, instance, secret }: ReturnType<typeof
   return response.ok;
 }
 
+answerHelp(USAGE);
 try {
   process.exitCode = (await send(parse())) ? 0 : 1;
 } catch (error) {

@@ -8,6 +8,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { parseConfigFileTextToJson } from "typescript";
+import { answerHelp } from "../scripts/usage";
 import { MadeUpApp, ROOT, usualTsconfig, type Files } from "./made-up-app";
 import { EACH_KIND, wrongAmong, writeCases } from "./type-cases";
 
@@ -67,6 +68,7 @@ function withExtensions(files: Files): Files {
   return Object.fromEntries(named) as Files;
 }
 
+answerHelp("usage: npm run test:adopt   installs what apps have, and has each take the sync in");
 const folder = mkdtempSync(path.join(tmpdir(), "adopt-"));
 let [right, wrong] = [0, 0];
 

@@ -5,10 +5,14 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { parseArgs } from "node:util";
+import { answerHelp } from "../scripts/usage";
 
 const PROCESSES = 2;
 const VITEST = "node_modules/vitest/vitest.mjs";
 
+answerHelp(
+  "usage: npm run test:long [-- --histories 10000 --seed 1]   a fifth of a second each, on two cores",
+);
 const { values } = parseArgs({
   options: {
     histories: { type: "string", default: "10000" },

@@ -7,6 +7,7 @@ import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { answerHelp } from "../scripts/usage";
 
 type Edit = { file: string; replace: string; by: string };
 type Tooth = {
@@ -542,6 +543,7 @@ function bites({ edits, property, file = HISTORIES }: Tooth): boolean {
   }
 }
 
+answerHelp("usage: npm run test:teeth [-- part of a break's name]");
 const [wanted = ""] = process.argv.slice(2);
 const tried = teeth.filter(({ breaks }) => breaks.includes(wanted));
 const dull = tried.filter((tooth) => {

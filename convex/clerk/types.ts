@@ -86,8 +86,10 @@ export type Removal =
       ? { mark: Erased }
       : { mark: "users lacks deletedAt: v.optional(v.number()), to mark its rows with" });
 
+/** A column, or a place within one that is an object. */
+type Place = keyof Row | `${keyof Row}.${string}`;
 /** What a key's column holds; within an object, text. */
-type TextAt<Name extends string> = Name extends keyof Row ? NonNullable<Row[Name]> : string;
+type TextAt<Name extends Place> = Name extends keyof Row ? NonNullable<Row[Name]> : string;
 
 /**
  * Another column by which the app knows its rows (`clerkUser.id` where it is within an object), and an index that
@@ -97,7 +99,7 @@ type TextAt<Name extends string> = Name extends keyof Row ? NonNullable<Row[Name
  */
 export type Key =
   | {
-      [Index in keyof Indexes]: Indexes[Index] extends [infer Name extends string, ...unknown[]]
+      [Index in keyof Indexes]: Indexes[Index] extends [infer Name extends Place, ...unknown[]]
         ? { column: Name; index: Index; read: (clerkId: string) => TextAt<Name> }
         : never;
     }[keyof Indexes]

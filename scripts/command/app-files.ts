@@ -64,7 +64,7 @@ function keyObject({ column, index, holds }: AppKey): string {
 
 /** Where Convex takes tokens from is known at run time, or only to the person. */
 function tokenText(issuer: Issuer | null): string {
-  const given = issuer?.text ?? "undefined";
+  const given = issuer?.text ?? '""';
   const missing = issuer
     ? `${issuer.variable ?? "the issuer"} is not set`
     : "clerk/app.ts has to say what the issuer is, as auth.config.ts has it";
@@ -72,7 +72,7 @@ function tokenText(issuer: Issuer | null): string {
   const check = isWritten ? "" : `  if (!issuer) throw new Error(${JSON.stringify(missing)});\n`;
   return `/** Convex's \`tokenIdentifier\` of a Clerk user: the issuer, as \`auth.config.ts\` has it, and the id. */
 function tokenOf(clerkId: string): string {
-  const issuer${issuer ? "" : ": string | undefined"} = ${given};
+  const issuer${issuer ? "" : ": string"} = ${given};
 ${check}  return issuer + "|" + clerkId;
 }`;
 }

@@ -7,7 +7,7 @@ import { describe, sortColumns, type Columns } from "./columns";
 import { editCrons, editHttp, refuseClash, WEBHOOK_PATH } from "./edit-entries";
 import { editSchema, lacksOf, newSchema, usersPlace, type Lacks } from "./edit-schema";
 import { findIssuer } from "./issuer";
-import { findKey, type AppKey } from "./key";
+import { findKey, holdsClerkId, type AppKey } from "./key";
 import { leftToDo } from "./left";
 import { readOwnCode, type OwnCode } from "./own-code";
 import { addPackages, installCommand, lackingPackages, refuseDirtyLock } from "./packages";
@@ -53,6 +53,12 @@ export type Plan = {
   /** Indexes of the app's own on `clerkId` alone. */
   twins: string[];
   isNew: { schema: boolean; users: boolean };
+  /** A column by which the app seems to mark rows of users who are gone. */
+  softDeletion: string | null;
+  /** Other tables that seem to hold Clerk's users. */
+  likely: string[];
+  /** Whether the person has to say what the issuer is. */
+  needsIssuer: boolean;
 };
 
 /** @throws Problem for whatever the person has to mend: nothing is changed then */
@@ -84,6 +90,7 @@ export async function init(options: InitOptions, terminal: Terminal): Promise<vo
     terminal.print(diffOf(real, root));
     return;
   }
+  terminal.say(`\n${diffOf(new Map([...real].filter(([file]) => isEntry(project, file))), root)}`);
   await terminal.agree("Go ahead?");
   const takeBack = packages.length > 0 ? await addPackages(project, packages) : () => undefined;
   try {
@@ -206,8 +213,15 @@ export async function planInit(options: InitOptions): Promise<Plan> {
     twins: [...(users?.indexes ?? [])].flatMap(([name, fields]) =>
       String(fields) === "clerkId" && name !== "by_clerkId" ? [name] : [],
     ),
+    softDeletion: [...(users?.columns ?? [])].map(([name]) => name).find(isSoftDeletion) ?? null,
+    likely: [...(schema ?? [])].flatMap(([name, table]) => (holdsClerkId(table) ? [name] : [])),
+    needsIssuer: issuer === null && mine["app.ts"].includes("tokenOf("),
     isNew: { schema: !schema, users: lacks?.users ?? true },
   };
+}
+
+function isSoftDeletion(column: string): boolean {
+  return /^(is)?_?(deleted|deletion|archived)/i.test(column);
 }
 
 function texts(changes: Changes): [string, string][] {

@@ -87,6 +87,13 @@ function keyOf(
   };
 }
 
+/** Whether a table has a column of a name that says so. */
+export function holdsClerkId({ columns }: Table): boolean {
+  return [...(columns ?? [])].some(
+    ([name]) => /^clerk_?(user)?_?id$/i.test(name) || name === "tokenIdentifier",
+  );
+}
+
 /** Columns that the app's own code fills with, or looks up by, Clerk's id. */
 function evidenceOf(users: Table, own: OwnCode): Map<string, AppKey["holds"]> {
   const evidence = new Map<string, AppKey["holds"]>();

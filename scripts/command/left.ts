@@ -15,6 +15,7 @@ export function leftToDo(plan: Plan, { install = true }: InitOptions): string[] 
     ...(install || packages.length === 0
       ? []
       : [`Install ${packages.join(", ")}: ${installCommand(project, packages)}`]),
+    ...issuerSteps(plan),
     ...undecidedSteps(plan),
     ...columnSteps(plan),
     project.isStatic
@@ -25,6 +26,9 @@ export function leftToDo(plan: Plan, { install = true }: InitOptions): string[] 
     ...webhookSteps(plan, own.webhooks),
     secretStep(plan, own.webhooks),
     ...insertSteps(plan),
+    ...besideSteps(plan),
+    ...removalSteps(plan),
+    ...twinSteps(plan),
     ...exposureSteps(plan),
     ...fillSteps(plan),
     "See what the first run would do, then run it, each with --prod for production: npx convex run clerk/reconcile:run '{\"dryRun\":true}', npx convex run clerk/reconcile:run. The deploy's first tick runs by itself: it deletes nobody whom it has not met, and holds what looks wrong. Then npx convex run clerk/doctor:check.",
@@ -102,6 +106,50 @@ function insertSteps({ own, key, project }: Plan): string[] {
   return [
     `Look at what makes rows of users itself: ${named(places)}. It may go on where it looks the user up by ${column} first and gives the new row that; else take it out, or the user gets a second row.`,
   ];
+}
+
+/** What an app's own code does beside the row: it no longer does it where the sync is first. */
+function besideSteps({ own, project }: Plan): string[] {
+  const app = at(project, path.join(project.functions, "clerk/app.ts"));
+  return [
+    ...own.inserts
+      .filter(({ beside }) => beside.length > 0)
+      .map(
+        (each) =>
+          `${at(project, describe(each))} also makes rows of ${each.beside.join(", ")} for a new user: those whose row the sync makes go without, unless hooks.created in ${app} makes them.`,
+      ),
+    ...own.triggers.map(
+      (each) =>
+        `Triggers on users (${at(project, describe(each))}) see the sync's writes once hooks in ${app} has database: (ctx) => triggers.wrapDB(ctx).db.`,
+    ),
+  ];
+}
+
+function removalSteps({ project, softDeletion }: Plan): string[] {
+  const app = at(project, path.join(project.functions, "clerk/app.ts"));
+  return softDeletion === null
+    ? []
+    : [
+        `users.${softDeletion} looks as if you kept rows of users who are gone: the sync deletes them, unless removal in ${app} is { mark: { … } }.`,
+      ];
+}
+
+/** Other tables that hold Clerk's users, too. */
+function twinSteps({ isNew, likely }: Plan): string[] {
+  if (!isNew.users || likely.length === 0) return [];
+  return [
+    `The sync keeps a table users of its own beside ${likely.join(", ")}, which hold Clerk's users, too: the sync leaves them as they are.`,
+  ];
+}
+
+/** Where Convex takes tokens from, which the app's key needs. */
+function issuerSteps({ project, needsIssuer }: Plan): string[] {
+  const app = at(project, path.join(project.functions, "clerk/app.ts"));
+  return needsIssuer
+    ? [
+        `Say in ${app} what the issuer is, Clerk's Frontend API URL, as it stands before the "|" of your tokenIdentifiers: auth.config.ts does not tell, or tells several. Until then runs set everybody aside.`,
+      ]
+    : [];
 }
 
 function exposureSteps({ own, project }: Plan): string[] {

@@ -35,7 +35,11 @@ export type AppFunction = {
 /** Something in a function. */
 export type Spot = { source: Source; node: Node; within: AppFunction | null };
 
-export type Insert = Spot & { row: Node | null };
+export type Insert = Spot & {
+  row: Node | null;
+  /** Other tables of which the same function makes rows. */
+  beside: string[];
+};
 export type Patch = Spot & {
   /** Columns that it may write, each with its value; null is one that comes from an argument. */
   columns: Map<string, Node | null>;
@@ -59,6 +63,8 @@ export type OwnCode = {
   routes: Route[];
   /** Public functions that hand out whole rows of users. */
   handsOut: Spot[];
+  /** Where triggers on users are registered, as those of convex-helpers are. */
+  triggers: Spot[];
   /** Files that could not be read, each with why. */
   unread: string[];
 };
@@ -94,11 +100,14 @@ export function readOwnCode(sources: Sources, functions: string): OwnCode {
   return {
     sources,
     functions: all,
-    inserts: spots.flatMap(insertOf),
+    inserts: spots.flatMap((spot) => insertOf(spot, spots)),
     patches,
     webhooks: files.flatMap(webhookOf),
     routes: files.flatMap((source) => routesOf(sources, source)),
     handsOut: all.flatMap((each) => handsOut(sources, each)),
+    triggers: spots.filter(
+      (spot) => methodOf(spot) === "register" && stringOf(spot.node.arguments[0]) === "users",
+    ),
     unread,
   };
 }
@@ -208,15 +217,29 @@ function methodOf({ node }: CallSpot): string | null {
     : null;
 }
 
-function insertOf(spot: CallSpot): Insert[] {
-  if (methodOf(spot) !== "insert") return [];
+function insertOf(spot: CallSpot, all: CallSpot[]): Insert[] {
+  const inserted = insertedInto(spot);
+  if (inserted?.table !== "users") return [];
+  const { within } = spot;
+  const others = within === null ? [] : all.filter((other) => other.within === within);
+  const tables = others.flatMap((other) => insertedInto(other)?.table ?? []);
+  return [
+    { ...spot, row: inserted.row, beside: [...new Set(tables)].filter((name) => name !== "users") },
+  ];
+}
+
+/** Of `ctx.db.insert("users", { … })`, and of Ents' `ctx.table("users").insert({ … })`. */
+function insertedInto(spot: CallSpot): { table: string; row: Node | null } | null {
+  if (methodOf(spot) !== "insert") return null;
   const [first, second] = spot.node.arguments;
-  if (first?.type === "StringLiteral" && first.value === "users") {
-    return [{ ...spot, row: second ?? null }];
-  }
-  // Ents: ctx.table("users").insert({ … }).
-  const isEnt = /table\(\s*["'`]users["'`]\s*\)$/.test(calleeObject(spot));
-  return isEnt ? [{ ...spot, row: first ?? null }] : [];
+  const table = stringOf(first);
+  if (table !== null) return { table, row: second ?? null };
+  const [, ent] = /table\(\s*["'`](\w+)["'`]\s*\)$/.exec(calleeObject(spot)) ?? [];
+  return ent === undefined ? null : { table: ent, row: first ?? null };
+}
+
+function stringOf(node: Node | undefined): string | null {
+  return node?.type === "StringLiteral" ? node.value : null;
 }
 
 function calleeObject({ source, node }: CallSpot): string {

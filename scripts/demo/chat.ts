@@ -1,5 +1,6 @@
 /** npm run demo:chat [-- --port 5173]: the chat room in a browser, without an account. */
 import { parseArgs } from "node:util";
+import { answerHelp } from "../usage";
 import { serveChatRoom } from "./server";
 
 const USAGE = "usage: npm run demo:chat [-- --port 5173]";
@@ -22,6 +23,7 @@ function end(code: number, error: unknown, advice: string): never {
   process.exit(code);
 }
 
+answerHelp(USAGE);
 let asked: number | undefined;
 try {
   asked = portOf(process.argv.slice(2));
