@@ -2,7 +2,7 @@
 import { passedTo, type Insert, type OwnCode, type Patch, type Spot } from "./own-code";
 import { takes, type Column, type Table, type Validator } from "./schema-facts";
 import { bare, lineOf, propertyOf, textOf } from "./source";
-import { filled, translate, type Said } from "./translate";
+import { beside, translate, unwrapped, type Said } from "./translate";
 
 /** What a column is usually called, and how it is read. */
 type Meaning = {
@@ -259,13 +259,13 @@ function startOf({ reads, fallback }: Meaning, { validator }: Column): string {
 
 /** An expression that a column takes; null where it may be null and the column takes none. */
 function fitted(said: Said, { validator, isOptional }: Column): string | null {
-  if (!said.isNullable || takes(validator, "null")) return said.text;
-  if (said.text === "null") return isOptional ? "null" : null;
-  if (isOptional) return `${said.text} ?? undefined`;
-  if (takes(validator, "boolean")) return `${said.text} ?? false`;
-  return takes(validator, "string")
-    ? ((filled(said)?.text ?? null)?.replace(/^\((.*)\)$/, "$1") ?? null)
-    : null;
+  const text = unwrapped(said.text);
+  const or = (fallback: string) => `${beside("??", text)} ?? ${fallback}`;
+  if (!said.isNullable || takes(validator, "null")) return text;
+  if (text === "null") return isOptional ? text : null;
+  if (isOptional) return or("undefined");
+  if (takes(validator, "boolean")) return or("false");
+  return takes(validator, "string") ? or('""') : null;
 }
 
 /** Functions in which `users` rows are made, each with its line. */

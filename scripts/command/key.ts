@@ -54,6 +54,10 @@ export function findKey(users: Table, own: OwnCode, file: string, asked?: string
   const named = columns
     .filter(([name, { validator }]) => NAMES.includes(name) && takes(validator, "string"))
     .map(([name]) => name);
+  // Whatever else holds it: each row has this one.
+  const isPlain =
+    evidence.get("clerkId") === "id" && users.columns?.get("clerkId")?.isOptional === false;
+  if (isPlain) return null;
   const candidates = evidence.size > 0 ? [...evidence.keys()] : named;
   if (within && evidence.size === 0 && candidates.every((name) => name === "clerkId")) {
     return keyOf(within[1][0] ?? "", users, "id", within[0]);

@@ -387,12 +387,15 @@ function columnsOf(
 /** Names that a function's parameters are declared with, and those of the objects that it passes on. */
 function namesPassed({ node }: AppFunction): string[] {
   const names: string[] = [];
+  const registration = bare(node);
   walk(node, (inner, parents) => {
     const name = "key" in inner && isNode(inner.key) ? nameOf(inner.key) : null;
     if (name === null) return;
-    const isType = inner.type === "TSPropertySignature";
-    const isPassed = inner.type === "ObjectProperty" && parents.at(-2)?.type === "CallExpression";
-    if (isType || isPassed) names.push(name);
+    const call = parents.at(-2);
+    const isPassed = call?.type === "CallExpression" && call !== registration;
+    if (inner.type === "TSPropertySignature" || (inner.type === "ObjectProperty" && isPassed)) {
+      names.push(name);
+    }
   });
   return names;
 }

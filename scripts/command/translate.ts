@@ -163,20 +163,16 @@ export function filled(said: Said | null): Said | null {
 }
 
 function logical(left: Said | null, operator: string, right: Said | null): Said | null {
-  const mixed = (said: Said | null) =>
-    said && / (\?\?|\|\||&&|\?|[-+*/=<>!]=*) /.test(said.text)
-      ? { ...said, text: `(${said.text})` }
-      : said;
   return together(
-    [mixed(left), mixed(right)],
-    ([one = "", other = ""]) => `${one} ${operator} ${other}`,
-    {
-      isNullable:
-        operator === "&&"
-          ? Boolean(left?.isNullable) || Boolean(right?.isNullable)
-          : Boolean(right?.isNullable),
-    },
+    [left, right],
+    ([one = "", other = ""]) => `${beside(operator, one)} ${operator} ${beside(operator, other)}`,
+    { isNullable: Boolean(right?.isNullable) || (operator === "&&" && Boolean(left?.isNullable)) },
   );
+}
+
+/** An expression as it may stand beside an operator: in parentheses, where it has others. */
+export function beside(operator: string, text: string): string {
+  return / [?:&|<>=*/%+-]+ /.test(text.replaceAll(` ${operator} `, "")) ? `(${text})` : text;
 }
 
 function template(node: Node & { type: "TemplateLiteral" }, parts: (Said | null)[]): Said | null {
@@ -188,9 +184,15 @@ function template(node: Node & { type: "TemplateLiteral" }, parts: (Said | null)
   );
 }
 
-/** Without the parentheses around all of it. */
-function unwrapped(text: string): string {
-  return /^\([^()]*(\([^()]*\)[^()]*)*\)$/.test(text) ? text.slice(1, -1) : text;
+/** Without parentheses around all of it. */
+export function unwrapped(text: string): string {
+  let depth = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    if (text[at] === "(") depth += 1;
+    if (text[at] === ")") depth -= 1;
+    if (depth === 0) return at > 0 && at === text.length - 1 ? text.slice(1, -1) : text;
+  }
+  return text;
 }
 
 function variable(name: string, scope: Scope, depth: number): Said | null {

@@ -1,0 +1,291 @@
+// @vitest-environment node
+/** What the command makes of an app's columns: by their names and types, and by what the app's own code does with them. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { planInit, type Plan } from "../scripts/command/init";
+import { leftToDo } from "../scripts/command/left";
+import { Problem } from "../scripts/command/problem";
+import { MadeUpApp, type Files } from "./made-up-app";
+
+let made: MadeUpApp;
+beforeAll(() => {
+  made = new MadeUpApp({ before: {} });
+});
+afterAll(() => {
+  made.remove();
+});
+
+/** @param columns of `users`, beside `clerkId` */
+async function plan(columns: string, code = "", others: Files = {}): Promise<Plan> {
+  const files: Files = {
+    "schema.ts": `import { defineSchema, defineTable } from "convex/server";
+import { v } from "convex/values";
+export default defineSchema({
+  users: defineTable({ ${columns} })${/tokenIdentifier/.test(columns) ? '.index("by_token", ["tokenIdentifier"])' : ""},
+  posts: defineTable({ name: v.string() }),
+});`,
+    "users.ts": `import { v } from "convex/values";
+import { mutation, internalMutation, query, internalQuery, action, internalAction } from "./_generated/server";
+import { internal } from "./_generated/api";
+${code}`,
+    "auth.config.ts": `export default { providers: [{ domain: process.env.CLERK_ISSUER!, applicationID: "convex" }] };`,
+    "webhooks.ts": "export {};\n",
+    "model.ts": "export {};\n",
+    ...others,
+  };
+  made.write(files);
+  return await planInit({ app: made.folder, install: false });
+}
+
+const ID = "clerkId: v.string(), ";
+const fieldsOf = async (columns: string, code?: string, others?: Files) =>
+  Object.fromEntries((await plan(ID + columns, code, others)).columns.fields);
+
+describe("a column whose meaning is known gets its reader", () => {
+  test.each([
+    ["email: v.string()", `(user) => primaryEmail(user) ?? ""`],
+    ["email: v.optional(v.string())", "primaryEmail"],
+    ["email: v.union(v.string(), v.null())", "primaryEmail"],
+    ["email: v.any()", "primaryEmail"],
+    ["email_address: v.optional(v.string())", "primaryEmail"],
+    ["name: v.string()", `(user) => fullName(user) ?? user.username ?? ""`],
+    ["displayName: v.optional(v.string())", "fullName"],
+    ["first_name: v.string()", `(user) => user.first_name ?? ""`],
+    ["lastName: v.optional(v.string())", "(user) => user.last_name"],
+    ["imageUrl: v.string()", "(user) => user.image_url"],
+    ["avatarUrl: v.optional(v.string())", "(user) => user.image_url || null"],
+    ["phoneNumber: v.string()", `(user) => primaryPhone(user) ?? ""`],
+    ["emailVerified: v.boolean()", "(user) => isEmailVerified(user) ?? false"],
+    ["banned: v.optional(v.boolean())", "(user) => user.banned"],
+    ["publicMetadata: v.any()", "(user) => unlessEmpty(user.public_metadata)"],
+    ["publicMetadata: v.record(v.string(), v.any())", "(user) => user.public_metadata"],
+  ])("%s", async (column, reader) => {
+    const [name = ""] = column.split(":");
+    expect(await fieldsOf(column)).toEqual({ [name]: reader });
+  });
+
+  test.each([
+    ["of another type", "emailVerified: v.number()"],
+    ["an id of a file", `image: v.id("_storage")`],
+    ["one of a few texts", `name: v.union(v.literal("a"), v.literal("b"))`],
+    ["metadata of a given shape", "publicMetadata: v.object({ plan: v.string() })"],
+    ["of no known name", "nickname: v.string()"],
+  ])("but none that is %s", async (_, column) => {
+    expect(await fieldsOf(column)).toEqual({});
+  });
+});
+
+describe("a column that people edit stays theirs", () => {
+  const COLUMNS = "name: v.string(), email: v.string()";
+  const HANDLER = (body: string, args = "name: v.string()") =>
+    `({ args: { ${args} }, handler: async (ctx, args) => { const user = await ctx.db.query("users").first(); ${body} } });`;
+  const edits: [how: string, code: string, others?: Files][] = [
+    [
+      "by a patch",
+      `export const edit = mutation${HANDLER("await ctx.db.patch(user!._id, { name: args.name });")}`,
+    ],
+    [
+      "by a patch that names the table",
+      `export const edit = mutation${HANDLER(`await ctx.db.patch("users", user!._id, { name: args.name });`)}`,
+    ],
+    [
+      "by arguments as a whole",
+      `export const edit = mutation${HANDLER("await ctx.db.patch(user!._id, args);")}`,
+    ],
+    [
+      "by arguments that are spread",
+      `export const edit = mutation${HANDLER("await ctx.db.patch(user!._id, { ...args });")}`,
+    ],
+    [
+      "by a replacement",
+      `export const edit = mutation${HANDLER("await ctx.db.replace(user!._id, { ...user!, name: args.name });")}`,
+    ],
+    [
+      "by an object that is put together",
+      `export const edit = mutation${HANDLER("const changes: any = {}; if (args.name) changes.name = args.name; await ctx.db.patch(user!._id, changes);")}`,
+    ],
+    [
+      "by an id that is given",
+      `export const edit = mutation({ args: { id: v.id("users"), name: v.string() }, handler: async (ctx, { id, name }) => { await ctx.db.patch(id, { name }); } });`,
+    ],
+    [
+      "by a builder of the app's own",
+      `import { authedMutation } from "./model";\nexport const edit = authedMutation${HANDLER("await ctx.db.patch(ctx.user._id, { name: args.name });")}`,
+    ],
+    [
+      "by a helper in another file",
+      `import { rename } from "./model";\nexport const edit = mutation${HANDLER("await rename(ctx, user!._id, args.name);")}`,
+      {
+        "model.ts": `export async function rename(ctx: any, userId: any, name: string) { await ctx.db.patch(userId, { name }); }`,
+      },
+    ],
+    [
+      "by an internal mutation that a public action calls",
+      `export const rename = internalMutation({ args: { userId: v.id("users"), name: v.string() }, handler: async (ctx, { userId, ...rest }) => { await ctx.db.patch(userId, rest); } });
+export const edit = action({ args: {}, handler: async (ctx) => { await ctx.runMutation(internal.users.rename, {} as any); } });`,
+    ],
+    [
+      "by what can't be told",
+      `export const edit = mutation({ args: {}, handler: async (ctx) => { const user = await ctx.db.query("users").first(); await ctx.db.patch(user!._id, whatever()); } });`,
+    ],
+  ];
+  test.each(edits)("%s", async (_, code, others) => {
+    const { columns } = await plan(ID + COLUMNS, code, others);
+    expect([...columns.fields.keys()]).not.toContain("name");
+    expect([...columns.edited.keys()]).toContain("name");
+  });
+
+  const others: [how: string, code: string, others?: Files][] = [
+    [
+      "what a sign-in writes of the identity",
+      `export const store = mutation({ args: {}, handler: async (ctx) => { const identity = (await ctx.auth.getUserIdentity())!; const user = await ctx.db.query("users").first(); await ctx.db.patch(user!._id, { name: identity.name }); } });`,
+    ],
+    [
+      "what an internal function writes that only a webhook calls",
+      `export const save = internalMutation${HANDLER("await ctx.db.patch(user!._id, { name: args.name });")}`,
+    ],
+    [
+      "rows of another table",
+      `export const rename = mutation({ args: { id: v.id("posts"), name: v.string() }, handler: async (ctx, { id, name }) => { await ctx.db.patch(id, { name }); } });
+export const other = mutation${HANDLER(`const post = await ctx.db.query("posts").first(); await ctx.db.patch(post!._id, { name: args.name });`)}`,
+    ],
+  ];
+  test.each(others)("but not %s", async (_, code, files) => {
+    expect(Object.keys(await fieldsOf(COLUMNS, code, files))).toEqual(["name", "email"]);
+  });
+});
+
+describe("a column of the app's own gets what the app's own insert gives it, in the words of Clerk's user", () => {
+  const insert = (value: string) => `const START = "basic";
+export const store = mutation({ args: { given: v.string() }, handler: async (ctx, args) => {
+  const identity = (await ctx.auth.getUserIdentity())!;
+  const { email } = identity;
+  const count = (await ctx.db.query("users").take(2)).length;
+  await ctx.db.insert("users", { clerkId: identity.subject, own: ${value} });
+} });`;
+  test.each([
+    [`"free"`, `"free"`],
+    ["`free`", "`free`"],
+    ["10", "10"],
+    ["-1", "-1"],
+    ["[]", "[]"],
+    [`{ theme: "dark", tags: ["a"] }`, `{ "theme": "dark", "tags": ["a"] }`],
+    [`"free" as const`, `"free"`],
+    ["START", `"basic"`],
+    ["Date.now()", "Date.now()"],
+    ["new Date().toISOString()", "new Date().toISOString()"],
+    ["identity.subject", "user.id"],
+    ["identity.email!", `primaryEmail(user) ?? ""`],
+    ["email!", `primaryEmail(user) ?? ""`],
+    ["identity.givenName ?? identity.nickname ?? 'x'", `user.first_name ?? user.username ?? 'x'`],
+    ["identity.givenName || identity.nickname", `(user.first_name || user.username) ?? ""`],
+    [
+      "identity.emailVerified ? identity.email! : identity.nickname!",
+      `(isEmailVerified(user) ? primaryEmail(user) : user.username) ?? ""`,
+    ],
+    ["identity.email!.toLowerCase()", `(primaryEmail(user) ?? "").toLowerCase()`],
+    ["`${identity.givenName} x`", '`${user.first_name ?? ""} x`'],
+    ["identity.pictureUrl ? 'yes' : 'no'", "user.image_url ? 'yes' : 'no'"],
+    ["args.given", null],
+    [`count === 0 ? "admin" : "member"`, null],
+    ["pickColor()", null],
+    ["process.env.START", null],
+  ])("%s", async (value, expected) => {
+    const { columns } = await plan(`${ID}own: v.any()`, insert(value));
+    const { columns: strict } = await plan(`${ID}own: v.string()`, insert(value));
+    expect(strict.own.get("own")).toBe(expected);
+    expect([...columns.own.keys()]).toEqual(["own"]);
+  });
+
+  test("of one that may be absent it is left out what may be nothing", async () => {
+    const { columns } = await plan(
+      `${ID}own: v.optional(v.string())`,
+      insert("identity.givenName"),
+    );
+    expect(columns.own.get("own")).toBe("user.first_name ?? undefined");
+  });
+
+  test("where two inserts say different things, nobody guesses", async () => {
+    const code = `${insert('"free"')}\n${insert('"paid"').replace("store", "other").replace("const START", "const ELSE")}`;
+    const told = await plan(`${ID}own: v.string()`, code);
+    expect(told.columns.own.get("own")).toBeNull();
+    expect(leftToDo(told, { app: "" }).join("\n")).toMatch(
+      /what users\.own of a new row is: what convex\/users\.ts:9, convex\/users\.ts:16 gives can't be said/,
+    );
+  });
+
+  test("what a webhook passes to an internal mutation is followed there", async () => {
+    const code = `export const create = internalMutation({ args: { clerkId: v.string(), handle: v.string() }, handler: async (ctx, { clerkId, handle }) => { await ctx.db.insert("users", { clerkId, handle }); } });`;
+    const webhooks = `import { internal } from "./_generated/api";
+export async function handle(ctx: any, event: any) {
+  const { id, username } = event.data;
+  await ctx.runMutation(internal.users.create, { clerkId: id, handle: username ?? "nobody" });
+}`;
+    const { columns } = await plan(`${ID}handle: v.string()`, code, { "webhooks.ts": webhooks });
+    expect(columns.own.get("handle")).toBe(`user.username ?? "nobody"`);
+  });
+
+  test("one that people edit begins as the insert has it", async () => {
+    const code = `${insert("identity.name!").replace("own:", "name:")}
+export const edit = mutation({ args: { name: v.string() }, handler: async (ctx, { name }) => { const user = await ctx.db.query("users").first(); await ctx.db.patch(user!._id, { name }); } });`;
+    const { columns } = await plan(`${ID}name: v.string()`, code);
+    expect(columns.fields.size).toBe(0);
+    expect(columns.own.get("name")).toBe(`fullName(user) ?? ""`);
+  });
+
+  test("what no insert gives is undecided, and said so", async () => {
+    const told = await plan(`${ID}plan: v.union(v.literal("paid"), v.literal("free"))`);
+    expect(told.columns.own.get("plan")).toBeNull();
+    expect(leftToDo(told, { app: "" })[0]).toMatch(
+      /what users\.plan of a new row is: nothing in your code/,
+    );
+  });
+});
+
+describe("the column that holds Clerk's id", () => {
+  const key = async (columns: string, code?: string) => (await plan(columns, code)).key;
+
+  test.each([
+    ["clerkId: v.string()", null],
+    ["externalId: v.string()", { column: "externalId", holds: "id", isIndexed: false }],
+    ["tokenIdentifier: v.string()", { column: "tokenIdentifier", holds: "token", isIndexed: true }],
+    ["clerkUserId: v.optional(v.string())", { column: "clerkUserId", holds: "id" }],
+    ["name: v.string()", null],
+    [`userId: v.id("posts")`, null],
+  ])("by its name: %s", async (columns, expected) => {
+    const found = await key(columns);
+    if (expected === null) expect(found).toBeNull();
+    else expect(found).toMatchObject(expected);
+  });
+
+  const looksUp = (
+    column: string,
+    claim: string,
+  ) => `export const me = query({ args: {}, handler: async (ctx) => {
+  const identity = (await ctx.auth.getUserIdentity())!;
+  return await ctx.db.query("users").withIndex("by_x" as any, (q: any) => q.eq("${column}", identity.${claim})).unique();
+} });`;
+  test.each([
+    ["owner: v.string()", looksUp("owner", "subject"), { column: "owner", holds: "id" }],
+    [
+      "externalId: v.string(), owner: v.string()",
+      looksUp("owner", "tokenIdentifier"),
+      { column: "owner", holds: "token" },
+    ],
+    [
+      "clerkId: v.string()",
+      looksUp("clerkId", "tokenIdentifier"),
+      { column: "clerkId", holds: "token" },
+    ],
+    [
+      "clerkId: v.string(), userId: v.string()",
+      looksUp("userId", "subject"),
+      { column: "userId", holds: "id" },
+    ],
+  ])("by what the app looks up: %s", async (columns, code, expected) => {
+    expect(await key(columns, code)).toMatchObject(expected);
+  });
+
+  test("is never chosen between two", async () => {
+    await expect(key("userId: v.string(), authId: v.string()")).rejects.toThrow(Problem);
+  });
+});
