@@ -28,11 +28,13 @@ const users = defineTable({
   clerkId: v.optional(v.string()),
   clerkCreatedAt: v.optional(v.number()),
   token: v.optional(v.string()),
+  clerkUser: v.optional(v.any()),
   firstName: v.optional(v.string()),
   own: v.string(),
   deletedAt: v.optional(v.number()),
 })
   .index("by_token", ["token"])
+  .index("by_clerkUserId", ["clerkUser.id"])
   .index("by_clerkId", ["clerkId"])
   .index("by_clerkCreatedAt_and_clerkId", ["clerkCreatedAt", "clerkId"]);
 const setting = useSetting({ http: false });
@@ -215,4 +217,54 @@ test("without a key, such rows stop the first run, as they would be doubled", as
   await insert(...ids.map((id) => ({ token: tokenOf(id) })));
   expect(await complete(setting.t)).toMatchObject({ status: "failed" });
   expect(await table()).toHaveLength(4);
+});
+
+describe("a key within an object", () => {
+  const WITHIN = {
+    column: "clerkUser.id",
+    index: "by_clerkUserId",
+    read: (clerkId: string) => clerkId,
+  };
+  const rowOf = (id: string) => ({ clerkUser: { id, first_name: "Old" } });
+
+  test("has rows taken over, by events and by runs, and is not written by itself", async () => {
+    said.key = WITHIN;
+    const [one = "", two = ""] = ids;
+    await insert(rowOf(one), rowOf(two), rowOf("user_gone"), { clerkUser: "none" });
+    await post(setting.t, setting.clerk.updateUser(one, {}, Date.now()));
+    const dry = await complete(setting.t, { dryRun: true });
+    const report = await complete(setting.t);
+    expect(report).toMatchObject({ repaired: { created: 2, updated: 1 }, drift: dry.drift });
+    expect(await told()).toEqual([
+      ["app", one],
+      ["app", two],
+      ["app", undefined],
+      ["app", undefined],
+      ...ids.slice(2).map((id) => ["sync", id]),
+    ]);
+    expect((await table()).at(-1)).not.toHaveProperty("clerkUser");
+  });
+
+  test("is what the fill takes, for those who are gone", async () => {
+    said.key = WITHIN;
+    await insert(...ids.map(rowOf), rowOf("user_gone"), { clerkUser: { id: 7 } }, {});
+    const args = { column: "clerkUser.id" };
+    expect(await setting.t.action(internal.clerk.adopt.fill, args)).toMatchObject({
+      rows: 7,
+      filled: 5,
+    });
+    expect((await told()).flatMap(([, id]) => id ?? []).sort()).toEqual(
+      [...ids, "user_gone"].sort(),
+    );
+  });
+
+  test("is found by the first run, which stops where nobody has said so", async () => {
+    said.key = null;
+    await insert(...ids.map(rowOf));
+    const report = await complete(setting.t);
+    expect(report).toMatchObject({ status: "failed" });
+    expect(report.summary).toMatch(/Clerk's id in the column clerkUser\.id/);
+    expect(report.next).toMatch(/adopt:fill '\{"column":"clerkUser\.id","dryRun":true\}'/);
+    expect(await table()).toHaveLength(4);
+  });
 });

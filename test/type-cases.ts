@@ -20,9 +20,11 @@ export default defineSchema({
     array: v.optional(v.array(v.string())),
     record: v.optional(v.record(v.string(), v.any())),
     id: v.optional(v.id("posts")),
+    within: v.optional(v.object({ id: v.string() })),
     deletedAt: v.optional(v.number()),
   })
-    .index("by_required", ["required"]),
+    .index("by_required", ["required"])
+    .index("by_withinId", ["within.id"]),
   posts: defineTable({ text: v.string() }),
 });
 `,
@@ -146,6 +148,16 @@ export const CASES: Case[] = [
     ),
     says: [/undefined.+ not assignable to type/],
     strictOnly: true,
+  },
+  {
+    name: "a key within an object",
+    text: app("Key", '{ column: "within.id", index: "by_withinId", read: (clerkId) => clerkId }'),
+    says: [],
+  },
+  {
+    name: "a key within an object, by another index",
+    text: app("Key", '{ column: "within.id", index: "by_required", read: (id) => id }'),
+    says: [/"within\.id".+ not assignable to type|'"by_required"' is not assignable to type/],
   },
   {
     name: "a key by an index of another column",

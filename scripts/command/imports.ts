@@ -1,6 +1,6 @@
 /** Imports that a file gains. */
 import type MagicString from "magic-string";
-import { importedAs, importsOf, nameOf, styleOf, type Source } from "./source";
+import { importedAs, importsOf, styleOf, type Source } from "./source";
 
 const added = new WeakMap<MagicString, Set<string>>();
 
@@ -35,13 +35,4 @@ export function addImport(source: Source, text: MagicString, name: string, from:
   if (before) text.appendLeft(before.end ?? 0, `\n${line}`);
   else text.prepend(`${line}\n\n`);
   return name;
-}
-
-/** Names that an import statement of a file binds. */
-export function boundBy(source: Source): Set<string> {
-  return new Set(
-    importsOf(source).flatMap(({ specifiers }) =>
-      specifiers.flatMap(({ local }) => nameOf(local) ?? []),
-    ),
-  );
 }

@@ -42,7 +42,7 @@ export function findKey(users: Table, own: OwnCode, file: string, asked?: string
   if (asked === "none") return null;
   const columns = [...(users.columns ?? [])];
   const within = [...users.indexes].find(([, [first = ""]]) =>
-    /\.(id|clerkId|userId|subject)$/.test(first),
+    /(clerk|auth|user|identity).*\.(id|clerkId|userId|subject)$/i.test(first),
   );
   if (asked !== undefined) {
     if (!columns.some(([name]) => name === asked) && within?.[1][0] !== asked) {

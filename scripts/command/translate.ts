@@ -4,7 +4,7 @@
  */
 import type { Node } from "@babel/types";
 import { initOf, passedTo, type AppFunction, type OwnCode } from "./own-code";
-import { bare, declared, nameOf, propertyOf, textOf, type Source } from "./source";
+import { bare, declared, nameOf, propertyOf, textOf, walk, type Source } from "./source";
 
 /** An expression over `user`, and whether it may be null. */
 export type Said = {
@@ -244,19 +244,8 @@ function destructured({ node, source }: AppFunction, name: string): Taken | null
       taken = { object, property: key, text: `${object}.${key}` };
     }
   };
-  walkAll(node, look);
+  walk(node, look);
   return taken;
-}
-
-function walkAll(node: Node, visit: (node: Node) => void): void {
-  visit(node);
-  for (const value of Object.values(node)) {
-    for (const child of Array.isArray(value) ? (value as unknown[]) : [value]) {
-      if (typeof child === "object" && child !== null && typeof (child as Node).type === "string") {
-        walkAll(child as Node, visit);
-      }
-    }
-  }
 }
 
 function member(
