@@ -6,21 +6,23 @@ import { messageOf, Problem } from "./command/problem";
 import { MANAGERS, type Manager } from "./command/project";
 import { terminal } from "./command/terminal";
 import { update } from "./command/update";
-import { NAME, version } from "./command/vendored";
+import { COMMAND, NAME, version } from "./command/vendored";
 
 const HELP = `${NAME} ${version()}: keeps the users table of a Convex app a mirror of its Clerk users.
 
-${NAME} init   --app DIR   takes the sync into an app: copies it to <functions>/clerk, and adds
-                                   the few lines that it needs to schema.ts, http.ts and crons.ts
-${NAME} update --app DIR   writes the copied files anew; fields.ts and app.ts stay as they are
+${COMMAND} init --app DIR [--yes] [--dry-run] [--no-install] [--key COLUMN] [--path PATH]
+  takes the sync into an app: copies it to <functions>/clerk, and adds the few lines that it needs
+${COMMAND} update --app DIR [--yes] [--dry-run] [--no-install]
+  writes the copied files anew; fields.ts and app.ts stay as they are
 
   --app DIR               the app's folder, the one with its package.json
   --yes                   do it without asking
   --dry-run               print the unified diff of every file, change nothing
   --no-install            add no package
   --package-manager NAME  ${MANAGERS.join(", ")}; the app's own by default
-  --key COLUMN            init: the column of users that holds Clerk's id, or none
-  --path PATH             init: where Clerk sends its events; /clerk-users-webhook by default
+  --key COLUMN            the column of users that holds Clerk's id, or none
+  --path PATH             where Clerk sends its events; /clerk-users-webhook by default
+  --new-table             make a table users beside another one that seems to hold them
   --help, --version
 `;
 
@@ -49,7 +51,7 @@ async function run(args: string[]): Promise<number> {
   const [command, ...others] = positionals;
   if ((command !== "init" && command !== "update") || others.length > 0) {
     throw new Problem(
-      `expected init or update: ${positionals.length === 0 ? "there is neither" : `it is ${positionals.join(" ")}`}. ${NAME} --help shows both.`,
+      `expected init or update: ${positionals.length === 0 ? "there is neither" : `it is ${positionals.join(" ")}`}. ${COMMAND} --help shows both.`,
     );
   }
   if (values.app === undefined)
@@ -64,7 +66,8 @@ async function run(args: string[]): Promise<number> {
     manager: managerOf(values["package-manager"]),
   };
   const at = terminal({ isAgreed: values.yes ?? false, isQuiet: options.dryRun });
-  if (command === "init") await init({ ...options, key: values.key, path: values.path }, at);
+  const { key, path } = values;
+  if (command === "init") await init({ ...options, key, path, newTable: values["new-table"] }, at);
   else await update(options, at);
   return 0;
 }
@@ -82,12 +85,14 @@ function parse(args: string[]) {
         "package-manager": { type: "string" },
         key: { type: "string" },
         path: { type: "string" },
+        "new-table": { type: "boolean" },
         help: { type: "boolean", short: "h" },
         version: { type: "boolean" },
       },
     });
   } catch (error) {
-    throw new Problem(`${messageOf(error)} ${NAME} --help shows what there is.`);
+    const [sentence = ""] = messageOf(error).split(". ");
+    throw new Problem(`${sentence}. ${COMMAND} --help shows what there is.`);
   }
 }
 

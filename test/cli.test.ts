@@ -2,7 +2,7 @@
 /** The command: what it writes into an app, what it refuses, and that it changes all or nothing. */
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { writeFileSync } from "node:fs";
+import { symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
@@ -136,7 +136,7 @@ export default defineSchema({ ...more, users: defineTable({ clerkId: v.string() 
     [
       "a key that is no column",
       { "schema.ts": PLAIN },
-      /--key must be a column of users, or none: .+ has no nothing/,
+      /--key must be a column of users that holds text, or none: .+ has no nothing/,
       { key: "nothing" },
     ],
     [
@@ -168,10 +168,15 @@ export const add = mutation(async (ctx) => { await ctx.db.insert("users", { name
       /Could not resolve "left-out"\. Install the app's packages first/,
     ],
     [
+      "a convex.json that is none",
+      { "schema.ts": PLAIN, "../convex.json": "null" },
+      /convex\.json must be a JSON object/,
+    ],
+    [
       "a list of copied files that leads out of the folder",
       {
         "schema.ts": PLAIN,
-        "clerk/vendored.json": `{"name":"clerk-convex-sync","version":"0.1.0","files":["../schema.ts"]}`,
+        "clerk/vendored.json": `{"name":"clerk-convex-sync","version":"0.1.0","files":{"../schema.ts":""}}`,
       },
       /vendored\.json must be what clerk-convex-sync wrote/,
     ],
@@ -179,7 +184,7 @@ export const add = mutation(async (ctx) => { await ctx.db.insert("users", { name
       "a folder of another version",
       {
         "schema.ts": PLAIN,
-        "clerk/vendored.json": `{"name":"clerk-convex-sync","version":"0.0.1","files":[]}`,
+        "clerk/vendored.json": `{"name":"clerk-convex-sync","version":"0.0.1","files":{}}`,
       },
       /has clerk-convex-sync 0\.0\.1 already.+bring it up to date with clerk-convex-sync update/,
     ],
@@ -201,6 +206,14 @@ export const add = mutation(async (ctx) => { await ctx.db.insert("users", { name
     writeFileSync(path.join(packages, "convex/package.json"), `{ "version": "1.39.2" }`);
     made.usePackages(packages);
     await refuses(made, /convex must be 1\.40 or newer: the app has 1\.39\.2/);
+  });
+
+  test("a folder of the app's own with a link that leads nowhere", async () => {
+    const made = appOf({ "schema.ts": PLAIN, "clerk/mine.ts": "export {};\n" });
+    symlinkSync("/nowhere.ts", path.join(made.functions, "clerk/gone.ts"));
+    const { problem } = await made.init();
+    expect(problem?.message).toMatch(/files of the app's own/);
+    rmSync(path.join(made.functions, "clerk/gone.ts"));
   });
 
   test("no Convex, no app, no folder of functions", async () => {
@@ -453,6 +466,93 @@ export default jobs
     ]);
   });
 
+  test("files keep their line ends, their mark and the comments behind their lines", async () => {
+    const text = `\uFEFF${PLAIN}`.replaceAll("\n", "\r\n");
+    const made = appOf({
+      "schema.ts": text,
+      "crons.ts": `import { cronJobs } from "convex/server";
+import { internal } from "@/convex/_generated/api";
+const crons = cronJobs(); // the app's own
+crons.interval("x", { hours: 1 }, internal.x.y); // at night
+export { crons as default };
+`,
+    });
+    expect((await made.init()).problem).toBeNull();
+    const schema = made.read("schema.ts");
+    expect(schema).toMatch(/^\uFEFFimport/);
+    expect(schema.replaceAll("\r\n", "")).not.toContain("\n");
+    const crons = made.read("crons.ts");
+    expect(crons).toMatch(/internal\.x\.y\); \/\/ at night\n\/\/ It also fires/);
+    expect(crons).toMatch(/\}\);\n\nexport \{ crons as default \};\n$/);
+    expect(crons.match(/import \{ internal/g)).toHaveLength(1);
+  });
+
+  test("a router that is handed on gets the routes where it is made", async () => {
+    const made = appOf({
+      "schema.ts": PLAIN,
+      "http.ts": `export { default } from "./router";\n`,
+      "router.ts": USUAL["http.ts"] ?? "",
+    });
+    expect((await made.init()).problem).toBeNull();
+    expect(made.read("router.ts")).toMatch(/addClerkRoutes\(http\);/);
+    expect(made.read("http.ts")).toBe(`export { default } from "./router";\n`);
+  });
+
+  test("a name that a file has already is another one's", async () => {
+    const made = appOf({
+      "schema.ts": `import { v } from "convex/values";
+import { defineSchema, defineTable } from "convex/server";
+const clerkTables = { posts: defineTable({ text: v.string() }) };
+export default defineSchema({ ...clerkTables, users: defineTable({ clerkId: v.string() }) });
+`,
+    });
+    expect((await made.init()).problem).toBeNull();
+    expect(made.read("schema.ts")).toMatch(
+      /import \{ clerkTables as clerkClerkTables \} from "\.\/clerk\/tables";/,
+    );
+  });
+
+  test.each([
+    ["./base.json", "base.json"],
+    ["@made-up/config/base.json", "node_modules/@made-up/config/base.json"],
+  ])("imports end as the compiler has it that is extended: %s", async (base, file) => {
+    const made = appOf(
+      { "schema.ts": PLAIN, "tsconfig.json": `{ "extends": "../tsconfig.json" }` },
+      { around: { "tsconfig.json": `{ "extends": ["${base}"] }` } },
+    );
+    rmSync(path.join(made.folder, "node_modules"));
+    made.write({ [`../${file}`]: `{ "compilerOptions": { "module": "NodeNext" } }` });
+    made.write({
+      "../package.json": `{ "dependencies": { "convex": "^1.48.0", "svix": "2.5.0" } }`,
+    });
+    expect((await made.init()).problem).toBeNull();
+    expect(made.read("schema.ts")).toMatch(`from "./clerk/tables.js"`);
+  });
+
+  test("functions outside of the app's folder are shown from where both are", async () => {
+    const made = appOf(
+      { "schema.ts": PLAIN },
+      { around: { "web/convex.json": `{ "functions": "../convex" }` } },
+    );
+    made.write({ "../web/package.json": `{ "dependencies": { "convex": "*", "svix": "*" } }` });
+    const web = path.join(made.folder, "web");
+    const { printed } = await made.init({ app: web, dryRun: true });
+    expect(printed).toMatch(/^--- a\/convex\/schema\.ts$/m);
+    git(made.folder, "init", "-q");
+    const { status } = spawnSync("git", ["apply", "-"], { cwd: made.folder, input: printed });
+    expect(status).toBe(0);
+  });
+
+  test("what is left is told with a dry run, too, and what was lost of the folder comes again", async () => {
+    const made = appOf({ "schema.ts": PLAIN });
+    expect((await made.init({ dryRun: true })).said).toMatch(/What would be left to you/);
+    await made.init();
+    rmSync(path.join(made.functions, "clerk/gate.ts"));
+    const { said } = await made.init();
+    expect(said).toMatch(/copies 1 files to convex\/clerk\//);
+    expect(said).not.toMatch(/fields\.ts mirrors|of a new row/);
+  });
+
   test("a start that was broken off is finished by the next one", async () => {
     const made = appOf({ "schema.ts": PLAIN });
     await made.init();
@@ -467,7 +567,7 @@ export default jobs
 
 describe("the packed command", () => {
   test.each([
-    [["--help"], 0, /init {3}--app DIR/],
+    [["--help"], 0, /init --app DIR/],
     [["init", "--help"], 0, /--dry-run/],
     [["--version"], 0, /^\d+\.\d+\.\d+$/m],
     [[], 1, /expected init or update: there is neither/],
@@ -493,7 +593,7 @@ describe("the packed command", () => {
     const asked = runPacked(["init", "--app", packed.folder]);
     expect([asked.status, asked.stderr]).toEqual([
       1,
-      expect.stringMatching(/no terminal to ask at: say so with --yes/),
+      expect.stringMatching(/no terminal to ask at\. Say yes beforehand with --yes/),
     ]);
     const dry = runPacked(["init", "--app", packed.folder, "--dry-run"]);
     expect(dry.stdout).toMatch(/^--- /);

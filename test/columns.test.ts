@@ -1,9 +1,8 @@
 // @vitest-environment node
 /** What the command makes of an app's columns: by their names and types, and by what the app's own code does with them. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { planInit, type Plan } from "../scripts/command/init";
+import { planInit, type Plan } from "../scripts/command/plan";
 import { leftToDo } from "../scripts/command/left";
-import { Problem } from "../scripts/command/problem";
 import { MadeUpApp, type Files } from "./made-up-app";
 
 let made: MadeUpApp;
@@ -30,6 +29,7 @@ ${code}`,
     "auth.config.ts": `export default { providers: [{ domain: process.env.CLERK_ISSUER!, applicationID: "convex" }] };`,
     "webhooks.ts": "export {};\n",
     "model.ts": "export {};\n",
+    "../lib/users.ts": "export {};\n",
     ...others,
   };
   made.write(files);
@@ -124,6 +124,132 @@ describe("a column that people edit stays theirs", () => {
 export const edit = action({ args: {}, handler: async (ctx) => { await ctx.runMutation(internal.users.rename, {} as any); } });`,
     ],
     [
+      "by a helper that is imported with all others",
+      `import * as Users from "./model";\nexport const edit = mutation${HANDLER("await Users.rename(ctx, user!._id, { name: args.name });")}`,
+      {
+        "model.ts": `export async function rename(ctx: any, id: any, values: { name: string }) { await ctx.db.patch(id, { name: values.name }); }`,
+      },
+    ],
+    [
+      "by a helper behind an alias and a barrel",
+      `import { rename } from "@/convex/model";\nexport const edit = mutation${HANDLER("await rename(ctx, user!._id, args.name);")}`,
+      {
+        "model.ts": `export * from "./webhooks";`,
+        "webhooks.ts": `export async function rename(ctx: any, id: any, name: string) { await ctx.db.patch(id, { name }); }`,
+      },
+    ],
+    [
+      "by a helper that is taken out of others",
+      `import { helpers } from "./model";\nconst { rename } = helpers;\nexport const edit = mutation${HANDLER("await rename(ctx, user!._id, args.name);")}`,
+      {
+        "model.ts": `async function rename(ctx: any, id: any, name: string) { await ctx.db.patch(id, { name }); }\nexport const helpers = { rename };`,
+      },
+    ],
+    [
+      "by a helper outside of the folder",
+      `import { rename } from "../lib/users";\nexport const edit = mutation${HANDLER("await rename(ctx, user!._id, args.name);")}`,
+      {
+        "../lib/users.ts": `export async function rename(ctx: any, id: any, name: string) { await ctx.db.patch(id, { name }); }`,
+      },
+    ],
+    [
+      "by validators that stand elsewhere",
+      `const profile = { name: v.string() };\nexport const edit = mutation({ args: profile, handler: async (ctx, args) => { const user = await ctx.db.query("users").first(); await ctx.db.patch(user!._id, args); } });`,
+    ],
+    [
+      "by validators that are spread",
+      `const profile = { name: v.string() };\nexport const edit = mutation({ args: { ...profile }, handler: async (ctx, args) => { const user = await ctx.db.query("users").first(); await ctx.db.patch(user!._id, args); } });`,
+    ],
+    [
+      "by an argument of any kind",
+      `export const edit = mutation${HANDLER("await ctx.db.patch(user!._id, args.updates);", "updates: v.any()")}`,
+    ],
+    [
+      "by an argument that may lack",
+      `export const edit = mutation${HANDLER("await ctx.db.patch(user!._id, args.profile ?? {});", "profile: v.optional(v.object({ name: v.string() }))")}`,
+    ],
+    [
+      "by a helper that is given a record",
+      `import { save } from "./model";\nexport const edit = mutation${HANDLER("await save(ctx, args);")}`,
+      {
+        "model.ts": `export async function save(ctx: any, values: Record<string, unknown>) { await ctx.db.patch(ctx.user._id, values); }`,
+      },
+    ],
+    [
+      "by a computed name",
+      `export const edit = mutation${HANDLER("await ctx.db.patch(user!._id, { [args.field]: args.value } as any);", "field: v.string(), value: v.string()")}`,
+    ],
+    [
+      "by a loop over arguments",
+      `export const edit = mutation${HANDLER("const updates: any = {}; for (const [key, value] of Object.entries(args)) if (value !== undefined) updates[key] = value; await ctx.db.patch(user!._id, updates);")}`,
+    ],
+    [
+      "by arguments that are merged",
+      `export const edit = mutation${HANDLER("const updates: any = {}; Object.assign(updates, args); await ctx.db.patch(user!._id, updates);")}`,
+    ],
+    [
+      "by what a function makes of arguments",
+      `const toRow = (a: any) => ({ name: a.displayName });\nexport const edit = mutation${HANDLER("await ctx.db.patch(user!._id, toRow(args));", "displayName: v.string()")}`,
+    ],
+    [
+      "by an argument that is called as Clerk's events call theirs",
+      `export const edit = mutation({ args: { data: v.object({ first_name: v.string() }) }, handler: async (ctx, { data }) => { const user = await ctx.db.query("users").first(); await ctx.db.patch(user!._id, { name: data.first_name }); } });`,
+    ],
+    [
+      "by a variable that begins with the identity's",
+      `export const edit = mutation${HANDLER("const identity = (await ctx.auth.getUserIdentity())!; let name = identity.name; if (args.name) name = args.name; await ctx.db.patch(user!._id, { name });")}`,
+    ],
+    [
+      "by a draft that is found by the identity",
+      `export const edit = mutation${HANDLER('const identity = (await ctx.auth.getUserIdentity())!; const draft: any = await ctx.db.query("posts").withIndex("by_owner" as any, (q: any) => q.eq("owner", identity.subject)).unique(); await ctx.db.patch(user!._id, { name: draft.name });')}`,
+    ],
+    [
+      "by an id out of another table",
+      `export const edit = mutation${HANDLER('const userId = ((await ctx.db.query("posts").first()) as any).userId; await ctx.db.patch(userId, { name: args.name });')}`,
+    ],
+    [
+      "by a row that another one leads to",
+      `export const edit = mutation${HANDLER('const owner: any = await ctx.db.get(((await ctx.db.query("posts").first()) as any).userId); await ctx.db.patch(owner._id, { name: args.name });')}`,
+    ],
+    [
+      "by an ent's edge",
+      `export const edit = mutation${HANDLER('await (ctx as any).table("posts").getX(args.id).edge("user").patch({ name: args.name });')}`,
+    ],
+    [
+      "by a builder of another name",
+      `import { mutationWithUser } from "./model";\nexport const edit = mutationWithUser${HANDLER("await ctx.db.patch(ctx.user._id, { name: args.name });")}`,
+    ],
+    [
+      "by a builder around another one",
+      `import { withAuth } from "./model";\nexport const edit = withAuth(mutation)${HANDLER("await ctx.db.patch(ctx.user._id, { name: args.name });")}`,
+    ],
+    [
+      "by a builder in a chain",
+      `import { convex } from "./model";\nexport const edit = convex.mutation().input({ name: v.string() }).handler(async (ctx: any, args: any) => { await ctx.db.patch(ctx.user._id, { name: args.name }); }).public();`,
+    ],
+    [
+      "by functions that are made from the table",
+      `import { crud } from "convex-helpers/server/crud";\nimport schema from "./schema";\nexport const { create, update } = crud(schema, "users", query, mutation);`,
+    ],
+    [
+      "by an internal mutation that goes by another name",
+      `const mine = internal.users;\nexport const rename = internalMutation({ args: { userId: v.id("users"), name: v.string() }, handler: async (ctx, { userId, name }) => { await ctx.db.patch(userId, { name }); } });
+export const edit = action({ args: {}, handler: async (ctx) => { const users = mine; await ctx.runMutation(users.rename, {} as any); } });`,
+    ],
+    [
+      "by a database that is taken apart",
+      `export const edit = mutation({ args: { id: v.any(), name: v.string() }, handler: async ({ db: { patch } }, args) => { await patch(args.id, { name: args.name } as any); } });`,
+    ],
+    [
+      "by what they type when they begin",
+      `export const onboard = mutation({ args: { name: v.string(), email: v.string() }, handler: async (ctx, args) => { const identity = (await ctx.auth.getUserIdentity())!; await ctx.db.insert("users", { clerkId: identity.subject, name: args.name, email: identity.email! }); } });`,
+    ],
+    [
+      "by an HTTP action that is no webhook",
+      `import { httpAction } from "./_generated/server";\nexport const rename = internalMutation({ args: { userId: v.id("users"), name: v.string() }, handler: async (ctx, { userId, name }) => { await ctx.db.patch(userId, { name }); } });
+export const patchMe = httpAction(async (ctx, request) => { await ctx.runMutation(internal.users.rename, await request.json()); return new Response(); });`,
+    ],
+    [
       "by what can't be told",
       `export const edit = mutation({ args: {}, handler: async (ctx) => { const user = await ctx.db.query("users").first(); await ctx.db.patch(user!._id, whatever()); } });`,
     ],
@@ -185,6 +311,22 @@ export const store = mutation({ args: { given: v.string() }, handler: async (ctx
     ["identity.email!.toLowerCase()", `(primaryEmail(user) ?? "").toLowerCase()`],
     ["`${identity.givenName} x`", '`${user.first_name ?? ""} x`'],
     ["identity.pictureUrl ? 'yes' : 'no'", "user.image_url ? 'yes' : 'no'"],
+    // Parentheses say something.
+    ["Date.now() + (7 + 7) * 24", "Date.now() + (7 + 7) * 24"],
+    ['(identity.nickname ?? "User").toLowerCase()', '(user.username ?? "User").toLowerCase()'],
+    ['"@" + (identity.nickname || "someone") + "!"', '"@" + (user.username || "someone") + "!"'],
+    ["!(true && false)", "!(true && false)"],
+    [
+      "(identity.emailVerified ? 'full' : 'guest') + '-user'",
+      "(isEmailVerified(user) ? 'full' : 'guest') + '-user'",
+    ],
+    [
+      "`u-${(identity.nickname || identity.subject).slice(0, 8)}`",
+      "`u-${(user.username || user.id).slice(0, 8)}`",
+    ],
+    // What may be nothing within an object can't be told.
+    ["{ label: identity.name!, more: [] }", null],
+    ["[identity.email!]", null],
     ["args.given", null],
     [`count === 0 ? "admin" : "member"`, null],
     ["pickColor()", null],
@@ -194,6 +336,42 @@ export const store = mutation({ args: { given: v.string() }, handler: async (ctx
     const { columns: strict } = await plan(`${ID}own: v.string()`, insert(value));
     expect(strict.own.get("own")).toBe(expected);
     expect([...columns.own.keys()]).toEqual(["own"]);
+  });
+
+  const EACH = "role: v.any(), plan: v.string()";
+  test.each([
+    [
+      "a variable that is set twice",
+      `let role = "member"; if (count > 1) role = "admin"; await ctx.db.insert("users", { clerkId: identity.subject, role, plan: "free" });`,
+    ],
+    [
+      "one of two variables of a name",
+      `if (count > 1) { const role = 1; await ctx.db.insert("users", { clerkId: identity.subject, role, plan: "free" }); } else { const role = 2; await ctx.db.insert("users", { clerkId: identity.subject, role, plan: "free" }); }`,
+    ],
+    [
+      "what arguments may say otherwise",
+      `await ctx.db.insert("users", { clerkId: identity.subject, role: "member", plan: "free", ...args });`,
+    ],
+    [
+      "what another row says",
+      `const invite: any = await ctx.db.query("posts").withIndex("x" as any, (q: any) => q.eq("email", identity.email)).unique(); await ctx.db.insert("users", { clerkId: identity.subject, role: invite.nickname, plan: "free" });`,
+    ],
+    [
+      "a row with a word of Clerk's",
+      `const organization: any = await ctx.db.query("posts").first(); await ctx.db.insert("users", { clerkId: identity.subject, role: organization.image_url, plan: "free" });`,
+    ],
+  ])("but not %s", async (_, body) => {
+    const code = `export const store = mutation({ args: { role: v.string() }, handler: async (ctx, args) => { const identity = (await ctx.auth.getUserIdentity())!; const count = 1; ${body} } });`;
+    const { columns } = await plan(ID + EACH, code);
+    expect(columns.own.get("role")).toBeNull();
+  });
+
+  test("a required deletedAt is one of the app's own", async () => {
+    const { columns } = await plan(
+      `${ID}deletedAt: v.union(v.number(), v.null())`,
+      insert("0").replace("own: 0", "deletedAt: null"),
+    );
+    expect(columns.own.get("deletedAt")).toBe("null");
   });
 
   test("of one that may be absent it is left out what may be nothing", async () => {
@@ -272,9 +450,31 @@ describe("the column that holds Clerk's id", () => {
       { column: "owner", holds: "token" },
     ],
     [
-      "clerkId: v.string()",
-      looksUp("clerkId", "tokenIdentifier"),
-      { column: "clerkId", holds: "token" },
+      "tokenIdentifier: v.string()",
+      looksUp("tokenIdentifier", "subject"),
+      { column: "tokenIdentifier", holds: "id" },
+    ],
+    [
+      "clerkUserID: v.string(), externalId: v.optional(v.string())",
+      `${looksUp("x", "subject")
+        .replace(
+          /withIndex.+unique/,
+          'withIndex("by_x" as any, (q: any) => q.eq("clerkUserID", id)).unique',
+        )
+        .replace(
+          "export const me = query({ args: {}, handler: async (ctx) => {",
+          "async function byClerk(ctx: any, id: string) {",
+        )
+        .replace("const identity = (await ctx.auth.getUserIdentity())!;", "")
+        .replace("} });", "}")}
+export const mine = query({ args: {}, handler: async (ctx) => { const identity = (await ctx.auth.getUserIdentity())!; return await byClerk(ctx, identity.subject); } });`,
+      { column: "clerkUserID", holds: "id" },
+    ],
+    [
+      "externalId: v.string(), tokenIdentifier: v.string()",
+      `${looksUp("externalId", "subject")}
+export const store = mutation({ args: {}, handler: async (ctx) => { const identity = (await ctx.auth.getUserIdentity())!; await ctx.db.insert("users", { externalId: identity.subject, tokenIdentifier: identity.tokenIdentifier }); } });`,
+      { column: "externalId", holds: "id" },
     ],
     [
       "clerkId: v.string(), userId: v.string()",
@@ -286,6 +486,52 @@ describe("the column that holds Clerk's id", () => {
   });
 
   test("is never chosen between two", async () => {
-    await expect(key("userId: v.string(), authId: v.string()")).rejects.toThrow(Problem);
+    const two = key("userId: v.string(), authId: v.string()");
+    await expect(two).rejects.toThrow(/--key userId\|authId/);
+  });
+
+  test.each([
+    [
+      "rows of people, and no column that says whose they are",
+      "email: v.string()",
+      `export const store = mutation({ args: {}, handler: async (ctx) => { const identity = (await ctx.auth.getUserIdentity())!; await ctx.db.insert("users", { email: identity.email! }); } });`,
+      /users\.ts:4 makes rows\. Say which it is: --key COLUMN/,
+    ],
+    [
+      "a clerkId that holds something else",
+      "clerkId: v.string()",
+      looksUp("clerkId", "tokenIdentifier"),
+      /users\.clerkId must hold Clerk's id.+users\.ts:6 has the tokenIdentifier/,
+    ],
+    [
+      "a column that holds now this and now that",
+      "externalId: v.string()",
+      `${looksUp("externalId", "tokenIdentifier")}\n${looksUp("externalId", "subject").replace("me", "you")}`,
+      /users\.externalId must hold one thing/,
+    ],
+  ])("is refused: %s", async (_, columns, code, sentence) => {
+    await expect(key(columns, code)).rejects.toThrow(sentence);
+  });
+
+  test.each([
+    ["credits", /holds text, or none: .+ has number in credits/],
+    ["email", /the app's own code gives email primaryEmail\(user\)/],
+  ])("is refused as the person says it: %s", async (asked, sentence) => {
+    const code = `export const store = mutation({ args: {}, handler: async (ctx) => { const identity = (await ctx.auth.getUserIdentity())!; await ctx.db.insert("users", { externalId: identity.subject, email: identity.email!, credits: 1 }); } });`;
+    await plan("externalId: v.string(), email: v.string(), credits: v.number()", code);
+    await expect(planInit({ app: made.folder, key: asked })).rejects.toThrow(sentence);
+  });
+
+  test("is asked for where a table of another name seems to hold the users", async () => {
+    made.write({
+      "schema.ts": `import { defineSchema, defineTable } from "convex/server";
+import { v } from "convex/values";
+export default defineSchema({ people: defineTable({ externalId: v.string() }) });`,
+      "users.ts": "export {};\n",
+    });
+    await expect(planInit({ app: made.folder })).rejects.toThrow(
+      /people seems to hold them.+--new-table/,
+    );
+    expect((await planInit({ app: made.folder, newTable: true })).isNewTable).toBe(true);
   });
 });

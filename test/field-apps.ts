@@ -259,7 +259,7 @@ export default http;
   fills: "tokenIdentifier",
   left: [
     /Keep the webhook in convex\/webhooks\.ts:\d+ for organizations/,
-    /CLERK_WEBHOOK_SIGNING_SECRET whsec_… \(CLERK_WEBHOOK_SECRET is your other webhook's\)/,
+    /signing secret \(CLERK_WEBHOOK_SECRET is your other webhook's\):\n[^]+set CLERK_WEBHOOK_SIGNING_SECRET whsec_…/,
     /npx convex run clerk\/adopt:fill '\{"column":"tokenIdentifier"\}'/,
     /Look at what makes rows of users itself: convex\/users\.ts:\d+/,
   ],
@@ -470,7 +470,7 @@ export const cleanUp = internalMutation({ args: {}, handler: async () => {} })
     ],
   },
   left: [
-    /users\.name stays yours: convex\/model\/users\.ts:\d+ lets people edit it/,
+    /users\.name stays yours: convex\/model\/users\.ts:\d+ lets people write it/,
     /users\.emailVerified stays yours: it takes no boolean/,
     /whole rows of users, which now hold clerkId and clerkCreatedAt, too: convex\/users\.ts:\d+/,
   ],

@@ -110,6 +110,7 @@ export class MadeUpApp {
       agree: async () => {
         await Promise.resolve();
       },
+      choose: async (choice) => await Promise.reject(choice),
     };
     try {
       await init({ app: this.top, install: false, ...this.#shape.options, ...options }, terminal);
@@ -122,8 +123,9 @@ export class MadeUpApp {
 
   /** The sync's files that the app does not edit. */
   get vendored(): string[] {
-    const { files = [] } = readCopied(path.join(this.functions, "clerk")) ?? {};
-    return files.filter((file) => file.endsWith(".ts")).map((file) => `clerk/${file}`);
+    const { files = {} } = readCopied(path.join(this.functions, "clerk")) ?? {};
+    const names = Object.keys(files).filter((file) => file.endsWith(".ts"));
+    return names.map((file) => `clerk/${file}`);
   }
 
   read(file: string): string {

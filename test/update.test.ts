@@ -75,7 +75,8 @@ describe("an update", () => {
 
     const { status, stdout } = update(made);
     expect(status).toBe(0);
-    expect(stdout).toMatch(`0.0.1 → ${version()}`);
+    expect(stdout).toMatch(`${version()}, over 0.0.1`);
+    expect(stdout).toMatch(/changed in your app since they were copied, which is lost: log\.ts/);
     expect(stdout).toMatch(`## ${version()}`);
     const expected = await copied();
     for (const [file, text] of Object.entries(expected)) expect(made.read(file)).toBe(text);
@@ -112,13 +113,13 @@ describe("an update", () => {
     ],
     [
       "a newer folder",
-      { "clerk/vendored.json": `{"name":"clerk-convex-sync","version":"9.0.0","files":[]}` },
+      { "clerk/vendored.json": `{"name":"clerk-convex-sync","version":"9.0.0","files":{}}` },
       /9\.0\.0, which is newer than this/,
     ],
     [
       "a file of the app's own by the name of a new one",
       {
-        "clerk/vendored.json": `{"name":"clerk-convex-sync","version":"0.0.1","files":[]}`,
+        "clerk/vendored.json": `{"name":"clerk-convex-sync","version":"0.0.1","files":{}}`,
         "clerk/log.ts": "export const mine = 1;\n",
       },
       /files of your own.+clerk\/log\.ts\. Move them elsewhere/,

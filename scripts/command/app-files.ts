@@ -4,10 +4,16 @@ import type { AppKey } from "./key";
 
 const READERS = ["fullName", "isEmailVerified", "primaryEmail", "primaryPhone", "unlessEmpty"];
 
-/** `import { … } from "./readers.js"`, of those that a text uses. */
-function readersImport(text: string): string {
+/** `import { … } from "./readers.js"`, of those that expressions use. */
+function readersImport(expressions: (string | null)[]): string {
+  const text = plain(expressions);
   const used = READERS.filter((name) => new RegExp(`\\b${name}\\b`).test(text));
   return used.length === 0 ? "" : `import { ${used.join(", ")} } from "./readers.js";\n`;
+}
+
+/** Expressions without what stands in quotes; what a template puts in stays. */
+function plain(expressions: (string | null)[]): string {
+  return expressions.join("\n").replaceAll(/"[^"\n]*"|'[^'\n]*'/g, '""');
 }
 
 /** @param notes what to say beside columns that are left to the app, a line each */
@@ -18,7 +24,7 @@ export function fieldsFile({ fields }: Columns, notes: string[]): string {
  * Which columns of \`users\` mirror Clerk, and how each is read from Clerk's user: one line a column. null clears an
  * optional column, undefined leaves it as it is, a required one must get a value. \`readers.ts\` has the usual readers.
  */
-${readersImport(lines.join("\n"))}import type { Fields } from "./types.js";
+${readersImport([...fields.values()])}import type { Fields } from "./types.js";
 
 export const fields = {
 ${[...lines, ...left].map((line) => `${line}\n`).join("")}} satisfies Fields;
@@ -38,11 +44,12 @@ export function appFile({ own }: Columns, key: AppKey | null, issuer: Issuer | n
     return `  ${keyText(name)}: ${text ?? `undecided(${JSON.stringify(name)})`},`;
   });
   const body = lines.length === 0 ? "{}" : `{\n${lines.join("\n")}\n}`;
-  const parameter = lines.some((line) => /\buser\b/.test(line)) ? "user" : "";
-  const usesToken = key?.holds === "token" || lines.some((line) => line.includes("tokenOf("));
+  const text = plain([...own.values()]);
+  const parameter = /\buser\b/.test(text) ? "user" : "";
+  const usesToken = key?.holds === "token" || text.includes("tokenOf(");
   const parts = [
     `/** What else of the sync is this app's: its own columns of a new row, what removal means, its code that runs with a change. */
-${readersImport(lines.join("\n"))}import type { Hooks, Key, NewUserFields, Removal } from "./types.js";`,
+${readersImport([...own.values()])}import type { Hooks, Key, NewUserFields, Removal } from "./types.js";`,
     usesToken ? tokenText(issuer) : "",
     isUndecided ? UNDECIDED : "",
     `/** The app's own columns of a row that the sync creates. The sync never writes them again. */

@@ -1,8 +1,11 @@
 /** Which columns of `users` mirror Clerk, by what they are called and what they take; and what the app's own code says of the others. */
-import { passedTo, type Insert, type OwnCode, type Patch, type Spot } from "./own-code";
+import type { Node } from "@babel/types";
+import type { AppKey } from "./key";
+import type { OwnCode, Spot } from "./own-code";
 import { takes, type Column, type Table, type Validator } from "./schema-facts";
-import { bare, lineOf, propertyOf, textOf } from "./source";
-import { beside, translate, unwrapped, type Said } from "./translate";
+import { bare, lineOf, nameOf, textOf } from "./source";
+import { beside, passedAs, translate, unwrapped, type Said } from "./translate";
+import { argumentsOf, initOf, type Write } from "./writes";
 
 /** What a column is usually called, and how it is read. */
 type Meaning = {
@@ -87,32 +90,25 @@ const MEANINGS: Meaning[] = [
 ];
 
 /** Columns that the sync writes by itself. */
-const SYNC_COLUMNS = ["clerkId", "clerkCreatedAt", "deletedAt"];
+const SYNC_COLUMNS = ["clerkId", "clerkCreatedAt"];
 
 export type Columns = {
   /** For `fields.ts`: the reader's text of each column. */
   fields: Map<string, string>;
   /** For `newUserFields`: an expression over `user`; null where the person has to say. */
   own: Map<string, string | null>;
-  /** Columns whose meaning is known, left to people, and where they edit them. */
-  edited: Map<string, Patch>;
+  /** Columns whose meaning is known, left to people, and where they write them. */
+  edited: Map<string, Write>;
   /** Columns whose name is known and whose type does not fit: the type that it would need. */
   misfits: Map<string, string>;
   /** Where the app's own code reads a mirrored column otherwise. */
-  otherwise: { column: string; at: Spot; text: string }[];
+  otherwise: { column: string; at: Spot; text: string; reader: string }[];
   /** Inserts that give what can't be said of Clerk's user. */
   unsaid: { column: string; at: Spot[] }[];
 };
 
-/**
- * @param key the column by which the app knows its users, if it is not `clerkId`
- * @param keyReads what of `user` it holds
- */
-export function sortColumns(
-  users: Table,
-  own: OwnCode,
-  key: { column: string; reads: string } | null,
-): Columns {
+/** @param key the column by which the app knows its users, if it is not `clerkId` */
+export function sortColumns(users: Table, own: OwnCode, key: AppKey | null): Columns {
   const result: Columns = {
     fields: new Map(),
     own: new Map(),
@@ -124,17 +120,19 @@ export function sortColumns(
   for (const [name, column] of users.columns ?? []) {
     if (SYNC_COLUMNS.includes(name)) continue;
     if (name === key?.column) {
-      if (!column.isOptional) result.own.set(name, key.reads);
+      const reads = key.holds === "token" ? "tokenOf(user.id)" : "user.id";
+      if (!column.isOptional) result.own.set(name, reads);
       continue;
     }
     const meaning = meaningOf(name);
-    const patch = editedBy(name, own);
+    const write = editedBy(name, own);
     const fits = meaning && takesAll(column.validator, meaning.type);
     if (meaning && !fits) result.misfits.set(name, meaning.type);
-    if (meaning && fits && patch) result.edited.set(name, patch);
-    if (meaning && fits && !patch) {
-      result.fields.set(name, readerText(meaning, column));
-      result.otherwise.push(...readOtherwise(name, meaning, own));
+    if (meaning && fits && write) result.edited.set(name, write);
+    if (meaning && fits && !write) {
+      const reader = readerText(meaning, column);
+      result.fields.set(name, reader);
+      result.otherwise.push(...readOtherwise(name, meaning, reader, own));
     } else sayOwn(result, name, column, own, meaning);
   }
   return result;
@@ -166,64 +164,94 @@ function readerText(meaning: Meaning, { isOptional, validator }: Column): string
   return fallback === null ? `(user) => ${reads}` : `(user) => ${reads} ?? ${fallback}`;
 }
 
-/** The first public function that patches a column with anything but what Clerk says at sign-in; null where none does. */
-function editedBy(name: string, own: OwnCode): Patch | null {
-  const edits = ({ columns, isOpen, isPublic, source, within }: Patch) => {
+/** The first place where a browser can have a column written with anything but what Clerk says at sign-in; null where there is none. */
+function editedBy(name: string, own: OwnCode): Write | null {
+  const edits = ({ kind, columns, isOpen, isPublic, source, within }: Write) => {
     const value = columns.get(name);
     if (!isPublic || (value === undefined && !isOpen)) return false;
-    return !(value && translate(value, { own, source, within })?.isOfUser);
+    if (!value) return true;
+    const said = translate(value, { own, source, within, isStrict: true });
+    // A new row may begin with a text of the app's own, which nobody typed.
+    return !said || (!said.isOfUser && kind === "patch");
   };
-  return own.patches.find(edits) ?? null;
+  return own.writes.find(edits) ?? null;
 }
 
 type Given = { at: Spot; said: Said | null; text: string };
 
 /** What the app's own inserts, patches and calls of them give a column. */
 function givenTo(name: string, own: OwnCode): Given[] {
-  const inserts = own.inserts.flatMap((insert) => valueIn(insert, name, own));
-  const patches = own.patches.flatMap((patch): Given[] => {
-    const value = patch.columns.get(name);
-    const said = value && translate(value, { own, source: patch.source, within: patch.within });
-    return value ? [{ at: patch, said: said ?? null, text: textOf(patch.source, value) }] : [];
+  return own.writes.flatMap((write): Given[] => {
+    if (write.kind === "insert") return valueIn(write, name, own);
+    const value = write.columns.get(name);
+    const { source, within } = write;
+    const said = value && translate(value, { own, source, within });
+    return value
+      ? [{ at: { source, node: value, within }, said: said ?? null, text: textOf(source, value) }]
+      : [];
   });
-  return [...inserts, ...patches];
 }
 
 /** What an insert gives a column: nothing where it does not name it. */
-function valueIn(insert: Insert, name: string, own: OwnCode): Given[] {
-  const { source, within } = insert;
-  const row = insert.row && bare(insert.row);
-  const at: Spot = { source, node: insert.node, within };
-  if (row?.type !== "ObjectExpression") return [{ at, said: null, text: "" }];
-  const value = propertyOf(row, name);
-  if (value) {
-    const text = textOf(source, value);
-    return [{ at, said: translate(value, { own, source, within }), text }];
-  }
-  const spreads = row.properties.some(({ type }) => type === "SpreadElement");
-  if (!spreads) return [];
-  // { ...args }: what its callers pass.
-  const passed = within ? passedTo(own, within) : [];
-  const values = passed.map(({ object, within: caller }): Given => {
-    const given = propertyOf(object, name);
-    const scope = { own, source: caller.source, within: caller };
-    return {
-      at,
-      said: given && translate(given, scope),
-      text: given ? textOf(caller.source, given) : "",
-    };
-  });
-  return values.length > 0 ? values : [{ at, said: null, text: "" }];
+function valueIn({ row, source, within, node }: Write, name: string, own: OwnCode): Given[] {
+  const at: Spot = { source, node, within };
+  const untold: Given[] = [{ at, said: null, text: "…" }];
+  const look = (given: Node, depth: number): Given[] => {
+    const inner = bare(given);
+    const init = inner.type === "Identifier" && within ? initOf(within.node, inner.name) : null;
+    if (init && depth < 5) return look(init, depth + 1);
+    if (inner.type !== "ObjectExpression") return passed(inner);
+    // The last one wins.
+    for (const each of [...inner.properties].reverse()) {
+      if (each.type === "SpreadElement") {
+        const found = look(each.argument, depth + 1);
+        if (found.length > 0) return found;
+      } else if (nameOf(each.key) === name) {
+        const value = each.type === "ObjectProperty" ? each.value : each;
+        const scope = { own, source, within };
+        return [
+          {
+            at: { source, node: value, within },
+            said: translate(value, scope),
+            text: textOf(source, value),
+          },
+        ];
+      }
+    }
+    return [];
+  };
+  /** Of arguments that are passed on: what those who call give. */
+  const passed = (given: Node): Given[] => {
+    const isArguments = given.type === "Identifier" && within?.kind === "internal";
+    const names = isArguments ? argumentsOf(own.sources, within) : null;
+    if (!names || !within) return untold;
+    if (!names.has(name)) return [];
+    const values = passedAs(own, within, name).map(({ node: value, caller }): Given => {
+      const scope = { own, source: caller.source, within: caller };
+      return {
+        at: { source: caller.source, node: value ?? node, within: caller },
+        said: value && translate(value, scope),
+        text: value ? textOf(caller.source, value) : "…",
+      };
+    });
+    return values.length > 0 ? values : untold;
+  };
+  return row ? look(row, 0) : untold;
 }
 
 /** Where a column of Clerk's is read in another way than ours. */
-function readOtherwise(column: string, meaning: Meaning, own: OwnCode): Columns["otherwise"] {
+function readOtherwise(
+  column: string,
+  meaning: Meaning,
+  reader: string,
+  own: OwnCode,
+): Columns["otherwise"] {
+  const plain = (text: string) => text.replaceAll(/[()]/g, "");
   return givenTo(column, own).flatMap(({ at, said, text }) => {
-    if (text === "" || !said) return [];
-    const isAlike =
-      !said.takesFirst &&
-      said.text.replaceAll(/[()]/g, "").startsWith(meaning.reads.replaceAll(/[()]/g, ""));
-    return isAlike ? [] : [{ column, at, text: text.replaceAll(/\s+/g, " ") }];
+    const isOurs = said && !said.takesFirst && plain(reader).includes(plain(said.text));
+    const isAlike = said && !said.takesFirst && plain(said.text) === plain(meaning.reads);
+    if (!said || isOurs || isAlike) return [];
+    return [{ column, at, text: text.replaceAll(/\s+/g, " "), reader }];
   });
 }
 
@@ -234,11 +262,12 @@ function sayOwn(
   own: OwnCode,
   meaning: Meaning | null,
 ): void {
-  const given = own.inserts.flatMap((insert) => valueIn(insert, name, own));
+  const inserts = own.writes.filter(({ kind }) => kind === "insert");
+  const given = inserts.flatMap((insert) => valueIn(insert, name, own));
   const texts = new Set(given.map(({ said }) => (said ? fitted(said, column) : null)));
   const [only] = texts;
   const isSaid = texts.size === 1 && typeof only === "string";
-  const isEvery = given.length >= own.inserts.length;
+  const isEvery = given.length >= inserts.length;
   if (isSaid && (isEvery || !column.isOptional)) {
     // What is nothing need not be said.
     if (!(column.isOptional && only === "null")) result.own.set(name, only);
@@ -247,7 +276,7 @@ function sayOwn(
   const starts =
     meaning && takesAll(column.validator, meaning.type) ? startOf(meaning, column) : null;
   if (!column.isOptional) result.own.set(name, given.length === 0 ? starts : null);
-  if (column.isOptional && given.every(({ text }) => text === "undefined" || text === "")) return;
+  if (column.isOptional && given.every(({ text }) => text === "undefined" || text === "…")) return;
   if (!column.isOptional && given.length === 0 && starts !== null) return;
   result.unsaid.push({ column: name, at: given.map(({ at }) => at) });
 }
@@ -268,7 +297,15 @@ function fitted(said: Said, { validator, isOptional }: Column): string | null {
   return takes(validator, "string") ? or('""') : null;
 }
 
-/** Functions in which `users` rows are made, each with its line. */
-export function describe({ source, node }: Spot): string {
+/** What the app's own inserts give a column, as far as it can be said of Clerk's user. */
+export function columnsNamed(name: string, own: OwnCode): (string | null)[] {
+  const inserts = own.writes.filter(({ kind }) => kind === "insert");
+  return inserts
+    .flatMap((insert) => valueIn(insert, name, own))
+    .map(({ said }) => said?.text ?? null);
+}
+
+/** A place: a file and a line. */
+export function describe({ source, node }: Pick<Spot, "source" | "node">): string {
   return `${source.file}:${lineOf(node)}`;
 }

@@ -1,12 +1,13 @@
 /** What `http.ts` and `crons.ts` gain: the sync's routes, and its schedule. */
 import path from "node:path";
-import type { CallExpression, ExportDefaultDeclaration, Node } from "@babel/types";
+import type { CallExpression, ExportDefaultDeclaration, Node, Statement } from "@babel/types";
 import MagicString from "magic-string";
 import { addImport } from "./imports";
 import { Problem } from "./problem";
 import type { Project } from "./project";
 import {
   bare,
+  finish,
   importedAs,
   lineOf,
   nameOf,
@@ -53,16 +54,12 @@ export default http;
   const text = new MagicString(source.text);
   const { quote, semicolon } = styleOf(source);
   const target = path.join(project.functions, "clerk/routes");
-  addImport(
-    source,
-    text,
-    "addClerkRoutes",
-    specifierOf(source.file, target, project.hasExtensions),
-  );
+  const specifier = specifierOf(source.file, target, project.hasExtensions);
+  const add = addImport(source, text, "addClerkRoutes", specifier);
   const doubt = beforeDefault(source, text, "http", "httpRouter", (name) => {
-    return `addClerkRoutes(${name}${options(quote)})${semicolon}`;
+    return `${add}(${name}${options(quote)})${semicolon}`;
   });
-  return { text: text.toString(), doubt };
+  return { text: finish(source, text.toString()), doubt };
 }
 
 /** @param source `crons.ts`; null where the app has none */
@@ -92,16 +89,13 @@ export default crons;
   const text = new MagicString(source.text);
   const { quote, semicolon } = styleOf(source);
   const generated = path.join(project.functions, "_generated/api");
-  const internal = addImport(
-    source,
-    text,
-    "internal",
-    specifierOf(source.file, generated, project.hasExtensions),
-  );
+  const internal =
+    importedAs(source, "internal", /(^|\/)_generated\/api(\.js)?$/) ??
+    addImport(source, text, "internal", specifierOf(source.file, generated, project.hasExtensions));
   const doubt = beforeDefault(source, text, "crons", "cronJobs", (name) => {
     return `${note}\n${schedule(name, internal, quote)}${semicolon}`;
   });
-  return { text: text.toString(), doubt };
+  return { text: finish(source, text.toString()), doubt };
 }
 
 function calls(source: Source, name: string): boolean {
@@ -126,23 +120,22 @@ function beforeDefault(
   lines: (name: string) => string,
 ): string | null {
   const { semicolon } = styleOf(source);
-  const statement = source.ast.program.body.find(
-    (each) => each.type === "ExportDefaultDeclaration",
-  );
+  const statement = source.ast.program.body.find(isDefaultExport);
   if (!statement) {
     throw new Problem(
       `${source.file} must export by default what ${maker}() gives: it has no default export.`,
     );
   }
-  const { declaration } = statement;
-  const start = startOf(statement);
-  if (declaration.type === "Identifier") {
-    text.appendLeft(start, `${lines(declaration.name)}\n\n`);
-    const made = topLevel(source, declaration.name);
+  const start = startOf(source, statement);
+  const named = nameOfDefault(statement);
+  if (named !== null) {
+    text.appendLeft(start, `${lines(named)}\n\n`);
+    const made = topLevel(source, named);
     return made && isMadeBy(source, made, maker)
       ? null
-      : `${declaration.name} is not made by ${maker}() in ${source.file}`;
+      : `${named} is not made by ${maker}() in ${source.file}`;
   }
+  const { declaration } = statement as ExportDefaultDeclaration;
   const made = textOf(source, declaration);
   const end = statement.end ?? 0;
   text.overwrite(
@@ -155,9 +148,33 @@ function beforeDefault(
     : `what ${source.file} exports is not made by ${maker}()`;
 }
 
-/** Where a statement begins with the comments before it. */
-function startOf(statement: ExportDefaultDeclaration): number {
-  return statement.leadingComments?.[0]?.start ?? statement.start ?? 0;
+function isDefaultExport(statement: Statement): boolean {
+  if (statement.type === "ExportDefaultDeclaration") return true;
+  if (statement.type !== "ExportNamedDeclaration" || statement.source) return false;
+  return statement.specifiers.some(
+    (each) => each.type === "ExportSpecifier" && nameOf(each.exported) === "default",
+  );
+}
+
+/** The name under which a file has what it exports by default; null where it has none. */
+function nameOfDefault(statement: Statement): string | null {
+  if (statement.type === "ExportDefaultDeclaration") {
+    return statement.declaration.type === "Identifier" ? statement.declaration.name : null;
+  }
+  const specifiers = statement.type === "ExportNamedDeclaration" ? statement.specifiers : [];
+  for (const each of specifiers) {
+    if (each.type === "ExportSpecifier" && nameOf(each.exported) === "default")
+      return each.local.name;
+  }
+  return null;
+}
+
+/** Where a statement begins with the comments before it, but for one behind the statement before. */
+function startOf({ text }: Source, statement: Statement): number {
+  const own = statement.leadingComments?.find(({ start }) => {
+    return /^[ \t]*$/.test(text.slice(text.lastIndexOf("\n", (start ?? 0) - 1) + 1, start ?? 0));
+  });
+  return own?.start ?? statement.start ?? 0;
 }
 
 function topLevel({ ast }: Source, name: string): Node | null {

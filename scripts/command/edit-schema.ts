@@ -9,6 +9,7 @@ import { addImport } from "./imports";
 import {
   bare,
   defaultOf,
+  finish,
   importedAs,
   indentAt,
   lineOf,
@@ -53,6 +54,10 @@ export type Lacks = {
   columns: string[];
   indexes: [string, string[]][];
 };
+
+export function isLacking({ tables, users, columns, indexes }: Lacks): boolean {
+  return tables || users || columns.length > 0 || indexes.length > 0;
+}
 
 /**
  * @param keyIndex an index that the app's `key` needs
@@ -177,7 +182,9 @@ class Edits {
 
   texts(): Map<string, string> {
     const changed = [...this.#texts].filter(([, { text }]) => text.hasChanged());
-    return new Map(changed.map(([file, { text }]) => [file, text.toString()]));
+    return new Map(
+      changed.map(([file, { source, text }]) => [file, finish(source, text.toString())]),
+    );
   }
 }
 
@@ -246,11 +253,11 @@ function findUsers(
 function addTables(project: Project, edits: Edits, { source, node }: Place, isEnts: boolean): void {
   const text = edits.of(source);
   const target = path.join(project.functions, "clerk/tables");
-  addImport(source, text, "clerkTables", specifierOf(source.file, target, project.hasExtensions));
-  if (isEnts) addImport(source, text, "defineEntsFromTables", "convex-ents");
-  addProperties(source, text, node as ObjectExpression, [
-    isEnts ? "...defineEntsFromTables(clerkTables)" : "...clerkTables",
-  ]);
+  const specifier = specifierOf(source.file, target, project.hasExtensions);
+  const tables = addImport(source, text, "clerkTables", specifier);
+  const wrap = isEnts ? addImport(source, text, "defineEntsFromTables", "convex-ents") : null;
+  const spread = wrap === null ? `...${tables}` : `...${wrap}(${tables})`;
+  addProperties(source, text, node as ObjectExpression, [spread]);
 }
 
 function addUsers(edits: Edits, { source }: Place, object: ObjectExpression): void {

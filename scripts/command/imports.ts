@@ -1,8 +1,8 @@
 /** Imports that a file gains. */
 import type MagicString from "magic-string";
-import { importedAs, importsOf, styleOf, type Source } from "./source";
+import { importedAs, importsOf, nameOf, styleOf, type Source } from "./source";
 
-const added = new WeakMap<MagicString, Set<string>>();
+const added = new WeakMap<MagicString, Map<string, string>>();
 
 /**
  * Imports a name, beside others from there where the file has any.
@@ -13,10 +13,10 @@ export function addImport(source: Source, text: MagicString, name: string, from:
   const pattern = new RegExp(`^${bare}(\\.[jt]s)?$`);
   const known = importedAs(source, name, pattern);
   if (known !== null) return known;
-  const names = added.get(text) ?? new Set();
+  const names = added.get(text) ?? new Map<string, string>();
   added.set(text, names);
-  if (names.has(name)) return name;
-  names.add(name);
+  const before = names.get(name);
+  if (before !== undefined) return before;
   const imports = importsOf(source);
   const same = imports.find(
     ({ source: specifier, specifiers, importKind }) =>
@@ -24,15 +24,32 @@ export function addImport(source: Source, text: MagicString, name: string, from:
       importKind !== "type" &&
       specifiers.some((each) => each.type === "ImportSpecifier"),
   );
+  const isTaken = bound(source).has(name);
+  const local = isTaken ? `clerk${name.charAt(0).toUpperCase()}${name.slice(1)}` : name;
+  names.set(name, local);
+  const words = isTaken ? `${name} as ${local}` : name;
   const last = same?.specifiers.filter((each) => each.type === "ImportSpecifier").at(-1);
   if (last) {
-    text.appendLeft(last.end ?? 0, `, ${name}`);
-    return name;
+    text.appendLeft(last.end ?? 0, `, ${words}`);
+    return local;
   }
   const { quote, semicolon } = styleOf(source);
-  const line = `import { ${name} } from ${quote}${from}${quote}${semicolon}`;
-  const before = imports.at(-1);
-  if (before) text.appendLeft(before.end ?? 0, `\n${line}`);
+  const line = `import { ${words} } from ${quote}${from}${quote}${semicolon}`;
+  const behind = imports.at(-1);
+  if (behind) text.appendLeft(behind.end ?? 0, `\n${line}`);
   else text.prepend(`${line}\n\n`);
-  return name;
+  return local;
+}
+
+/** Names that a file has at its top. */
+function bound(source: Source): Set<string> {
+  return new Set([
+    ...importsOf(source).flatMap(({ specifiers }) => specifiers.map(({ local }) => local.name)),
+    ...source.ast.program.body.flatMap((statement) => {
+      const inner = statement.type === "ExportNamedDeclaration" ? statement.declaration : statement;
+      if (inner?.type === "FunctionDeclaration") return inner.id?.name ?? [];
+      if (inner?.type !== "VariableDeclaration") return [];
+      return inner.declarations.flatMap(({ id }) => nameOf(id) ?? []);
+    }),
+  ]);
 }

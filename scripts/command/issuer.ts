@@ -22,7 +22,7 @@ export function findIssuer(sources: Sources, { functions }: Project): Issuer | n
       found.set(inner.value, { text: JSON.stringify(inner.value), variable: null });
     }
     const [, variable] =
-      /^process\.env\.(\w+)$|^process\.env\["(\w+)"\]$/.exec(textOf(place.source, inner)) ?? [];
+      /^process\.env(?:\.|\[["'])(\w+)(?:["']\])?$/.exec(textOf(place.source, inner)) ?? [];
     if (variable !== undefined) found.set(variable, { text: `process.env.${variable}`, variable });
   });
   const [only] = found.values();

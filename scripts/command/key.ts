@@ -1,31 +1,34 @@
 /** Which column of `users` holds Clerk's id. */
-import { Problem } from "./problem";
-import type { OwnCode } from "./own-code";
-import { takes, type Table } from "./schema-facts";
-import { bare, nameOf, propertyOf, textOf, walk, type Node } from "./source";
+import { columnsNamed, describe } from "./columns";
+import { Choice, Problem } from "./problem";
+import type { OwnCode, Spot } from "./own-code";
+import { takes, type Table, type Validator } from "./schema-facts";
+import { nameOf, textOf, type Node } from "./source";
 import { translate } from "./translate";
 
-/** Names under which apps have it. */
+/** Names under which apps have it, in small letters. */
 const NAMES = [
-  "clerkId",
-  "clerkID",
-  "clerk_id",
-  "clerkUserId",
-  "clerk_user_id",
-  "externalId",
-  "external_id",
-  "tokenIdentifier",
-  "userId",
-  "user_id",
-  "authId",
-  "authUserId",
+  "clerkid",
+  "clerkuserid",
+  "clerkuid",
+  "clerkuser",
+  "clerk",
+  "externalid",
+  "externalauthid",
+  "tokenidentifier",
+  "userid",
+  "uid",
+  "authid",
+  "authuserid",
   "subject",
 ];
+/** A place within an object that may hold it. */
+const WITHIN = /(clerk|auth|user|identity).*\.(id|clerkId|userId|subject)$/i;
 
 export type AppKey = {
   column: string;
   /** What it holds: Clerk's id, or Convex's tokenIdentifier, issuer and id. */
-  holds: "id" | "token";
+  holds: Holds;
   /** The index that begins with it, and whether the app has it. */
   index: string;
   isIndexed: boolean;
@@ -33,55 +36,132 @@ export type AppKey = {
   isWithin: boolean;
 };
 
+type Holds = "id" | "token";
+/** What the app's own code shows of a column. */
+type Evidence = { holds: Holds; at: Spot; isLookup: boolean };
+
 /**
  * @param asked what the person says: a column, or "none"
  * @returns null where no column but `clerkId` holds it
- * @throws Problem where there is more than one that may be it, with the option that chooses
+ * @throws Choice where there is more than one that may be it, or none, with the option that chooses
  */
 export function findKey(users: Table, own: OwnCode, file: string, asked?: string): AppKey | null {
   if (asked === "none") return null;
-  const columns = [...(users.columns ?? [])];
-  const within = [...users.indexes].find(([, [first = ""]]) =>
-    /(clerk|auth|user|identity).*\.(id|clerkId|userId|subject)$/i.test(first),
-  );
-  if (asked !== undefined) {
-    if (!columns.some(([name]) => name === asked) && within?.[1][0] !== asked) {
-      throw new Problem(`--key must be a column of users, or none: ${file} has no ${asked}.`);
-    }
-    return keyOf(asked, users, evidenceOf(users, own).get(asked) ?? "id");
-  }
   const evidence = evidenceOf(users, own);
-  const named = columns
-    .filter(([name, { validator }]) => NAMES.includes(name) && takes(validator, "string"))
-    .map(([name]) => name);
+  if (asked !== undefined) return askedFor(asked, users, own, evidence, file);
+  const found = [...new Set(evidence.map(({ column }) => column))];
+  const lookedUp = [
+    ...new Set(evidence.flatMap(({ column, isLookup }) => (isLookup ? column : []))),
+  ];
   // Whatever else holds it: each row has this one.
-  const isPlain =
-    evidence.get("clerkId") === "id" && users.columns?.get("clerkId")?.isOptional === false;
-  if (isPlain) return null;
-  const candidates = evidence.size > 0 ? [...evidence.keys()] : named;
-  if (within && evidence.size === 0 && candidates.every((name) => name === "clerkId")) {
-    return keyOf(within[1][0] ?? "", users, "id", within[0]);
-  }
+  const isPlain = users.columns?.get("clerkId")?.isOptional === false && found.includes("clerkId");
+  if (isPlain) return keyOf("clerkId", users, evidence);
+  const known = lookedUp.length === 1 ? lookedUp : found;
+  const named = known.length > 0 ? known : byName(users, own);
+  const within = [...users.indexes].find(([, [first = ""]]) => WITHIN.test(first));
+  // A column that was just added, by hand, after the diff.
+  const candidates =
+    named.length > 1 || within ? named.filter((name) => !isNew(name, users, own)) : named;
+  if (within && candidates.length === 0) return keyOf(within[1][0] ?? "", users, evidence);
   const [only, ...others] = candidates;
-  if (only === undefined) return null;
   if (others.length > 0) {
-    throw new Problem(
-      `one column of users must hold Clerk's id: ${candidates.join(" and ")} may. Say which: --key ${candidates.join("|")}, the one by which the app looks its users up.`,
+    throw new Choice(
+      `one column of users must hold Clerk's id: ${candidates.join(" and ")} may. Say which: --key ${candidates.join("|")}, the one by which the app looks its users up, or --key none.`,
+      "key",
+      [...candidates, "none"],
     );
   }
-  const holds = evidence.get(only) ?? (only === "tokenIdentifier" ? "token" : "id");
-  return only === "clerkId" && holds === "id" ? null : keyOf(only, users, holds);
+  if (only === undefined) refuseNone(own, file);
+  return only === undefined ? null : keyOf(only, users, evidence);
+}
+
+/** Rows of people who sign in, and no column that says whose they are: each would get a second one. */
+function refuseNone({ writes }: OwnCode, file: string): void {
+  const insert = writes.find(({ kind }) => kind === "insert");
+  if (!insert) return;
+  throw new Choice(
+    `one column of users must hold Clerk's id, by which rows that are there are told: none of ${file} is seen to, and ${describe(insert)} makes rows. Say which it is: --key COLUMN. Where none does, fill clerkId yourself first, or say --key none if the rows of before are no Clerk users: they count as guests, and their users get new rows.`,
+    "key",
+    [],
+  );
+}
+
+function isNew(name: string, { columns }: Table, own: OwnCode): boolean {
+  const isMentioned = own.functions.some(({ names }) => names.has(name));
+  return name === "clerkId" && columns?.get(name)?.isOptional === true && !isMentioned;
+}
+
+/** By its name alone, where no insert of the app's own says that it is something else. */
+function byName(users: Table, own: OwnCode): string[] {
+  return [...(users.columns ?? [])]
+    .filter(([name, { validator }]) => isNamed(name) && isText(validator))
+    .map(([name]) => name)
+    .filter(
+      (name) => !columnsNamed(name, own).some((said) => said !== null && !/user\.id/.test(said)),
+    );
+}
+
+/** What may be anything is rather an object. */
+function isText(validator: Validator): boolean {
+  return validator.type !== "any" && takes(validator, "string");
+}
+
+function isNamed(column: string): boolean {
+  return NAMES.includes(column.replaceAll("_", "").toLowerCase());
+}
+
+function askedFor(
+  asked: string,
+  users: Table,
+  own: OwnCode,
+  evidence: (Evidence & { column: string })[],
+  file: string,
+): AppKey | null {
+  const column = users.columns?.get(asked);
+  const isPath = [...users.indexes.values()].some(
+    ([first]) => first === asked && asked.includes("."),
+  );
+  if (!isPath && (!column || !takes(column.validator, "string"))) {
+    throw new Problem(
+      `--key must be a column of users that holds text, or none: ${file} has ${column ? `${column.validator.type} in ${asked}` : `no ${asked}`}.`,
+    );
+  }
+  const other = columnsNamed(asked, own).find((said) => said !== null && !/user\.id/.test(said));
+  if (other !== undefined && !evidence.some((each) => each.column === asked)) {
+    throw new Problem(
+      `--key must be the column that holds Clerk's id: the app's own code gives ${asked} ${other ?? ""}.`,
+    );
+  }
+  return keyOf(asked, users, evidence);
 }
 
 function keyOf(
   column: string,
   users: Table,
-  holds: AppKey["holds"],
-  index?: string,
+  evidence: (Evidence & { column: string })[],
 ): AppKey | null {
-  if (column === "clerkId" && holds === "id") return null;
-  const indexed = index ?? [...users.indexes].find(([, [first]]) => first === column)?.[0];
-  const isToken = holds === "token" || column === "tokenIdentifier";
+  const shown = evidence.filter((each) => each.column === column);
+  const tokens = shown.filter(({ holds }) => holds === "token");
+  if (tokens.length > 0 && tokens.length < shown.length) {
+    throw new Problem(
+      `users.${column} must hold one thing: ${shown.map(({ at, holds }) => `${describe(at)} has ${holds === "id" ? "Clerk's id" : "the tokenIdentifier"}`).join(", ")}. Make it one first.`,
+    );
+  }
+  const isToken =
+    shown.length > 0 ? tokens.length > 0 : /tokenidentifier/i.test(column.replaceAll("_", ""));
+  if (column === "clerkId") {
+    const [first] = tokens;
+    if (!first) return null;
+    throw new Problem(
+      `users.clerkId must hold Clerk's id, user_…: ${describe(first.at)} has the tokenIdentifier in it, and would find nobody once the sync has written the id there. Use identity.subject in your code, or rename your column, for instance to tokenIdentifier; then run this again.`,
+    );
+  }
+  const indexed = [...users.indexes].find(([, [first]]) => first === column)?.[0];
+  if (indexed !== undefined && users.staged.has(indexed)) {
+    throw new Problem(
+      `the index ${indexed} of users must be ready, since rows are found by it: it is staged. Take staged out once it is built.`,
+    );
+  }
   return {
     column,
     holds: isToken ? "token" : "id",
@@ -91,47 +171,54 @@ function keyOf(
   };
 }
 
-/** Whether a table has a column of a name that says so. */
-export function holdsClerkId({ columns }: Table): boolean {
-  return [...(columns ?? [])].some(
-    ([name]) => /^clerk_?(user)?_?id$/i.test(name) || name === "tokenIdentifier",
-  );
+/** Whether a table of another name seems to hold an app's users, by what it and a column are called. */
+export function holdsUsers(name: string, { columns }: Table): boolean {
+  const isCalled = /user|people|person|profile|account|member/i.test(name);
+  return isCalled && [...(columns?.keys() ?? [])].some(isNamed);
 }
 
 /** Columns that the app's own code fills with, or looks up by, Clerk's id. */
-function evidenceOf(users: Table, own: OwnCode): Map<string, AppKey["holds"]> {
-  const evidence = new Map<string, AppKey["holds"]>();
+function evidenceOf(users: Table, own: OwnCode): (Evidence & { column: string })[] {
+  const evidence: (Evidence & { column: string })[] = [];
   const note = (
     column: string | null,
     value: Node | null | undefined,
-    scope: Parameters<typeof translate>[1],
+    spot: Spot,
+    isLookup: boolean,
   ) => {
-    const known = column !== null && users.columns?.get(column);
+    const known = column === null ? undefined : users.columns?.get(column);
     if (column === null || !known || !value || !takes(known.validator, "string")) return;
-    const said = translate(value, scope)?.text;
-    if (said === "user.id") evidence.set(column, evidence.get(column) ?? "id");
-    if (said === "tokenOf(user.id)") evidence.set(column, "token");
+    const said = translate(value, { own, source: spot.source, within: spot.within })?.text;
+    const holds = said === "user.id" ? "id" : said === "tokenOf(user.id)" ? "token" : null;
+    if (holds) evidence.push({ column, holds, at: { ...spot, node: value }, isLookup });
   };
-  for (const { row, source, within } of own.inserts) {
-    const object = row && bare(row);
-    if (object?.type !== "ObjectExpression") continue;
-    for (const [name] of users.columns ?? [])
-      note(name, propertyOf(object, name), { own, source, within });
+  for (const { columns, source, within, node, kind } of own.writes) {
+    if (kind !== "insert") continue;
+    for (const [name, value] of columns) note(name, value, { source, within, node }, false);
   }
-  for (const within of own.functions) {
-    const { source } = within;
-    walk(within.node, (node, parents) => {
-      if (node.type !== "CallExpression" || node.callee.type !== "MemberExpression") return;
-      if (nameOf(node.callee.property) !== "eq") return;
-      const [column, value] = node.arguments;
-      // Of another table the same name says nothing.
-      const isOfUsers = parents.some(
-        (parent) =>
-          parent.type === "CallExpression" &&
-          /\b(query|table|get)\(\s*["'`]users["'`]/.test(textOf(source, parent)),
-      );
-      if (isOfUsers && column) note(nameOf(column), value, { own, source, within });
-    });
+  for (const { node, source, within } of own.calls) {
+    // Of another table the same name says nothing.
+    if (!/\b(query|table)\(\s*["'`]users["'`]/.test(textOf(source, node.callee))) continue;
+    for (const [column, value] of equalsIn(node))
+      note(column, value, { source, within, node }, true);
+    const [named, value] = node.arguments;
+    if (named?.type === "StringLiteral") note(named.value, value, { source, within, node }, true);
   }
   return evidence;
+}
+
+/** What `q.eq(column, value)` compares in the arguments of a call. */
+function equalsIn(node: Node & { type: "CallExpression" }): [string | null, Node | undefined][] {
+  const found: [string | null, Node | undefined][] = [];
+  const look = (inner: Node): void => {
+    if (inner.type === "ArrowFunctionExpression") look(inner.body);
+    if (inner.type === "BlockStatement") inner.body.forEach(look);
+    if (inner.type === "ReturnStatement" && inner.argument) look(inner.argument);
+    if (inner.type !== "CallExpression" || inner.callee.type !== "MemberExpression") return;
+    look(inner.callee.object);
+    const [column, value] = inner.arguments;
+    if (nameOf(inner.callee.property) === "eq" && column) found.push([nameOf(column), value]);
+  };
+  node.arguments.forEach(look);
+  return found;
 }

@@ -1,9 +1,9 @@
-/** What is left to the person once the sync is in the app, each with its place. */
+/** What is left to the person once the sync is in the app, each with its place, in the order in which it is done. */
 import path from "node:path";
 import { describe } from "./columns";
-import type { InitOptions, Plan } from "./init";
-import type { Webhook } from "./own-code";
+import type { Spot, Webhook } from "./own-code";
 import { installCommand } from "./packages";
+import type { InitOptions, Plan } from "./plan";
 import type { Project } from "./project";
 
 /** So many places are named. */
@@ -11,72 +11,138 @@ const MAX_NAMED = 12;
 
 export function leftToDo(plan: Plan, { install = true }: InitOptions): string[] {
   const { project, packages, own } = plan;
+  const folder = at(project, path.join(project.functions, "clerk"));
   return [
     ...(install || packages.length === 0
       ? []
-      : [`Install ${packages.join(", ")}: ${installCommand(project, packages)}`]),
-    ...issuerSteps(plan),
+      : [`Install ${packages.join(", ")}:${typed(installCommand(project, packages))}`]),
     ...undecidedSteps(plan),
     ...columnSteps(plan),
-    project.isStatic
-      ? "Run npx convex dev first, before anything type-checks: convex.json makes codegen static, and only a push tells it of the new functions."
-      : "Run npx convex dev (or npx convex codegen), which tells the compiler of the new functions.",
-    `Add ${at(project, path.join(project.functions, "clerk"))} to what your formatter ignores; compilers and ESLint leave it alone by its first lines.`,
-    ...indexSteps(plan),
-    ...webhookSteps(plan, own.webhooks),
-    secretStep(plan, own.webhooks),
-    ...insertSteps(plan),
-    ...besideSteps(plan),
     ...removalSteps(plan),
-    ...twinSteps(plan),
+    ...besideSteps(plan),
+    ...insertSteps(plan),
+    ...webhookSteps(plan, own.webhooks),
     ...exposureSteps(plan),
+    ...indexSteps(plan),
+    `Add ${folder} to what your formatter ignores. Compilers and ESLint leave it alone by its first lines, so a clean tsc speaks of your own files, fields.ts and app.ts.`,
+    project.isStatic
+      ? "Run npx convex dev before anything type-checks: convex.json makes codegen static, and only a push tells it of the new functions."
+      : "Run npx convex dev (or npx convex codegen), which tells the compiler of the new functions.",
+    "Deploy. Until CLERK_SECRET_KEY is set, the schedule says so in a line and does nothing; from then on it runs by itself.",
     ...fillSteps(plan),
-    "See what the first run would do, then run it, each with --prod for production: npx convex run clerk/reconcile:run '{\"dryRun\":true}', npx convex run clerk/reconcile:run. The deploy's first tick runs by itself: it deletes nobody whom it has not met, and holds what looks wrong. Then npx convex run clerk/doctor:check.",
+    `Set the key, see what the first run would do, and run it (for production each with --prod behind set or run). It holds what looks wrong, and deletes nobody whom it has not met in Clerk.${typed(
+      "npx convex env set CLERK_SECRET_KEY sk_…",
+      `npx convex run clerk/reconcile:run '{"dryRun":true}'`,
+      "npx convex run clerk/reconcile:run",
+    )}`,
+    secretStep(plan, own.webhooks),
+    `Ask whether all is set up:${typed("npx convex run clerk/doctor:check")}`,
   ];
 }
 
-function at({ root }: Project, where: string): string {
-  return path.relative(root, where).split(path.sep).join("/");
+/** Commands, each on a line of its own, to be copied. */
+function typed(...commands: string[]): string {
+  return commands.map((command) => `\n       ${command}`).join("");
 }
 
-function undecidedSteps({ columns, project }: Plan): string[] {
-  const { functions } = project;
-  const app = at(project, path.join(functions, "clerk/app.ts"));
-  return columns.unsaid.map(({ column, at: places }) => {
-    const isRequired = columns.own.get(column) === null;
-    const where = places.map((place) => at(project, describe(place))).join(", ");
-    return isRequired
-      ? `Say in ${app} what users.${column} of a new row is: ${where === "" ? "nothing in your code gives it" : `what ${where} gives can't be said of Clerk's user`}. Until then runs set newcomers aside.`
+function at({ top }: Project, where: string): string {
+  return path.relative(top, where).split(path.sep).join("/");
+}
+
+function appFileOf(project: Project): string {
+  return at(project, path.join(project.functions, "clerk/app.ts"));
+}
+
+/** Places, each once, and of many the first. */
+function named(project: Project, spots: Pick<Spot, "source" | "node">[]): string {
+  const places = [...new Set(spots.map((each) => at(project, describe(each))))];
+  const more = places.length - MAX_NAMED;
+  return more > 0 ? `${places.slice(0, MAX_NAMED).join(", ")} and ${more} more` : places.join(", ");
+}
+
+function undecidedSteps({ columns, project, needsIssuer }: Plan): string[] {
+  const app = appFileOf(project);
+  const issuer = needsIssuer
+    ? [
+        `Say in ${app} what the issuer is, Clerk's Frontend API URL, as it stands before the "|" of your tokenIdentifiers: auth.config.ts does not tell, or tells several. Until then runs set everybody aside.`,
+      ]
+    : [];
+  const steps = columns.unsaid.map(({ column, at: spots }) => {
+    const where = named(project, spots);
+    const why =
+      where === ""
+        ? "nothing in your code gives it"
+        : `what ${where} gives can't be said of Clerk's user`;
+    return columns.own.get(column) === null
+      ? `Say in ${app} what users.${column} of a new row is: ${why}. Until then runs set newcomers aside.`
       : `Look at users.${column}: ${where} gives it to some new rows, and those that the sync makes begin without it. If they need it, say it in newUserFields, or in hooks.created, in ${app}.`;
   });
+  return [...issuer, ...steps];
 }
 
 function columnSteps({ columns, project }: Plan): string[] {
   const fields = at(project, path.join(project.functions, "clerk/fields.ts"));
   return [
     ...[...columns.edited].map(
-      ([column, patch]) =>
-        `users.${column} stays yours: ${at(project, describe(patch))} lets people edit it. To mirror it instead, add it to ${fields}.`,
+      ([column, write]) =>
+        `users.${column} stays yours: ${named(project, [write])} lets people write it, or may. To mirror it instead, add it to ${fields}.`,
     ),
     ...[...columns.misfits].map(
       ([column, type]) =>
         `users.${column} stays yours: it takes no ${type}. To mirror it, add a reader to ${fields}.`,
     ),
     ...columns.otherwise.map(
-      ({ column, at: place, text }) =>
-        `users.${column} is read otherwise in ${at(project, describe(place))} (${text}): where that is what you want, write it in ${fields}, else remove it there.`,
+      ({ column, at: spot, text, reader }) =>
+        `users.${column} is ${text} in ${named(project, [spot])}, and ${reader} in ${fields}, which the first run writes into every row: make that one yours where it matters, and let only one of them write it.`,
     ),
   ];
 }
 
-function indexSteps({ isNew, usersAt, project, twins }: Plan): string[] {
-  if (isNew.users) return [];
+/** What becomes of a row whose user is gone. */
+function removalSteps({ project, softDeletion, referring, own }: Plan): string[] {
+  const app = appFileOf(project);
+  const refer =
+    referring.length > 0 ? ` Ids of users in ${referring.join(", ")} lead nowhere then.` : "";
+  const soft = softDeletion === null ? "" : ` You have users.${softDeletion}.`;
+  const decide =
+    refer + soft === ""
+      ? []
+      : [
+          `Decide what becomes of a row whose user is gone from Clerk: removal in ${app} is "delete".${refer}${soft} { mark: { … } } keeps the row, and clears what it mirrors.`,
+        ];
+  const cleans = own.deletes.filter(({ beside }) => beside.length > 0);
   return [
-    ...twins.map(
-      (name) =>
-        `The index ${name} of users (${at(project, usersAt)}) is the same as by_clerkId: use that one in your code, and drop yours.`,
+    ...decide,
+    ...cleans.map(
+      (each) =>
+        `${named(project, [each])} deletes a user's row and rows of ${each.beside.join(", ")}: what the sync removes leaves those behind, unless hooks.removed in ${app} does it.`,
     ),
-    `If users has more than 100,000 rows, stage its new indexes first (${at(project, usersAt)}): .index("by_clerkId", { fields: ["clerkId"], staged: true }), deploy, wait until they are built, then take staged out.`,
+  ];
+}
+
+/** What an app's own code does beside the row: it no longer does it where the sync is first. */
+function besideSteps({ own, project }: Plan): string[] {
+  const app = appFileOf(project);
+  const inserts = own.writes.filter(({ beside }) => beside.length > 0);
+  return [
+    ...inserts.map(
+      (each) =>
+        `${named(project, [each])} also makes rows of ${each.beside.join(", ")} for a new user: those whose row the sync makes go without, unless hooks.created in ${app} makes them.`,
+    ),
+    ...own.triggers.map(
+      (each) =>
+        `Triggers on users (${named(project, [each])}) see the sync's writes once hooks in ${app} has database: (ctx) => triggers.wrapDB(ctx).db.`,
+    ),
+  ];
+}
+
+function insertSteps({ own, key, project }: Plan): string[] {
+  const inserts = own.writes.filter(
+    ({ kind, within }) => kind === "insert" && within?.kind !== "http",
+  );
+  if (inserts.length === 0) return [];
+  return [
+    `Look at what makes rows of users itself: ${named(project, inserts)}. It may go on where it looks the user up by ${key?.column ?? "clerkId"} first and gives the new row that; else take it out, or the user gets a second row.`,
   ];
 }
 
@@ -89,86 +155,53 @@ function webhookSteps({ project, webhookPath }: Plan, webhooks: Webhook[]): stri
   });
 }
 
+function exposureSteps({ own, project }: Plan): string[] {
+  const said = own.handsOut.filter(({ hasReturns }) => hasReturns);
+  const open = own.handsOut.filter(
+    ({ hasReturns, within }) => !hasReturns && within?.kind === "public",
+  );
+  return [
+    ...(said.length > 0
+      ? [
+          `Add clerkId and clerkCreatedAt to what these functions say that they return, or return less: a row of users has them now, and Convex refuses what returns does not name: ${named(project, said)}.`,
+        ]
+      : []),
+    ...(open.length > 0
+      ? [
+          `Look at public functions that hand out whole rows of users, which now hold clerkId and clerkCreatedAt, too: ${named(project, open)}. Return only what the page shows.`,
+        ]
+      : []),
+  ];
+}
+
+function indexSteps({ isNewTable, usersAt, project, twins }: Plan): string[] {
+  if (isNewTable) return [];
+  const where = at(project, usersAt);
+  return [
+    ...twins.map(
+      (name) =>
+        `The index ${name} of users (${where}) is the same as by_clerkId: use that one in your code, and drop yours.`,
+    ),
+    `If users has more than 100,000 rows, stage its new indexes first (${where}): .index("by_clerkId", { fields: ["clerkId"], staged: true }), deploy, wait until they are built, then take staged out.`,
+  ];
+}
+
+function fillSteps({ key, isNewTable }: Plan): string[] {
+  if (isNewTable || key === null) return [];
+  const args = (others: object) => `'${JSON.stringify({ column: key.column, ...others })}'`;
+  return [
+    `Fill clerkId, also for those who are gone from Clerk. Meanwhile rows are found by ${key.column}, so nobody gets a second one.${typed(
+      `npx convex run clerk/adopt:fill ${args({ dryRun: true })}`,
+      `npx convex run clerk/adopt:fill ${args({})}`,
+    )}`,
+  ];
+}
+
 function secretStep({ webhookPath }: Plan, webhooks: Webhook[]): string {
   const isTaken = webhooks.some(
     ({ secret, isOfOrganizations }) => isOfOrganizations && secret === "CLERK_WEBHOOK_SECRET",
   );
   const name = isTaken ? "CLERK_WEBHOOK_SIGNING_SECRET" : "CLERK_WEBHOOK_SECRET";
   const why = isTaken ? " (CLERK_WEBHOOK_SECRET is your other webhook's)" : "";
-  return `Add an endpoint https://<your deployment>.convex.site${webhookPath} in Clerk (user.created, user.updated, user.deleted), then set npx convex env set CLERK_SECRET_KEY sk_… and npx convex env set ${name} whsec_…${why}.`;
-}
-
-function insertSteps({ own, key, project }: Plan): string[] {
-  const inserts = own.inserts.filter(({ within }) => within?.kind !== "http");
-  if (inserts.length === 0) return [];
-  const places = inserts.map((each) => at(project, describe(each)));
-  const column = key?.column ?? "clerkId";
-  return [
-    `Look at what makes rows of users itself: ${named(places)}. It may go on where it looks the user up by ${column} first and gives the new row that; else take it out, or the user gets a second row.`,
-  ];
-}
-
-/** What an app's own code does beside the row: it no longer does it where the sync is first. */
-function besideSteps({ own, project }: Plan): string[] {
-  const app = at(project, path.join(project.functions, "clerk/app.ts"));
-  return [
-    ...own.inserts
-      .filter(({ beside }) => beside.length > 0)
-      .map(
-        (each) =>
-          `${at(project, describe(each))} also makes rows of ${each.beside.join(", ")} for a new user: those whose row the sync makes go without, unless hooks.created in ${app} makes them.`,
-      ),
-    ...own.triggers.map(
-      (each) =>
-        `Triggers on users (${at(project, describe(each))}) see the sync's writes once hooks in ${app} has database: (ctx) => triggers.wrapDB(ctx).db.`,
-    ),
-  ];
-}
-
-function removalSteps({ project, softDeletion }: Plan): string[] {
-  const app = at(project, path.join(project.functions, "clerk/app.ts"));
-  return softDeletion === null
-    ? []
-    : [
-        `users.${softDeletion} looks as if you kept rows of users who are gone: the sync deletes them, unless removal in ${app} is { mark: { … } }.`,
-      ];
-}
-
-/** Other tables that hold Clerk's users, too. */
-function twinSteps({ isNew, likely }: Plan): string[] {
-  if (!isNew.users || likely.length === 0) return [];
-  return [
-    `The sync keeps a table users of its own beside ${likely.join(", ")}, which hold Clerk's users, too: the sync leaves them as they are.`,
-  ];
-}
-
-/** Where Convex takes tokens from, which the app's key needs. */
-function issuerSteps({ project, needsIssuer }: Plan): string[] {
-  const app = at(project, path.join(project.functions, "clerk/app.ts"));
-  return needsIssuer
-    ? [
-        `Say in ${app} what the issuer is, Clerk's Frontend API URL, as it stands before the "|" of your tokenIdentifiers: auth.config.ts does not tell, or tells several. Until then runs set everybody aside.`,
-      ]
-    : [];
-}
-
-function exposureSteps({ own, project }: Plan): string[] {
-  if (own.handsOut.length === 0) return [];
-  const places = own.handsOut.map((each) => at(project, describe(each)));
-  return [
-    `Look at public functions that hand out whole rows of users, which now hold clerkId and clerkCreatedAt, too: ${named(places)}. Return only what the page shows.`,
-  ];
-}
-
-function fillSteps({ key, isNew }: Plan): string[] {
-  if (isNew.users || key === null) return [];
-  const args = key.column === "clerkId" ? "" : ` '{"column":"${key.column}"}'`;
-  return [
-    `After the first deploy fill clerkId, also for those who are gone from Clerk (with dryRun to look first): npx convex run clerk/adopt:fill${args}. Meanwhile rows are found by ${key.column}, so nobody gets a second one.`,
-  ];
-}
-
-function named(places: string[]): string {
-  const more = places.length - MAX_NAMED;
-  return more > 0 ? `${places.slice(0, MAX_NAMED).join(", ")} and ${more} more` : places.join(", ");
+  return `Have an endpoint https://<your deployment>.convex.site${webhookPath} in Clerk, with user.created, user.updated and user.deleted, and set its signing secret${why}:${typed(`npx convex env set ${name} whsec_…`)}`;
 }

@@ -1,24 +1,15 @@
 /**
- * What the app's own functions do with `users`: who inserts, who patches which columns, who answers Clerk's webhooks,
- * who hands out whole rows. It is read off the text, without types, so where a thing can't be told it counts as what
- * asks more of the person, never as what lets the sync write more.
+ * The app's own functions, read off their text, without types: which of them a browser can have run, and what they do
+ * with `users`. Where a thing can't be told it counts as what lets the sync write less.
  */
 import { readdirSync } from "node:fs";
 import path from "node:path";
-import type { CallExpression, Node, ObjectExpression } from "@babel/types";
+import type { CallExpression, Node } from "@babel/types";
 import { routesOf, type Route } from "./edit-entries";
+import { handsOut } from "./hands-out";
 import { messageOf } from "./problem";
-import {
-  bare,
-  declared,
-  importsOf,
-  nameOf,
-  propertyOf,
-  textOf,
-  walk,
-  type Source,
-  type Sources,
-} from "./source";
+import { bare, nameOf, textOf, walk, type Source, type Sources } from "./source";
+import { deletesOf, writesOf, type Delete, type Write } from "./writes";
 
 /** A function at the top of a file, registered with Convex or not. */
 export type AppFunction = {
@@ -28,25 +19,14 @@ export type AppFunction = {
   /** `users:create`, as references have it. */
   path: string;
   kind: "public" | "internal" | "http" | "helper";
-  /** `query`, `internalMutation` …; empty for a helper. */
-  builder: string;
+  /** Names that stand in it, of whatever. */
+  names: Set<string>;
 };
 
 /** Something in a function. */
 export type Spot = { source: Source; node: Node; within: AppFunction | null };
+export type Call = Spot & { node: CallExpression };
 
-export type Insert = Spot & {
-  row: Node | null;
-  /** Other tables of which the same function makes rows. */
-  beside: string[];
-};
-export type Patch = Spot & {
-  /** Columns that it may write, each with its value; null is one that comes from an argument. */
-  columns: Map<string, Node | null>;
-  /** Whether it may write others, too, which can't be told. */
-  isOpen: boolean;
-  isPublic: boolean;
-};
 export type Webhook = {
   source: Source;
   line: number;
@@ -57,12 +37,14 @@ export type Webhook = {
 export type OwnCode = {
   sources: Sources;
   functions: AppFunction[];
-  inserts: Insert[];
-  patches: Patch[];
+  calls: Call[];
+  /** What is written to users, or may be. */
+  writes: Write[];
+  deletes: Delete[];
   webhooks: Webhook[];
   routes: Route[];
-  /** Public functions that hand out whole rows of users. */
-  handsOut: Spot[];
+  /** Functions that hand out whole rows of users, and whether they say what they return. */
+  handsOut: (Spot & { hasReturns: boolean })[];
   /** Where triggers on users are registered, as those of convex-helpers are. */
   triggers: Spot[];
   /** Files that could not be read, each with why. */
@@ -71,57 +53,73 @@ export type OwnCode = {
 
 const SKIPPED = /^(_generated|node_modules|clerk)$/;
 
-/** @param functions the folder of functions */
-export function readOwnCode(sources: Sources, functions: string): OwnCode {
-  const files: Source[] = [];
-  const unread: string[] = [];
-  for (const file of filesOf(functions)) {
-    try {
-      files.push(sources.get(file));
-    } catch (error) {
-      unread.push(messageOf(error));
-    }
-  }
+/**
+ * @param functions the folder of functions
+ * @param columns those of users; null where there is none
+ */
+export function readOwnCode(
+  sources: Sources,
+  functions: string,
+  columns: Set<string> | null,
+): OwnCode {
+  const { files, unread } = readFiles(sources, functions);
   const all = files.flatMap((source) => functionsOf(source, functions));
-  const calls = new Map(all.map((each) => [each, calledBy(sources, each, all)]));
-  const exposed = closure(
-    all.filter(({ kind }) => kind === "public"),
-    (each) => calls.get(each) ?? [],
-  );
-  const callersOf = (called: AppFunction | null) => {
-    const callers = (of: AppFunction) => all.filter((each) => calls.get(each)?.includes(of));
-    return called ? closure([called], callers) : new Set<AppFunction>();
-  };
-  const spots = files.flatMap((source) => callsOf(source, all));
-  const patches = spots.flatMap((spot) => {
-    const isPublic = spot.within === null || exposed.has(spot.within);
-    return patchOf(sources, spot, isPublic, callersOf(spot.within));
-  });
+  const exposed = exposedAmong(all);
+  const calls = files.flatMap((source) => callsOf(source, all));
+  const isExposed = ({ within }: Spot) => within === null || exposed.has(within);
   return {
     sources,
     functions: all,
-    inserts: spots.flatMap((spot) => insertOf(spot, spots)),
-    patches,
+    calls,
+    writes: writesOf(sources, calls, columns, isExposed),
+    deletes: deletesOf(sources, calls),
     webhooks: files.flatMap(webhookOf),
     routes: files.flatMap((source) => routesOf(sources, source)),
     handsOut: all.flatMap((each) => handsOut(sources, each)),
-    triggers: spots.filter(
-      (spot) => methodOf(spot) === "register" && stringOf(spot.node.arguments[0]) === "users",
+    triggers: calls.filter(({ node, source }) =>
+      /\.register\(\s*["'`]users["'`]/.test(textOf(source, node)),
     ),
     unread,
   };
 }
 
-/** The app's files of functions: not tests, not the sync. */
-function filesOf(functions: string): string[] {
-  return readdirSync(functions, { recursive: true, encoding: "utf8" })
-    .filter((name) => /\.[jt]sx?$/.test(name) && !/\.(d|test|spec)\.[jt]sx?$/.test(name))
-    .filter((name) => {
-      const [top = ""] = name.split(path.sep);
-      return !SKIPPED.test(top) && !name.split(path.sep).includes("node_modules");
-    })
+/** The app's files of functions, and those that they import: not tests, not the sync. */
+function readFiles(sources: Sources, functions: string): { files: Source[]; unread: string[] } {
+  const files = new Map<string, Source>();
+  const unread: string[] = [];
+  const queue = readdirSync(functions, { recursive: true, encoding: "utf8" })
+    .filter((name) => isSource(name) && !SKIPPED.test(name.split(path.sep)[0] ?? ""))
     .sort()
     .map((name) => path.join(functions, name));
+  for (const file of queue) {
+    if (files.has(file) || unread.some((each) => each.startsWith(file))) continue;
+    try {
+      files.set(file, sources.get(file));
+    } catch (error) {
+      unread.push(messageOf(error));
+      continue;
+    }
+    for (const { source: from } of importing(sources.get(file))) {
+      const target = sources.resolve(file, from);
+      const [top = ""] = path.relative(functions, target ?? functions).split(path.sep);
+      if (target && isSource(target) && !SKIPPED.test(top)) queue.push(target);
+    }
+  }
+  return { files: [...files.values()], unread };
+}
+
+function isSource(name: string): boolean {
+  return (
+    /\.[jt]sx?$/.test(name) &&
+    !/\.(d|test|spec)\.[jt]sx?$/.test(name) &&
+    !name.split(path.sep).includes("node_modules")
+  );
+}
+
+function importing({ ast }: Source): { source: string }[] {
+  return ast.program.body.flatMap((statement) =>
+    "source" in statement && statement.source ? [{ source: statement.source.value }] : [],
+  );
 }
 
 function functionsOf(source: Source, functions: string): AppFunction[] {
@@ -131,63 +129,85 @@ function functionsOf(source: Source, functions: string): AppFunction[] {
     .join("/")
     .replace(/\.[jt]sx?$/, "");
   const found: AppFunction[] = [];
-  const add = (name: string, node: Node) => {
-    const builder = builderOf(source, node);
-    found.push({ source, node, name, path: `${module}:${name}`, builder, kind: kindOf(builder) });
+  const add = (name: string, node: Node, isExported: boolean) => {
+    const kind = kindOf(source, node, isExported);
+    found.push({ source, node, name, path: `${module}:${name}`, kind, names: namesIn(node) });
   };
   for (const statement of source.ast.program.body) {
-    const isExport = /^Export(Named|Default)Declaration$/.test(statement.type);
-    const declaration = isExport && "declaration" in statement ? statement.declaration : statement;
-    if (declaration?.type === "FunctionDeclaration")
-      add(declaration.id?.name ?? "default", declaration);
-    else if (declaration?.type === "VariableDeclaration") {
+    const isExported = /^Export(Named|Default)Declaration$/.test(statement.type);
+    const declaration =
+      isExported && "declaration" in statement ? statement.declaration : statement;
+    if (declaration?.type === "FunctionDeclaration") {
+      add(declaration.id?.name ?? "default", declaration, isExported);
+    } else if (declaration?.type === "ClassDeclaration") {
+      add(declaration.id?.name ?? "default", declaration, isExported);
+    } else if (declaration?.type === "VariableDeclaration") {
       for (const { id, init } of declaration.declarations) {
-        const name = nameOf(id);
-        if (name !== null && init) add(name, init);
+        if (init)
+          add(nameOf(id) ?? [...namesIn(id)].join(","), init, isExported || isLater(source, id));
       }
-    } else if (statement.type === "ExportDefaultDeclaration") add("default", statement.declaration);
+    } else if (statement.type === "ExportDefaultDeclaration") {
+      add("default", statement.declaration, true);
+    }
   }
   return found;
 }
 
-function builderOf(source: Source, node: Node): string {
+/** Whether a name is exported by a statement of its own. */
+function isLater({ ast }: Source, id: Node): boolean {
+  return ast.program.body.some(
+    (statement) =>
+      statement.type === "ExportNamedDeclaration" &&
+      statement.specifiers.some(
+        (each) => each.type === "ExportSpecifier" && each.local.name === nameOf(id),
+      ),
+  );
+}
+
+/** Whatever is exported and made by a call may be public, by what builder ever, unless it says that it is internal. */
+function kindOf(source: Source, node: Node, isExported: boolean): AppFunction["kind"] {
   const inner = bare(node);
-  return inner.type === "CallExpression" ? textOf(source, inner.callee) : "";
+  if (inner.type !== "CallExpression") return "helper";
+  const builder = textOf(source, inner.callee);
+  if (/httpaction$/i.test(builder)) return isWebhook(source) ? "http" : "public";
+  if (/internal/i.test(builder)) return "internal";
+  const isNone =
+    /^(define\w*|v\.\w+|z\.[^(]*|cronJobs|httpRouter|new\b.*|custom\w+|Object\.\w+)$/.test(builder);
+  return isExported && !isNone ? "public" : "helper";
 }
 
-function kindOf(builder: string): AppFunction["kind"] {
-  if (/httpaction$/i.test(builder)) return "http";
-  if (!/(query|mutation|action)$/i.test(builder)) return "helper";
-  return /internal/i.test(builder) ? "internal" : "public";
-}
-
-/** Functions, and those that they lead to: what a browser can have run, or what may run this. */
-function closure(
-  from: AppFunction[],
-  next: (each: AppFunction) => AppFunction[],
-): Set<AppFunction> {
-  const all = new Set(from);
-  for (const each of all) for (const other of next(each)) all.add(other);
-  return all;
-}
-
-function calledBy(
-  sources: Sources,
-  { source, node }: AppFunction,
-  all: AppFunction[],
-): AppFunction[] {
-  const called: AppFunction[] = [];
+/** Every name in a node, whatever it stands for. */
+function namesIn(node: Node): Set<string> {
+  const names = new Set<string>();
   walk(node, (inner) => {
-    if (inner.type === "Identifier") {
-      const place = declared(sources, source, inner.name);
-      const match = place && all.find((each) => each.node === place.node);
-      if (match && match.kind === "helper") called.push(match);
-    }
-    const reference = referenceOf(source, inner);
-    const match = reference && all.find((each) => each.path === reference);
-    if (match) called.push(match);
+    if (inner.type === "Identifier") names.add(inner.name);
   });
-  return called;
+  return names;
+}
+
+/** Functions that a browser can have run: the public ones, and those whose names stand in one that it can. */
+function exposedAmong(all: AppFunction[]): Set<AppFunction> {
+  const exposed = new Set(all.filter(({ kind }) => kind === "public"));
+  const others = all.filter(({ kind }) => kind === "helper" || kind === "internal");
+  for (const { names } of exposed) {
+    for (const each of others) {
+      const module = each.path.split(":")[0]?.split("/").at(-1) ?? "";
+      const isNamed = each.name.split(",").some((name) => names.has(name));
+      if (isNamed && (each.kind === "helper" || names.has(module))) exposed.add(each);
+    }
+  }
+  return exposed;
+}
+
+function callsOf(source: Source, all: AppFunction[]): Call[] {
+  const own = all.filter((each) => each.source === source);
+  const calls: Call[] = [];
+  walk(source.ast.program, (node, parents) => {
+    if (node.type !== "CallExpression" && node.type !== "OptionalCallExpression") return;
+    const within = own.find((each) => each.node === node || parents.includes(each.node)) ?? null;
+    calls.push({ source, node: node as CallExpression, within });
+  });
+  return calls;
 }
 
 /** `internal.users.create` as `users:create`; null for anything else. */
@@ -198,245 +218,17 @@ export function referenceOf(source: Source, node: Node): string | null {
   return at === -1 ? null : `${names.slice(0, at).replaceAll(".", "/")}:${names.slice(at + 1)}`;
 }
 
-type CallSpot = Spot & { node: CallExpression };
+const EVENT = /["'`]user\.(created|updated|deleted)["'`]/;
 
-function callsOf(source: Source, all: AppFunction[]): CallSpot[] {
-  const own = all.filter((each) => each.source === source);
-  const calls: CallSpot[] = [];
-  walk(source.ast.program, (node, parents) => {
-    if (node.type !== "CallExpression" && node.type !== "OptionalCallExpression") return;
-    const within = own.find((each) => [...parents, node].includes(each.node)) ?? null;
-    calls.push({ source, node: node as CallExpression, within });
-  });
-  return calls;
-}
-
-function methodOf({ node }: CallSpot): string | null {
-  return node.callee.type === "MemberExpression" || node.callee.type === "OptionalMemberExpression"
-    ? nameOf(node.callee.property)
-    : null;
-}
-
-function insertOf(spot: CallSpot, all: CallSpot[]): Insert[] {
-  const inserted = insertedInto(spot);
-  if (inserted?.table !== "users") return [];
-  const { within } = spot;
-  const others = within === null ? [] : all.filter((other) => other.within === within);
-  const tables = others.flatMap((other) => insertedInto(other)?.table ?? []);
-  return [
-    { ...spot, row: inserted.row, beside: [...new Set(tables)].filter((name) => name !== "users") },
-  ];
-}
-
-/** Of `ctx.db.insert("users", { … })`, and of Ents' `ctx.table("users").insert({ … })`. */
-function insertedInto(spot: CallSpot): { table: string; row: Node | null } | null {
-  if (methodOf(spot) !== "insert") return null;
-  const [first, second] = spot.node.arguments;
-  const table = stringOf(first);
-  if (table !== null) return { table, row: second ?? null };
-  const [, ent] = /table\(\s*["'`](\w+)["'`]\s*\)$/.exec(calleeObject(spot)) ?? [];
-  return ent === undefined ? null : { table: ent, row: first ?? null };
-}
-
-function stringOf(node: Node | undefined): string | null {
-  return node?.type === "StringLiteral" ? node.value : null;
-}
-
-function calleeObject({ source, node }: CallSpot): string {
-  const { callee } = node;
-  return callee.type === "MemberExpression" || callee.type === "OptionalMemberExpression"
-    ? textOf(source, callee.object)
-    : "";
-}
-
-function patchOf(
-  sources: Sources,
-  spot: CallSpot,
-  isPublic: boolean,
-  callers: Set<AppFunction>,
-): Patch[] {
-  const method = methodOf(spot);
-  if (method !== "patch" && method !== "replace") return [];
-  const { source, node, within } = spot;
-  const given = node.arguments;
-  const target = given.length >= 2 ? given.at(-2) : (node.callee as { object?: Node }).object;
-  const values = given.at(-1);
-  const [table] = given;
-  const isNamed = given.length === 3 && table?.type === "StringLiteral";
-  const named = isNamed ? table.value : target && tableOf(sources, target, spot);
-  if (!values || (named !== "users" && named !== null)) return [];
-  return [{ source, node, within, isPublic, ...columnsOf(sources, values, spot, callers) }];
-}
-
-/** The table that an id, or a document, is of; null where that can't be told. */
-function tableOf(sources: Sources, node: Node, spot: Spot, depth = 0): string | null {
-  const { source, within } = spot;
-  const inner = bare(node);
-  const text = textOf(source, inner);
-  const [, table] = /\b(?:query|get|table|insert)\(\s*["'`](\w+)["'`]/.exec(text) ?? [];
-  if (table !== undefined) return table;
-  if (depth > 5) return null;
-  if (inner.type === "MemberExpression" || inner.type === "OptionalMemberExpression") {
-    const name = nameOf(inner.property);
-    const [object, isArgs] = [bare(inner.object), textOf(source, inner.object) === "args"];
-    if (isArgs && name !== null) return tableOfArgument(within, name) ?? byName(name);
-    if (name === "_id") return tableOf(sources, object, spot, depth + 1);
-    return byName(name ?? "");
-  }
-  if (inner.type === "Identifier") {
-    const init = within && initOf(within.node, inner.name);
-    if (init) return tableOf(sources, init, spot, depth + 1) ?? byName(inner.name);
-    return tableOfArgument(within, inner.name) ?? byName(inner.name);
-  }
-  if (inner.type === "CallExpression") {
-    const [id] = inner.arguments;
-    if (/\.get$/.test(textOf(source, inner.callee)) && id)
-      return tableOf(sources, id, spot, depth + 1);
-    return byName(textOf(source, inner.callee));
-  }
-  return null;
-}
-
-/** What a variable of a function begins with. */
-export function initOf(node: Node, name: string): Node | null {
-  let found: Node | null = null;
-  walk(node, (inner) => {
-    if (inner.type === "VariableDeclarator" && nameOf(inner.id) === name)
-      found = inner.init ?? found;
-  });
-  return found;
-}
-
-function tableOfArgument(within: AppFunction | null, name: string): string | null {
-  const validator = within && argumentsOf(within)?.get(name);
-  if (!within || !validator) return null;
-  return /\bid\(\s*["'`](\w+)["'`]/.exec(textOf(within.source, validator))?.[1] ?? null;
-}
-
-/** A user's, by what it is called. */
-function byName(name: string): string | null {
-  return /user|viewer|profile|account|member|\bme$|^me\b/i.test(name) ? "users" : null;
-}
-
-/** The validators of a registered function's arguments; null where there are none. */
-export function argumentsOf({ node }: AppFunction): Map<string, Node> | null {
-  const call = bare(node);
-  const [options] = call.type === "CallExpression" ? call.arguments : [];
-  const declaredArgs = options?.type === "ObjectExpression" ? propertyOf(options, "args") : null;
-  if (declaredArgs?.type !== "ObjectExpression") return null;
-  return new Map(
-    declaredArgs.properties.flatMap((each): [string, Node][] => {
-      const name = each.type === "ObjectProperty" ? nameOf(each.key) : null;
-      return name !== null && each.type === "ObjectProperty" ? [[name, each.value]] : [];
-    }),
-  );
-}
-
-/** Columns that a patch may write: those that it names, and, where it passes on what it is given, all of that. */
-function columnsOf(
-  sources: Sources,
-  values: Node,
-  spot: Spot,
-  callers: Set<AppFunction>,
-): Pick<Patch, "columns" | "isOpen"> {
-  const { within } = spot;
-  const columns = new Map<string, Node | null>();
-  let isOpen = false;
-  const look = (node: Node, depth: number) => {
-    const inner = bare(node);
-    switch (inner.type) {
-      case "ObjectExpression":
-        for (const each of inner.properties) {
-          if (each.type === "SpreadElement") look(each.argument, depth + 1);
-          else {
-            const name = nameOf(each.key);
-            if (name === null) isOpen = true;
-            else columns.set(name, each.type === "ObjectProperty" ? each.value : null);
-          }
-        }
-        return;
-      case "ConditionalExpression":
-        look(inner.consequent, depth + 1);
-        look(inner.alternate, depth + 1);
-        return;
-      case "LogicalExpression":
-        look(inner.right, depth + 1);
-        return;
-      case "NullLiteral":
-        return;
-      default:
-    }
-    const init = within && inner.type === "Identifier" ? initOf(within.node, inner.name) : null;
-    if (within && inner.type === "Identifier") {
-      for (const name of assignedTo(within.node, inner.name)) columns.set(name, null);
-    }
-    if (init && bare(init).type === "ObjectExpression" && depth < 5) {
-      look(init, depth + 1);
-      return;
-    }
-    // A row that is spread into itself changes nothing.
-    if (init && tableOf(sources, init, spot) === "users") return;
-    const names = [...callers].flatMap((each) => [...argumentNames(each), ...namesPassed(each)]);
-    if (names.length === 0) isOpen = true;
-    for (const name of names) columns.set(name, null);
-  };
-  look(values, 0);
-  return { columns, isOpen };
-}
-
-/** Names that a function's parameters are declared with, and those of the objects that it passes on. */
-function namesPassed({ node }: AppFunction): string[] {
-  const names: string[] = [];
-  const registration = bare(node);
-  walk(node, (inner, parents) => {
-    const name = "key" in inner && isNode(inner.key) ? nameOf(inner.key) : null;
-    if (name === null) return;
-    const call = parents.at(-2);
-    const isPassed = call?.type === "CallExpression" && call !== registration;
-    if (inner.type === "TSPropertySignature" || (inner.type === "ObjectProperty" && isPassed)) {
-      names.push(name);
-    }
-  });
-  return names;
-}
-
-function isNode(value: unknown): value is Node {
-  return typeof value === "object" && value !== null && "type" in value;
-}
-
-/** The keys of a function's arguments, those within objects too. */
-function argumentNames(within: AppFunction): string[] {
-  const names: string[] = [];
-  for (const [name, validator] of argumentsOf(within) ?? []) {
-    names.push(name);
-    walk(validator, (inner) => {
-      const inside = inner.type === "ObjectProperty" ? nameOf(inner.key) : null;
-      if (inside !== null) names.push(inside);
-    });
-  }
-  return names;
-}
-
-/** Properties that a function sets on a variable: `updates.name = …`. */
-function assignedTo(node: Node, variable: string): string[] {
-  const names: string[] = [];
-  walk(node, (inner) => {
-    if (inner.type !== "AssignmentExpression" || inner.left.type !== "MemberExpression") return;
-    const name = nameOf(inner.left.property);
-    if (nameOf(inner.left.object) === variable && name !== null) names.push(name);
-  });
-  return names;
+/** Whether a file answers Clerk, by what it verifies or by the events that it names. */
+function isWebhook({ text }: Source): boolean {
+  return /from\s*["']svix|\bverifyWebhook\b/.test(text) || EVENT.test(text);
 }
 
 function webhookOf(source: Source): Webhook[] {
+  if (!isWebhook(source)) return [];
   const { text } = source;
-  const verifies = importsOf(source).find(
-    ({ source: from, specifiers }) =>
-      /^svix/.test(from.value) || specifiers.some(({ local }) => local.name === "verifyWebhook"),
-  );
-  const event = /["'`]user\.(created|updated|deleted)["'`]/.exec(text);
-  if (!verifies && !event) return [];
-  const at = event?.index ?? verifies?.start ?? 0;
+  const at = EVENT.exec(text)?.index ?? text.search(/from\s*["']svix|\bverifyWebhook\b/);
   return [
     {
       source,
@@ -445,96 +237,4 @@ function webhookOf(source: Source): Webhook[] {
       isOfOrganizations: /["'`]organization\w*\.\w/.test(text),
     },
   ];
-}
-
-/** Where a public function gives a whole row of users to whoever calls it. */
-function handsOut(sources: Sources, within: AppFunction): Spot[] {
-  if (within.kind !== "public") return [];
-  const { source, node } = within;
-  const rows = new Set<string>();
-  walk(node, (inner) => {
-    if (inner.type !== "VariableDeclarator" || !inner.init) return;
-    const name = nameOf(inner.id);
-    if (name !== null && isRow(sources, inner.init, within)) rows.add(name);
-  });
-  const found: Spot[] = [];
-  walk(node, (inner) => {
-    const given = returnedBy(inner);
-    if (!given || found.length > 0) return;
-    const isWhole = isRow(sources, given, within) || passesOn(given, rows);
-    if (isWhole) found.push({ source, node: inner, within });
-  });
-  return found;
-}
-
-function returnedBy(node: Node): Node | null {
-  if (node.type === "ReturnStatement") return node.argument ?? null;
-  const isShort = node.type === "ArrowFunctionExpression" && node.body.type !== "BlockStatement";
-  return isShort ? node.body : null;
-}
-
-/** Whether an expression reads rows of users as they are. */
-function isRow(sources: Sources, node: Node, within: AppFunction): boolean {
-  const { source } = within;
-  const inner = bare(node);
-  if (inner.type !== "CallExpression") return false;
-  const text = textOf(source, inner);
-  const reads = /\b(query|get|table)\(\s*["'`]users["'`]/.test(text);
-  if (reads && /\.(collect|first|unique|firstX|uniqueX|take|paginate|get)\([^]*\)$/.test(text))
-    return true;
-  if (/\.get$/.test(textOf(source, inner.callee))) {
-    return tableOf(sources, inner, { source, node, within }) === "users";
-  }
-  const name = nameOf(inner.callee);
-  const helper =
-    name !== null && /user|viewer/i.test(name) ? declared(sources, source, name) : null;
-  return helper !== null && /["'`]users["'`]/.test(textOf(helper.source, helper.node));
-}
-
-/** Whether a value holds one of these variables as a whole. */
-function passesOn(node: Node, names: Set<string>): boolean {
-  let isFound = false;
-  walk(node, (inner, parents) => {
-    if (inner.type !== "Identifier" || !names.has(inner.name)) return;
-    const parent = parents.at(-1);
-    switch (parent?.type) {
-      case undefined:
-      case "SpreadElement":
-      case "ArrayExpression":
-      case "TSAsExpression":
-      case "TSNonNullExpression":
-      case "AwaitExpression":
-        isFound = true;
-        return;
-      case "ObjectProperty":
-        isFound ||= parent.value === inner;
-        return;
-      case "ConditionalExpression":
-        isFound ||= parent.test !== inner;
-        return;
-      case "LogicalExpression":
-        isFound ||= parent.right === inner || parent.operator !== "&&";
-        return;
-      default:
-    }
-  });
-  return isFound;
-}
-
-/** The object that a call passes as the arguments of another function: `ctx.runMutation(internal.users.create, { … })`. */
-export function passedTo(
-  own: OwnCode,
-  target: AppFunction,
-): { object: ObjectExpression; within: AppFunction }[] {
-  const found: { object: ObjectExpression; within: AppFunction }[] = [];
-  for (const each of own.functions) {
-    walk(each.node, (node) => {
-      if (node.type !== "CallExpression") return;
-      const [first, second] = node.arguments;
-      if (!first || second?.type !== "ObjectExpression") return;
-      if (referenceOf(each.source, first) === target.path)
-        found.push({ object: second, within: each });
-    });
-  }
-  return found;
 }

@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { addDependency, addDependencyCommand } from "nypm";
+import { applyChanges, type Changes } from "./change";
 import { messageOf, Problem } from "./problem";
 import type { Project } from "./project";
 
@@ -23,7 +24,7 @@ export function installCommand({ manager }: Project, names: string[]): string {
  * @returns what takes them back: the manifest and the lock file are as they were then
  * @throws Problem where the lock file has changes of its own, or they can't be installed; nothing is changed then
  */
-export async function addPackages(project: Project, names: string[]): Promise<() => void> {
+async function addPackages(project: Project, names: string[]): Promise<() => void> {
   refuseDirtyLock(project);
   const takeBack = keep([path.join(project.root, "package.json"), ...locksOf(project)]);
   try {
@@ -44,6 +45,21 @@ export async function addPackages(project: Project, names: string[]): Promise<()
     );
   }
   return takeBack;
+}
+
+/** Adds packages, then changes files: both, or neither. @param changes what is to be written once they are there */
+export async function withPackages(
+  project: Project,
+  names: string[],
+  changes: () => Changes,
+): Promise<void> {
+  const takeBack = names.length > 0 ? await addPackages(project, names) : () => undefined;
+  try {
+    applyChanges(changes());
+  } catch (error) {
+    takeBack();
+    throw error;
+  }
 }
 
 /** Before anything is asked. @throws Problem where the lock file has changes of its own */

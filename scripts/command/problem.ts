@@ -9,6 +9,18 @@ export class Problem extends Error {
   }
 }
 
+/** What a person at a terminal is asked, and nobody else may decide: the message names the option that says it. */
+export class Choice extends Problem {
+  /** @param candidates what to choose among; none, where it is yes or no */
+  constructor(
+    message: string,
+    readonly option: "key" | "manager" | "newTable",
+    readonly candidates: string[],
+  ) {
+    super(message);
+  }
+}
+
 /** The message of whatever was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

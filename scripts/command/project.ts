@@ -1,7 +1,7 @@
 /** The app as it is found: its folder of functions, its packages, and how it writes its imports. */
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import path from "node:path";
-import { Problem } from "./problem";
+import { Choice, Problem } from "./problem";
 
 export const MANAGERS = ["npm", "pnpm", "yarn", "bun"] as const;
 export type Manager = (typeof MANAGERS)[number];
@@ -25,6 +25,8 @@ export type Project = {
   root: string;
   /** The folder of functions. */
   functions: string;
+  /** The folder that holds both: paths are told from there. */
+  top: string;
   manager: Manager;
   /** The app's lock file; null where there is none. */
   lockFile: string | null;
@@ -55,6 +57,7 @@ export function findProject(app: string, manager?: Manager): Project {
   return {
     root,
     functions,
+    top: above(root).find((each) => !path.relative(each, functions).startsWith("..")) ?? root,
     manager: manager ?? managerOf(root, lock),
     lockFile: lock[0]?.file ?? null,
     convex: convexOf(root, functions, manifest),
@@ -147,8 +150,10 @@ function managerOf(root: string, locks: Lock[]): Manager {
   const managers = [...new Set(locks.map(({ manager }) => manager))];
   if (managers.length > 1) {
     const files = locks.map(({ file }) => path.basename(file)).join(" and ");
-    throw new Problem(
+    throw new Choice(
       `the app has ${files}: say which package manager is its own with --package-manager ${managers.join("|")}.`,
+      "manager",
+      managers,
     );
   }
   return managers[0] ?? "npm";
@@ -232,19 +237,31 @@ function isNodeNext(file: string, depth = 0): boolean {
   const [, named] =
     /"moduleResolution"\s*:\s*"(\w+)"/i.exec(text) ?? /"module"\s*:\s*"(\w+)"/i.exec(text) ?? [];
   if (named !== undefined) return /^node(16|18|20|next)$/i.test(named);
-  const [, base] = /"extends"\s*:\s*"(\.[^"]+)"/.exec(text) ?? [];
-  if (base === undefined) return false;
-  const target = path.resolve(path.dirname(file), base);
-  return isNodeNext(target, depth + 1) || isNodeNext(`${target}.json`, depth + 1);
+  const [, bases = ""] = /"extends"\s*:\s*(\[[^\]]*\]|"[^"]+")/.exec(text) ?? [];
+  return [...bases.matchAll(/"([^"]+)"/g)].some(([, base = ""]) => {
+    return filesOf(file, base).some((each) => isNodeNext(each, depth + 1));
+  });
+}
+
+/** What a tsconfig may mean by the one that it extends. */
+function filesOf(file: string, base: string): string[] {
+  const folder = path.dirname(file);
+  if (base.startsWith(".")) return [base, `${base}.json`].map((each) => path.resolve(folder, each));
+  return above(folder).flatMap((each) => {
+    const target = path.join(each, "node_modules", base);
+    return [target, `${target}.json`, path.join(target, "tsconfig.json")];
+  });
 }
 
 function readJson(file: string): Json {
   if (!existsSync(file)) return {};
   try {
-    return JSON.parse(readFileSync(file, "utf8")) as Json;
+    const read: unknown = JSON.parse(readFileSync(file, "utf8").replace(/^\uFEFF/, ""));
+    if (typeof read === "object" && read !== null) return read as Json;
   } catch {
-    throw new Problem(`${file} must be JSON: it can't be read as that.`);
+    // Told below.
   }
+  throw new Problem(`${file} must be a JSON object: it can't be read as that.`);
 }
 
 /** A folder and those above it. */

@@ -21,8 +21,9 @@ export type Column = { validator: Validator; isOptional: boolean };
 export type Table = {
   /** null for a table that is no plain object: a union, `v.any()`. */
   columns: Map<string, Column> | null;
-  /** Fields by the name of the index. */
+  /** Fields by the name of the index, and those of them that are staged: they can't be asked yet. */
   indexes: Map<string, string[]>;
+  staged: Set<string>;
   /** The table as exported, to compare. */
   text: string;
 };
@@ -77,6 +78,7 @@ function tablesOf({ tables }: Exported): Schema {
       const table: Table = {
         columns: columns ? new Map(columns) : null,
         indexes: new Map(all.map((index) => [index.indexDescriptor, index.fields])),
+        staged: new Set(stagedDbIndexes.map(({ indexDescriptor }) => indexDescriptor)),
         text: JSON.stringify([documentType, all]),
       };
       return [tableName, table];
@@ -161,6 +163,16 @@ function overlaid(overlay: Map<string, string>, folder: string): Plugin {
       });
     },
   };
+}
+
+/** Columns of other tables that hold ids of a table, as `posts.author`. */
+export function refersTo(schema: Schema, table: string): string[] {
+  return [...schema].flatMap(([name, { columns }]) =>
+    [...(columns ?? [])].flatMap(([column, { validator }]) => {
+      const isOfTable = JSON.stringify(validator).includes(`"tableName":${JSON.stringify(table)}`);
+      return isOfTable && name !== table ? [`${name}.${column}`] : [];
+    }),
+  );
 }
 
 /** Whether a validator takes a text, a number …; a union where one of its members does. */

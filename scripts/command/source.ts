@@ -7,28 +7,52 @@ import type { Expression, File, ImportDeclaration, Node, ObjectExpression } from
 import { messageOf, Problem } from "./problem";
 
 export type { Node };
-export type Source = { file: string; text: string; ast: File };
+/** Text with line feeds alone: `finish` gives a file back what it had. */
+export type Source = {
+  file: string;
+  text: string;
+  ast: File;
+  hasReturns: boolean;
+  hasMark: boolean;
+};
 
 /** @throws Problem with the line of what can't be read as TypeScript */
 export function parseSource(file: string, text: string): Source {
+  const hasMark = text.startsWith("\uFEFF");
+  const plain = text.replace(/^\uFEFF/, "").replaceAll("\r\n", "\n");
   try {
-    return { file, text, ast: parseText(file, text) };
+    const ast = parseText(file, plain);
+    return { file, text: plain, ast, hasReturns: text.includes("\r\n"), hasMark };
   } catch (error) {
     const { loc } = error as { loc?: { line: number } };
     throw new Problem(`${file}${loc ? `:${loc.line}` : ""} can't be read: ${messageOf(error)}`);
   }
 }
 
+/** The text of a file that was edited, with the line ends and the mark that it had. */
+export function finish({ hasReturns, hasMark }: Source, text: string): string {
+  return (hasMark ? "\uFEFF" : "") + (hasReturns ? text.replaceAll("\n", "\r\n") : text);
+}
+
 function parseText(file: string, text: string): File {
   const jsx = /\.[jt]sx$/.test(file) ? (["jsx"] as const) : [];
-  return parse(text, { sourceType: "module", plugins: ["typescript", "decorators", ...jsx] });
+  return parse(text, {
+    sourceType: "module",
+    plugins: ["typescript", "decorators", ...jsx],
+    // What stands in parentheses is said so again.
+    createParenthesizedExpressions: true,
+  });
 }
 
 /** The files of an app, each read once. What changes is not yet written says `overlay`. */
 export class Sources {
   readonly #read = new Map<string, Source | null>();
 
-  constructor(readonly overlay = new Map<string, string>()) {}
+  /** @param roots folders that "@/" and "~/" may stand for */
+  constructor(
+    readonly overlay = new Map<string, string>(),
+    readonly roots: string[] = [],
+  ) {}
 
   /** @throws Problem where it can't be read as TypeScript */
   get(file: string): Source {
@@ -39,18 +63,17 @@ export class Sources {
     return source;
   }
 
-  /** The file that a relative import means; null where it is none of the app's. */
+  /** The file that an import means; null where it is none of the app's. */
   resolve(from: string, specifier: string): string | null {
-    if (!specifier.startsWith(".")) return null;
-    const target = path.resolve(path.dirname(from), specifier);
-    const bare = target.replace(/\.js$/, "");
-    const candidates = [
-      target,
-      `${bare}.ts`,
-      `${bare}.tsx`,
-      `${bare}.js`,
-      path.join(bare, "index.ts"),
-    ];
+    const [, aliased] = /^[@~]\/(.+)$/.exec(specifier) ?? [];
+    const targets = specifier.startsWith(".")
+      ? [path.resolve(path.dirname(from), specifier)]
+      : this.roots.flatMap((root) => (aliased === undefined ? [] : path.join(root, aliased)));
+    const candidates = targets.flatMap((target) => {
+      const plain = target.replace(/\.js$/, "");
+      const inFolder = ["ts", "tsx", "js"].map((ending) => path.join(plain, `index.${ending}`));
+      return [target, `${plain}.ts`, `${plain}.tsx`, `${plain}.js`, ...inFolder];
+    });
     return candidates.find((each) => this.has(each)) ?? null;
   }
 
@@ -151,9 +174,13 @@ export function declared(sources: Sources, source: Source, name: string): Place 
       }
     }
     const from = "source" in statement ? statement.source?.value : undefined;
-    if (typeof from !== "string") continue;
-    const file = sources.resolve(source.file, from);
-    if (file === null || !("specifiers" in statement)) continue;
+    const file = typeof from === "string" ? sources.resolve(source.file, from) : null;
+    if (file === null) continue;
+    if (statement.type === "ExportAllDeclaration") {
+      const found = declared(sources, sources.get(file), name);
+      if (found) return found;
+    }
+    if (!("specifiers" in statement)) continue;
     for (const each of statement.specifiers ?? []) {
       if (each.type === "ImportSpecifier" && each.local.name === name) {
         return exported(sources, sources.get(file), nameOf(each.imported) ?? name);
@@ -176,8 +203,15 @@ function exported(sources: Sources, source: Source, name: string): Place | null 
 /** What a file exports by default. */
 export function defaultOf(sources: Sources, source: Source): Place | null {
   for (const statement of source.ast.program.body) {
-    if (statement.type !== "ExportDefaultDeclaration") continue;
-    return resolved(sources, { source, node: statement.declaration });
+    if (statement.type === "ExportDefaultDeclaration") {
+      return resolved(sources, { source, node: statement.declaration });
+    }
+    if (statement.type !== "ExportNamedDeclaration") continue;
+    const given = statement.specifiers.find(
+      (each) => each.type === "ExportSpecifier" && nameOf(each.exported) === "default",
+    );
+    if (given?.type === "ExportSpecifier")
+      return declared(sources, source, statement.source ? "default" : given.local.name);
   }
   return null;
 }

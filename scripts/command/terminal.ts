@@ -1,6 +1,6 @@
 /** Where the command speaks and asks: a person at a terminal, or a log. */
-import { confirm, isCancel, note, outro } from "@clack/prompts";
-import { Problem } from "./problem";
+import { confirm, isCancel, select } from "@clack/prompts";
+import { Problem, type Choice } from "./problem";
 
 export type Terminal = {
   /** Lines for whoever reads along. */
@@ -11,6 +11,8 @@ export type Terminal = {
   note: (title: string, lines: string[]) => void;
   /** @throws Problem where nobody can be asked, or the answer is no */
   agree: (question: string) => Promise<void>;
+  /** @returns the option that was chosen @throws the choice itself where nobody can be asked */
+  choose: (choice: Choice) => Promise<Record<string, unknown>>;
 };
 
 /**
@@ -27,21 +29,25 @@ export function terminal({ isAgreed, isQuiet }: { isAgreed: boolean; isQuiet: bo
     say,
     print: (text) => process.stdout.write(text),
     note: (title, lines) => {
-      if (isAsked) note(lines.join("\n"), title);
-      else say(`\n${title}\n${lines.map((line) => `  ${line}`).join("\n")}`);
+      say(`\n${title}\n${lines.map((line) => `  ${line}`).join("\n")}\n`);
     },
     agree: async (question) => {
       if (isAgreed) return;
       if (!isAsked) {
         throw new Problem(
-          `${question} There is no terminal to ask at: say so with --yes, or look at it first with --dry-run.`,
+          "there is no terminal to ask at. Say yes beforehand with --yes, or look at it first with --dry-run.",
         );
       }
-      const answer = await confirm({ message: question });
-      if (isCancel(answer) || !answer) {
-        outro("Nothing was changed.");
-        throw new Problem("stopped by the answer.");
-      }
+      if ((await confirm({ message: question })) !== true) throw new Problem("you said no.");
+    },
+    choose: async (choice) => {
+      const { option, candidates, message } = choice;
+      if (!isAsked) throw choice;
+      const options = candidates.map((value) => ({ value }));
+      const answer =
+        options.length > 0 ? await select({ message, options }) : await confirm({ message });
+      if (isCancel(answer) || answer === false) throw choice;
+      return { [option]: answer };
     },
   };
 }

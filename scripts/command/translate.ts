@@ -3,8 +3,9 @@
  * `user.image_url`. What can't be said so gives null, never a guess.
  */
 import type { Node } from "@babel/types";
-import { initOf, passedTo, type AppFunction, type OwnCode } from "./own-code";
+import { referenceOf, type AppFunction, type OwnCode } from "./own-code";
 import { bare, declared, nameOf, propertyOf, textOf, walk, type Source } from "./source";
+import { initOf } from "./writes";
 
 /** An expression over `user`, and whether it may be null. */
 export type Said = {
@@ -31,7 +32,7 @@ const IDENTITY: Record<string, [text: string, isNullable: boolean]> = {
   phoneNumber: ["primaryPhone(user)", true],
 };
 
-/** Keys of Clerk's user that no other object has. */
+/** Keys of Clerk's user, where an object is called as its events call it. */
 const OF_CLERK: Record<string, [text: string, isNullable: boolean]> = {
   first_name: ["user.first_name", true],
   last_name: ["user.last_name", true],
@@ -42,9 +43,6 @@ const OF_CLERK: Record<string, [text: string, isNullable: boolean]> = {
   created_at: ["user.created_at", false],
   updated_at: ["user.updated_at", false],
   last_sign_in_at: ["user.last_sign_in_at", true],
-};
-/** Keys that others have, too: they are Clerk's where the object is called as one of its events calls it. */
-const OF_CLERK_TOO: Record<string, [text: string, isNullable: boolean]> = {
   id: ["user.id", false],
   username: ["user.username", true],
   banned: ["user.banned", false],
@@ -56,7 +54,13 @@ const METHODS =
   /^(toLowerCase|toUpperCase|trim|trimStart|trimEnd|slice|substring|charAt|split|replace|replaceAll|toString|padStart)$/;
 const CALLS = /^(Date\.now|Math\.random|crypto\.randomUUID)$/;
 
-type Scope = { own: OwnCode; source: Source; within: AppFunction | null };
+export type Scope = {
+  own: OwnCode;
+  source: Source;
+  within: AppFunction | null;
+  /** Whether only the signed-in person's identity counts: in what a browser can call, anything else may be typed. */
+  isStrict?: boolean;
+};
 
 const constant = (text: string): Said => ({
   text,
@@ -73,7 +77,12 @@ const ofUser = ([text, isNullable]: [string, boolean], takesFirst = false): Said
 
 export function translate(node: Node, scope: Scope, depth = 0): Said | null {
   if (depth > 20) return null;
-  const inner = bare(node);
+  if (node.type === "ParenthesizedExpression") {
+    const said = translate(node.expression, scope, depth + 1);
+    return said && / /.test(said.text) ? { ...said, text: `(${said.text})` } : said;
+  }
+  const inner = outer(node);
+  if (inner.type === "ParenthesizedExpression") return translate(inner, scope, depth + 1);
   const say = (each: Node) => translate(each, scope, depth + 1);
   switch (inner.type) {
     case "StringLiteral":
@@ -113,7 +122,7 @@ export function translate(node: Node, scope: Scope, depth = 0): Said | null {
       );
     case "ArrayExpression": {
       const parts = inner.elements.map((each) =>
-        each === null || each.type === "SpreadElement" ? null : say(each),
+        each === null || each.type === "SpreadElement" ? null : certain(say(each)),
       );
       return together(parts, (texts) => `[${texts.join(", ")}]`);
     }
@@ -123,7 +132,7 @@ export function translate(node: Node, scope: Scope, depth = 0): Said | null {
       );
       if (names.includes(null)) return null;
       const parts = inner.properties.map((each) =>
-        each.type === "ObjectProperty" ? say(each.value) : null,
+        each.type === "ObjectProperty" ? certain(say(each.value)) : null,
       );
       const text = (texts: string[]) =>
         texts.map((each, at) => `${JSON.stringify(names[at])}: ${each}`).join(", ");
@@ -139,6 +148,22 @@ export function translate(node: Node, scope: Scope, depth = 0): Said | null {
     default:
       return null;
   }
+}
+
+/** What TypeScript alone sees, and waiting, taken off; parentheses stay. */
+function outer(node: Node): Node {
+  const isPlain = /^(TS(As|Satisfies|NonNull)Expression|TSTypeAssertion|AwaitExpression)$/.test(
+    node.type,
+  );
+  if (!isPlain) return node;
+  return outer(
+    node.type === "AwaitExpression" ? node.argument : (node as { expression: Node }).expression,
+  );
+}
+
+/** A part of an object or a list: what may be nothing there can't be told. */
+function certain(said: Said | null): Said | null {
+  return said?.isNullable && said.text !== "null" ? null : said;
 }
 
 /** Parts put together; null where one of them is. */
@@ -196,38 +221,90 @@ export function unwrapped(text: string): string {
 }
 
 function variable(name: string, scope: Scope, depth: number): Said | null {
-  const { own, source, within } = scope;
+  const { own, source, within, isStrict = false } = scope;
   if (within) {
     const taken = destructured(within, name);
-    if (taken) return property(taken.object, taken.property, taken.text);
+    if (taken) return property(taken.object, taken.property, scope, taken.text);
     const init = initOf(within.node, name);
     if (init) return wrapped(translate(init, scope, depth + 1));
-    const passed = fromCallers(name, scope, depth);
-    if (passed) return passed;
+    if (!isStrict) {
+      const passed = fromCallers(name, scope, depth);
+      if (passed) return passed;
+    }
+    // Set twice, or given from outside.
+    if (within.names.has(name) && isBound(within.node, name)) return null;
   }
   const place = declared(own.sources, source, name);
   if (!place || !/Literal$/.test(place.node.type)) return null;
   return translate(place.node, { ...scope, source: place.source, within: null }, depth + 1);
 }
 
+/** Whether a function has a variable, or a parameter, of that name. */
+function isBound(node: Node, name: string): boolean {
+  let isFound = false;
+  walk(node, (inner) => {
+    const patterns =
+      "params" in inner && Array.isArray(inner.params) ? (inner.params as Node[]) : [];
+    if (inner.type === "VariableDeclarator") patterns.push(inner.id);
+    for (const pattern of patterns) {
+      walk(pattern, (each) => {
+        isFound ||= each.type === "Identifier" && each.name === name;
+      });
+    }
+  });
+  return isFound;
+}
+
 function wrapped(said: Said | null): Said | null {
-  return said && / /.test(said.text) && !/^[`"'[{(]/.test(said.text)
+  return said &&
+    / /.test(said.text) &&
+    !/^[`"'[{]/.test(said.text) &&
+    unwrapped(said.text) === said.text
     ? { ...said, text: `(${said.text})` }
     : said;
 }
 
-/** What an argument of an internal function is where others call it, if they agree. */
+/** What an argument of an internal function, or of a helper, is where others call it, if they agree. */
 function fromCallers(name: string, { own, within }: Scope, depth: number): Said | null {
   if (!within || within.kind === "public") return null;
-  const said = passedTo(own, within).map(({ object, within: caller }) => {
-    const value = propertyOf(object, name);
-    return value && translate(value, { own, source: caller.source, within: caller }, depth + 1);
+  const given =
+    within.kind === "helper" ? passedAt(own, within, name) : passedAs(own, within, name);
+  const said = given.map(({ node, caller }) => {
+    const scope = { own, source: caller.source, within: caller };
+    return node && caller !== within ? translate(node, scope, depth + 1) : null;
   });
   const [first] = said;
   return first && said.every((each) => each?.text === first.text) ? wrapped(first) : null;
 }
 
-type Taken = { object: string; property: string; text: string };
+export type Passed = { node: Node | null; caller: AppFunction };
+
+/** What calls of an internal function pass as an argument: `ctx.runMutation(internal.users.create, { … })`. */
+export function passedAs(own: OwnCode, target: AppFunction, name: string): Passed[] {
+  return own.calls.flatMap(({ node, source, within: caller }): Passed[] => {
+    const [reference, values] = node.arguments;
+    if (!reference || !caller || referenceOf(source, reference) !== target.path) return [];
+    const object = values?.type === "ObjectExpression" ? values : null;
+    return [{ node: object && propertyOf(object, name), caller }];
+  });
+}
+
+/** What calls of a helper pass in the place of a parameter. */
+function passedAt(own: OwnCode, target: AppFunction, name: string): Passed[] {
+  const { node } = target;
+  const inner = bare(node);
+  const params = "params" in inner && Array.isArray(inner.params) ? (inner.params as Node[]) : [];
+  const at = params.findIndex((each) => nameOf(each) === name);
+  if (at === -1) return [];
+  return own.calls.flatMap(({ node: call, within: caller }): Passed[] => {
+    const called =
+      nameOf(call.callee) ?? ("property" in call.callee ? nameOf(call.callee.property) : null);
+    if (called !== target.name || !caller) return [];
+    return [{ node: call.arguments[at] ?? null, caller }];
+  });
+}
+
+type Taken = { object: Node; property: string; text: string };
 
 /** Where a variable is taken out of an object: `const { first_name } = event.data`. */
 function destructured({ node, source }: AppFunction, name: string): Taken | null {
@@ -239,9 +316,9 @@ function destructured({ node, source }: AppFunction, name: string): Taken | null
       if (each.type !== "ObjectProperty" || nameOf(each.key) === null) continue;
       const local = each.value.type === "AssignmentPattern" ? each.value.left : each.value;
       if (nameOf(local) !== name) continue;
-      const object = textOf(source, bare(inner.init));
       const key = nameOf(each.key) ?? "";
-      taken = { object, property: key, text: `${object}.${key}` };
+      const object = bare(inner.init);
+      taken = { object, property: key, text: `${textOf(source, object)}.${key}` };
     }
   };
   walk(node, look);
@@ -253,35 +330,51 @@ function member(
   scope: Scope,
   depth: number,
 ): Said | null {
-  const { source, within } = scope;
-  const text = textOf(source, node);
+  const { source, within, isStrict = false } = scope;
   const name = node.computed ? null : nameOf(node.property);
   if (name === null) return null;
-  if (textOf(source, node.object) === "args") return fromCallers(name, scope, depth);
   const object = bare(node.object);
+  if (textOf(source, object) === "args") return isStrict ? null : fromCallers(name, scope, depth);
   const init = within && object.type === "Identifier" ? initOf(within.node, object.name) : null;
-  const known = property(textOf(source, object), name, text);
-  if (known) return known;
-  if (!init || !within) return null;
-  return property(textOf(source, bare(init)), name, `${textOf(source, bare(init))}.${name}`);
+  return (
+    property(object, name, scope, textOf(source, node)) ??
+    (init ? property(bare(init), name, scope, `${textOf(source, bare(init))}.${name}`) : null)
+  );
 }
 
 /** @param text the whole of it, for addresses in a list */
-function property(object: string, name: string, text: string): Said | null {
+function property(object: Node, name: string, scope: Scope, text: string): Said | null {
   const own = (words: Record<string, [string, boolean]>) =>
     Object.hasOwn(words, name) ? words[name] : undefined;
-  const isIdentity = /identity/i.test(object);
-  const word =
-    (isIdentity && own(IDENTITY)) ||
-    own(OF_CLERK) ||
-    (CALLED_CLERKS.test(object) && own(OF_CLERK_TOO));
-  if (word) return ofUser(word);
+  if (isIdentity(object, scope)) {
+    const word = own(IDENTITY);
+    return word ? ofUser(word) : null;
+  }
+  if (scope.isStrict) return null;
+  if (CALLED_CLERKS.test(textOf(scope.source, object))) {
+    const word = own(OF_CLERK);
+    if (word) return ofUser(word);
+  }
   const list = /(email_addresses|phone_numbers)[!?]?\.?(\[0\]|at\(0\)|find\()/.exec(text);
   if (list && name === (list[1] === "email_addresses" ? "email_address" : "phone_number")) {
     const reader = name === "email_address" ? "primaryEmail" : "primaryPhone";
     return ofUser([`${reader}(user)`, true], list[2] !== "find(");
   }
   return null;
+}
+
+/** Whether it is what `ctx.auth.getUserIdentity()` gives, by itself or from a function that is called after it. */
+function isIdentity(node: Node, scope: Scope, depth = 0): boolean {
+  const inner = bare(node);
+  if (inner.type === "LogicalExpression") return isIdentity(inner.left, scope, depth + 1);
+  if (inner.type === "CallExpression") {
+    return /(^|\.)(getUserIdentity|\w*[iI]dentity\w*)$/.test(textOf(scope.source, inner.callee));
+  }
+  if (inner.type !== "Identifier" || depth > 3) return false;
+  const init = scope.within && initOf(scope.within.node, inner.name);
+  if (init) return isIdentity(init, scope, depth + 1);
+  const isParameter = scope.within?.kind === "helper";
+  return isParameter && /^(user)?identity$/i.test(inner.name);
 }
 
 function call(

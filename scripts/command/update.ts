@@ -1,19 +1,21 @@
 /** `update`: writes the files anew that were copied, and leaves what is the app's own. */
 import { existsSync } from "node:fs";
 import path from "node:path";
-import { applyChanges, checkChanges, diffOf, realChanges, type Changes } from "./change";
-import { addPackages, installCommand, lackingPackages, refuseDirtyLock } from "./packages";
+import { checkChanges, diffOf, realChanges, type Changes } from "./change";
+import { installCommand, lackingPackages, refuseDirtyLock, withPackages } from "./packages";
+import { folderOf, vendoredChanges } from "./plan";
 import { Problem } from "./problem";
-import { findProject, isBelow, type Manager } from "./project";
+import { findProject, isBelow, svixOf, type Manager, type Project } from "./project";
 import type { Terminal } from "./terminal";
 import {
+  changedIn,
   changesBetween,
+  COMMAND,
   NAME,
   readCopied,
-  vendoredFiles,
   version,
-  versionFile,
   VERSION_FILE,
+  type Copied,
 } from "./vendored";
 
 export type UpdateOptions = { app: string; dryRun?: boolean; install?: boolean; manager?: Manager };
@@ -21,11 +23,11 @@ export type UpdateOptions = { app: string; dryRun?: boolean; install?: boolean; 
 /** @throws Problem for whatever the person has to mend: nothing is changed then */
 export async function update(options: UpdateOptions, terminal: Terminal): Promise<void> {
   const project = findProject(options.app, options.manager);
-  const folder = path.join(project.functions, "clerk");
+  const folder = folderOf(project);
   const copied = readCopied(folder);
   if (!copied) {
     throw new Problem(
-      `expected a folder that ${NAME} init has copied, with a ${VERSION_FILE}: ${folder} ${existsSync(folder) ? "has none" : "is not there"}. Take the sync in first: ${NAME} init --app ${options.app}.`,
+      `expected a folder that ${NAME} init has copied, with a ${VERSION_FILE}: ${folder} ${existsSync(folder) ? "has none" : "is not there"}. Take the sync in first: ${COMMAND} init --app ${options.app}.`,
     );
   }
   if (isBelow(version(), copied.version)) {
@@ -33,54 +35,72 @@ export async function update(options: UpdateOptions, terminal: Terminal): Promis
       `${folder} has ${NAME} ${copied.version}, which is newer than this, ${version()}: use that version or a newer one.`,
     );
   }
-  const files = vendoredFiles(project.svix);
-  const inTheWay = [...files.keys()].filter(
-    (name) => !copied.files.includes(name) && existsSync(path.join(folder, name)),
-  );
-  if (inTheWay.length > 0) {
-    throw new Problem(
-      `these are files of your own, and the new version has files of that name: ${inTheWay.map((name) => path.join(folder, name)).join(", ")}. Move them elsewhere first.`,
-    );
-  }
-  const gone = copied.files.filter(
-    (name) => !files.has(name) && existsSync(path.join(folder, name)),
-  );
-  const changes: Changes = new Map([
-    ...gone.map((name): [string, null] => [path.join(folder, name), null]),
-    ...[...files].map(([name, text]): [string, string] => [path.join(folder, name), text]),
-    [path.join(folder, VERSION_FILE), versionFile([...files.keys()])],
-  ]);
-  const real = realChanges(changes);
-  if (real.size === 0) {
+  const changesNow = () => realChanges(changesOf(project, copied));
+  const changes = changesNow();
+  if (changes.size === 0) {
     terminal.say(`Nothing to change: ${NAME} ${version()} is in ${folder}.`);
     return;
   }
-  checkChanges(real);
+  refuseOwn(folder, copied, changes);
+  checkChanges(changes);
   const packages = options.install === false ? [] : lackingPackages(project);
   if (packages.length > 0) refuseDirtyLock(project);
-  const added = [...files.keys()].filter((name) => !copied.files.includes(name));
-  terminal.note(`${NAME} in ${folder}: ${copied.version} → ${version()}`, [
-    `writes ${real.size - gone.length} files anew`,
-    ...(added.length > 0 ? [`new: ${added.join(", ")}`] : []),
-    ...(gone.length > 0 ? [`deletes: ${gone.join(", ")}`] : []),
-    ...(packages.length > 0
-      ? [`adds ${packages.join(", ")}: ${installCommand(project, packages)}`]
-      : []),
-    "leaves fields.ts, app.ts and whatever else is yours as it is",
-  ]);
+  const lines = describeUpdate(folder, copied, changes);
+  const adds = packages.map((name) => `adds ${name}: ${installCommand(project, packages)}`);
+  terminal.note(`${NAME} ${version()}, over ${copied.version}, in ${folder}`, [...lines, ...adds]);
   if (options.dryRun) {
-    terminal.print(diffOf(real, project.root));
+    terminal.print(diffOf(changes, project.top));
     return;
   }
-  const whatChanged = changesBetween(copied.version, version());
   await terminal.agree("Go ahead?");
-  const takeBack = packages.length > 0 ? await addPackages(project, packages) : () => undefined;
-  try {
-    applyChanges(real);
-  } catch (error) {
-    takeBack();
-    throw error;
-  }
-  terminal.say(`\n${whatChanged === "" ? "No version came between." : whatChanged}\n`);
-  terminal.say("Done. Deploy it: npx convex dev, or npx convex deploy.");
+  await withPackages(project, packages, changesNow);
+  const news = changesBetween(copied.version, version());
+  terminal.say(
+    `${news === "" ? "" : `${news}\n\n`}Done. Deploy it: npx convex dev, or npx convex deploy.`,
+  );
+}
+
+/** The copied files anew, and without those that the sync has no longer. */
+function changesOf(project: Project, copied: Copied): Changes {
+  const files = vendoredChanges(project, svixOf(project.functions) ?? project.svix);
+  const gone = Object.keys(copied.files)
+    .map((name) => path.join(folderOf(project), name))
+    .filter((file) => !files.has(file) && existsSync(file));
+  return new Map([...gone.map((file): [string, null] => [file, null]), ...files]);
+}
+
+/** @throws Problem where the app has files of its own by the names of new ones */
+function refuseOwn(folder: string, copied: Copied, changes: Changes): void {
+  const inTheWay = [...changes.keys()].filter((file) => {
+    const name = path.relative(folder, file).split(path.sep).join("/");
+    return name !== VERSION_FILE && !(name in copied.files) && existsSync(file);
+  });
+  if (inTheWay.length === 0) return;
+  throw new Problem(
+    `these are files of your own, and the new version has files of that name: ${inTheWay.join(", ")}. Move them elsewhere first.`,
+  );
+}
+
+function describeUpdate(folder: string, copied: Copied, changes: Changes): string[] {
+  const name = (file: string) => path.relative(folder, file).split(path.sep).join("/");
+  const files = [...changes].filter(([file]) => name(file) !== VERSION_FILE);
+  const gone = files.filter(([, text]) => text === null).map(([file]) => name(file));
+  const added = files.filter(([file]) => !existsSync(file)).map(([file]) => name(file));
+  const lost = changedIn(folder, copied).filter((each) => changes.has(path.join(folder, each)));
+  const list = (names: string[]) => (names.length > 8 ? `${names.length} files` : names.join(", "));
+  return [
+    ...(files.length - gone.length - added.length > 0
+      ? [
+          `writes anew: ${files.length - gone.length - added.length} of ${Object.keys(copied.files).length} files`,
+        ]
+      : []),
+    ...(added.length > 0 ? [`adds: ${list(added)}`] : []),
+    ...(gone.length > 0 ? [`deletes: ${list(gone)}`] : []),
+    ...(lost.length > 0
+      ? [
+          `changed in your app since they were copied, which is lost: ${list(lost)} (--dry-run shows it)`,
+        ]
+      : []),
+    "leaves fields.ts, app.ts and whatever else is yours as it is",
+  ];
 }

@@ -1,5 +1,6 @@
 /** The sync as it is copied into an app: its files, their header, and the file that lists them. */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { Problem } from "./problem";
 import { isBelow, isFolder, type Svix } from "./project";
@@ -8,6 +9,8 @@ import { isBelow, isFolder, type Svix } from "./project";
 const PACKAGE = packageAbove(import.meta.dirname);
 const SYNC = path.join(PACKAGE, "convex/clerk");
 export const NAME = "clerk-convex-sync";
+/** How it was called: a person can type that again. */
+export const COMMAND = process.argv[1]?.endsWith(".ts") ? "npx tsx scripts/cli.ts" : NAME;
 
 /** What an adopter edits: never copied, never touched again. */
 export const EDITED = ["fields.ts", "app.ts"];
@@ -57,11 +60,25 @@ function withSvix(text: string, svix: Svix | null): string {
   return isPart ? text.replace('from "svix"', 'from "svix/dist/webhook.js"') : text;
 }
 
-export type Copied = { version: string; files: string[] };
+/** Each file with the hash of the text that was copied. */
+export type Copied = { version: string; files: Record<string, string> };
 
 /** The text of the file that lists a copy. */
-export function versionFile(files: string[]): string {
-  return `${JSON.stringify({ name: NAME, version: version(), files } satisfies Copied & { name: string }, null, 2)}\n`;
+export function versionFile(texts: Map<string, string>): string {
+  const files = Object.fromEntries([...texts].map(([name, text]) => [name, hashOf(text)]));
+  return `${JSON.stringify({ name: NAME, version: version(), files }, null, 2)}\n`;
+}
+
+function hashOf(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 12);
+}
+
+/** Files of a copy that are no longer what was copied: a person, or a formatter, has changed them. */
+export function changedIn(folder: string, { files }: Copied): string[] {
+  return Object.entries(files).flatMap(([name, hash]) => {
+    const file = path.join(folder, name);
+    return existsSync(file) && hashOf(readFileSync(file, "utf8")) !== hash ? [name] : [];
+  });
 }
 
 /** What a folder says was copied into it; null where it does not. @throws Problem where it can't be told */
@@ -75,8 +92,7 @@ export function readCopied(folder: string): Copied | null {
     // Told below.
   }
   const { name, version: copied, files } = read;
-  const isList =
-    Array.isArray(files) && files.every((each) => typeof each === "string" && isWithin(each));
+  const isList = typeof files === "object" && Object.keys(files).every(isWithin);
   if (name !== NAME || typeof copied !== "string" || !/^\d+\.\d+\.\d+/.test(copied) || !isList) {
     throw new Problem(
       `${file} must be what ${NAME} wrote, its name, version and files: it is not. Get it back from version control, or move the folder away and run init.`,
@@ -103,8 +119,8 @@ export function refuseForeign(folder: string): void {
   }
   const names = readdirSync(folder, { recursive: true, encoding: "utf8" })
     .map(posix)
-    .filter((name) => statSync(path.join(folder, name)).isFile());
-  const texts = names.filter((name) => name.endsWith(".ts"));
+    .filter((name) => !isFolder(path.join(folder, name)));
+  const texts = names.filter((name) => name.endsWith(".ts") && existsSync(path.join(folder, name)));
   const ours = texts.filter((name) =>
     readFileSync(path.join(folder, name), "utf8").includes(`\n// ${NAME} `),
   );

@@ -1,0 +1,85 @@
+/** Where functions of the app's own give whole rows of users to whoever calls them. */
+import type { Node } from "@babel/types";
+import type { AppFunction, Spot } from "./own-code";
+import { bare, declared, nameOf, propertyOf, textOf, walk, type Sources } from "./source";
+import { tableOf } from "./writes";
+
+/** @returns the first place of a registered function */
+export function handsOut(
+  sources: Sources,
+  within: AppFunction,
+): (Spot & { hasReturns: boolean })[] {
+  const { source, node, kind } = within;
+  const call = bare(node);
+  const [options] = call.type === "CallExpression" ? call.arguments : [];
+  const returns = options?.type === "ObjectExpression" ? propertyOf(options, "returns") : null;
+  const hasReturns = returns !== null && textOf(source, returns) !== "v.any()";
+  if (kind === "helper" || (kind !== "public" && !hasReturns)) return [];
+  const rows = new Set<string>();
+  walk(node, (inner) => {
+    if (inner.type !== "VariableDeclarator" || !inner.init) return;
+    const name = nameOf(inner.id);
+    if (name !== null && isRow(sources, inner.init, within)) rows.add(name);
+  });
+  const found: Node[] = [];
+  walk(node, (inner) => {
+    const given = returnedBy(inner);
+    if (given && (isRow(sources, given, within) || passesOn(given, rows))) found.push(inner);
+  });
+  return found.slice(0, 1).map((each) => ({ source, node: each, within, hasReturns }));
+}
+
+function returnedBy(node: Node): Node | null {
+  if (node.type === "ReturnStatement") return node.argument ?? null;
+  const isShort = node.type === "ArrowFunctionExpression" && node.body.type !== "BlockStatement";
+  return isShort ? node.body : null;
+}
+
+/** Whether an expression reads rows of users as they are. */
+function isRow(sources: Sources, node: Node, within: AppFunction): boolean {
+  const { source } = within;
+  const inner = bare(node);
+  if (inner.type !== "CallExpression") return false;
+  const text = textOf(source, inner);
+  const reads = /\b(query|get|table)\(\s*["'`]users["'`]/.test(text);
+  if (reads && /\.(collect|first|unique|firstX|uniqueX|take|paginate|get)\([^]*\)$/.test(text)) {
+    return true;
+  }
+  const isInsert = /\binsert\w*\(/.test(text);
+  if (!isInsert && tableOf(sources, inner, { source, node, within }) === "users") return true;
+  const name = nameOf(inner.callee);
+  const helper =
+    name !== null && /user|viewer|me\b/i.test(name) ? declared(sources, source, name) : null;
+  return helper !== null && /["'`]users["'`]/.test(textOf(helper.source, helper.node));
+}
+
+/** Whether a value holds one of these variables as a whole. */
+function passesOn(node: Node, names: Set<string>): boolean {
+  let isFound = false;
+  walk(node, (inner, parents) => {
+    if (inner.type !== "Identifier" || !names.has(inner.name)) return;
+    const parent = parents.at(-1);
+    switch (parent?.type) {
+      case undefined:
+      case "SpreadElement":
+      case "ArrayExpression":
+      case "TSAsExpression":
+      case "TSNonNullExpression":
+      case "AwaitExpression":
+      case "ParenthesizedExpression":
+        isFound = true;
+        return;
+      case "ObjectProperty":
+        isFound ||= parent.value === inner;
+        return;
+      case "ConditionalExpression":
+        isFound ||= parent.test !== inner;
+        return;
+      case "LogicalExpression":
+        isFound ||= parent.right === inner || parent.operator !== "&&";
+        return;
+      default:
+    }
+  });
+  return isFound;
+}
