@@ -606,3 +606,22 @@ describe("the packed command", () => {
     expect(existsSync(path.join(packedFolder(), "convex/clerk/CHANGELOG.md"))).toBe(true);
   });
 });
+
+test.each([
+  "scripts/bench.ts",
+  "scripts/cli.ts",
+  "scripts/demo.ts",
+  "scripts/demo/chat.ts",
+  "scripts/send-event.ts",
+  "test/adopt.ts",
+  "test/long.ts",
+  "test/teeth.ts",
+])("%s answers --help", { timeout: 60_000 }, (script) => {
+  const args = ["--import", "tsx", script, "--help"];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+    cwd: ROOT,
+    encoding: "utf8",
+  });
+  expect([status, stderr]).toEqual([0, ""]);
+  expect(stdout).toMatch(/^(usage: |clerk-convex-sync )/);
+});

@@ -270,6 +270,14 @@ export const patchMe = httpAction(async (ctx, request) => { await ctx.runMutatio
       `export const save = internalMutation${HANDLER("await ctx.db.patch(user!._id, { name: args.name });")}`,
     ],
     [
+      "rows of a component's own table",
+      "export {};",
+      {
+        "counter/convex.config.ts": "export {};",
+        "counter/users.ts": `import { mutation } from "./_generated/server";\nexport const edit = mutation${HANDLER('await ctx.db.patch("users", user!._id, { name: args.name });')}`,
+      },
+    ],
+    [
       "rows of another table",
       `export const rename = mutation({ args: { id: v.id("posts"), name: v.string() }, handler: async (ctx, { id, name }) => { await ctx.db.patch(id, { name }); } });
 export const other = mutation${HANDLER(`const post = await ctx.db.query("posts").first(); await ctx.db.patch(post!._id, { name: args.name });`)}`,

@@ -162,7 +162,7 @@ export default http;
   fills: null,
   left: [
     /Remove the webhook in convex\/webhooks\.ts:\d+, and its endpoint/,
-    /users\.email is read otherwise in convex\/users\.ts:\d+ \(email_addresses\[0\]\.email_address\)/,
+    /users\.email is email_addresses\[0\]\.email_address in convex\/webhooks\.ts:\d+, and \(user\) => primaryEmail/,
     /by_clerk_id .+ same as by_clerkId/,
     /Look at what makes rows of users itself: convex\/users\.ts:7/,
   ],
@@ -447,6 +447,33 @@ const crons = cronJobs()
 crons.daily('clean up', { hourUTC: 3, minuteUTC: 17 }, internal.posts.cleanUp)
 
 export default crons
+`,
+    "convex.config.ts": `import { defineApp } from 'convex/server'
+import counter from './counter/convex.config'
+
+const app = defineApp()
+app.use(counter)
+
+export default app
+`,
+    "counter/convex.config.ts": `import { defineComponent } from 'convex/server'
+
+export default defineComponent('counter')
+`,
+    "counter/schema.ts": `import { defineSchema, defineTable } from 'convex/server'
+import { v } from 'convex/values'
+
+export default defineSchema({ users: defineTable({ email: v.string() }) })
+`,
+    "counter/users.ts": `import { mutationGeneric } from 'convex/server'
+import { v } from 'convex/values'
+
+export const rename = mutationGeneric({
+  args: { id: v.id('users'), email: v.string() },
+  handler: async (ctx, { id, email }) => {
+    await ctx.db.patch(id, { email })
+  },
+})
 `,
     "posts.ts": `import { internalMutation } from './_generated/server'
 

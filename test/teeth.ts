@@ -473,7 +473,7 @@ const teeth: Tooth[] = [
   },
   {
     breaks: "giving a new row the key by which the app finds it",
-    edits: [{ file: "rows.ts", replace: "...(key && { [key.column]: key.value }), ", by: "" }],
+    edits: [{ file: "rows.ts", replace: "...(isColumn && { [key.column]: key.value }), ", by: "" }],
     file: "test/key.test.ts",
     property: "a row that the sync makes has the key, by which the app's own sign-in finds it",
   },

@@ -2,7 +2,7 @@
  * The app's own functions, read off their text, without types: which of them a browser can have run, and what they do
  * with `users`. Where a thing can't be told it counts as what lets the sync write less.
  */
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import type { CallExpression, Node } from "@babel/types";
 import { routesOf, type Route } from "./edit-entries";
@@ -89,6 +89,7 @@ function readFiles(sources: Sources, functions: string): { files: Source[]; unre
   const unread: string[] = [];
   const queue = readdirSync(functions, { recursive: true, encoding: "utf8" })
     .filter((name) => isSource(name) && !SKIPPED.test(name.split(path.sep)[0] ?? ""))
+    .filter((name) => !isOfComponent(functions, name))
     .sort()
     .map((name) => path.join(functions, name));
   for (const file of queue) {
@@ -106,6 +107,14 @@ function readFiles(sources: Sources, functions: string): { files: Source[]; unre
     }
   }
   return { files: [...files.values()], unread };
+}
+
+/** A component has tables of its own, whatever they are called. */
+function isOfComponent(functions: string, name: string): boolean {
+  const folder = path.dirname(name);
+  if (folder === ".") return false;
+  const isOne = existsSync(path.join(functions, folder, "convex.config.ts"));
+  return isOne || isOfComponent(functions, folder);
 }
 
 function isSource(name: string): boolean {
