@@ -278,6 +278,33 @@ export const add = mutation(async (ctx) => { await ctx.db.insert("users", { name
     vi.unstubAllEnvs();
   });
 
+  test("a package manager that fails halfway: its changes are taken back", async () => {
+    const made = lackingSvix();
+    const bin = path.join(made.folder, "bin");
+    mkdirSync(bin);
+    const broken = "echo broken | tee package.json package-lock.json";
+    const script = `#!/bin/sh\n[ $1 = --version ] && exit 0\n${broken}\nexit 1\n`;
+    writeFileSync(path.join(bin, "pnpm"), script, { mode: 0o755 });
+    vi.stubEnv("PATH", `${bin}:${process.env.PATH ?? ""}`);
+    const options = { install: true, manager: "pnpm" } as const;
+    await refuses(
+      made,
+      /could not be installed, and package\.json is as it was: .+broken/s,
+      options,
+    );
+    vi.unstubAllEnvs();
+  });
+
+  test("an edit that would change another table, too", async () => {
+    const made = appOf({
+      "schema.ts": `${IMPORTS}const users = defineTable({ clerkId: v.string() });
+export default defineSchema({ users, copies: defineTable({ of: users.validator }) });
+`,
+    });
+    const { diff } = await refuses(made, /its tables are not the same ones/);
+    expect(diff).toMatch(/^--- a\/convex\/schema\.ts/);
+  });
+
   test("a write that fails in the middle", () => {
     const folder = mkdtempSync(path.join(tmpdir(), "change-"));
     const at = (name: string) => path.join(folder, name);
@@ -551,6 +578,15 @@ export default defineSchema({ ...clerkTables, users: defineTable({ clerkId: v.st
     const { said } = await made.init();
     expect(said).toMatch(/copies 1 files to convex\/clerk\//);
     expect(said).not.toMatch(/fields\.ts mirrors|of a new row/);
+  });
+
+  test("what a formatter made of the folder is left by a second start", async () => {
+    const made = appOf({ "schema.ts": PLAIN });
+    await made.init();
+    made.write({ "clerk/rows.ts": made.read("clerk/rows.ts").replaceAll(";", "") });
+    const before = made.files();
+    expect((await made.init()).said).toMatch(/Nothing to change/);
+    expect(made.files()).toEqual(before);
   });
 
   test("a start that was broken off is finished by the next one", async () => {
