@@ -374,6 +374,24 @@ export const store = mutation({ args: { given: v.string() }, handler: async (ctx
     expect(columns.own.get("role")).toBeNull();
   });
 
+  test("app.ts names nothing that it does not use", async () => {
+    const text = async (columns: string, code: string) => {
+      const { mine } = await plan(ID + columns, code);
+      return [...mine].find(([file]) => file.endsWith("app.ts"))?.[1] ?? "";
+    };
+    const plain = await text("own: v.string()", insert('"user"'));
+    expect(plain).toMatch(/NewUserFields = \(\) => \(\{\n {2}own: "user",\n\}\)/);
+    const used = await text("own: v.string()", insert("identity.name!"));
+    expect(used).toMatch(/import \{ fullName \} from "\.\/readers\.js";/);
+    expect(used).toMatch(/NewUserFields = \(user\) => \(\{/);
+    const undecided = await text(
+      "fullName: v.string()",
+      insert("args.given").replace("own:", "fullName:"),
+    );
+    expect(undecided).toMatch(/fullName: undecided\("fullName"\)/);
+    expect(undecided).not.toMatch(/readers\.js/);
+  });
+
   test("a required deletedAt is one of the app's own", async () => {
     const { columns } = await plan(
       `${ID}deletedAt: v.union(v.number(), v.null())`,

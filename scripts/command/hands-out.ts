@@ -1,6 +1,6 @@
 /** Where functions of the app's own give whole rows of users to whoever calls them. */
 import type { Node } from "@babel/types";
-import type { AppFunction, Spot } from "./own-code";
+import type { AppFunction, Spot } from "./app-function";
 import { bare, declared, nameOf, propertyOf, textOf, walk, type Sources } from "./source";
 import { tableOf } from "./writes";
 

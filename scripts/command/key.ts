@@ -1,7 +1,8 @@
 /** Which column of `users` holds Clerk's id. */
-import { columnsNamed, describe } from "./columns";
+import { describe, type Spot } from "./app-function";
+import { columnsNamed } from "./given";
 import { Choice, Problem } from "./problem";
-import type { OwnCode, Spot } from "./own-code";
+import type { OwnCode } from "./own-code";
 import { takes, type Table, type Validator } from "./schema-facts";
 import { nameOf, textOf, type Node } from "./source";
 import { translate } from "./translate";

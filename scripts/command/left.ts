@@ -1,7 +1,7 @@
 /** What is left to the person once the sync is in the app, each with its place, in the order in which it is done. */
 import path from "node:path";
-import { describe } from "./columns";
-import type { Spot, Webhook } from "./own-code";
+import { describe, type Spot } from "./app-function";
+import type { Webhook } from "./own-code";
 import { installCommand } from "./packages";
 import type { InitOptions, Plan } from "./plan";
 import type { Project } from "./project";

@@ -5,27 +5,12 @@
 import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import type { CallExpression, Node } from "@babel/types";
+import type { AppFunction, Call, Spot } from "./app-function";
 import { routesOf, type Route } from "./edit-entries";
 import { handsOut } from "./hands-out";
 import { messageOf } from "./problem";
 import { bare, nameOf, textOf, walk, type Source, type Sources } from "./source";
 import { deletesOf, writesOf, type Delete, type Write } from "./writes";
-
-/** A function at the top of a file, registered with Convex or not. */
-export type AppFunction = {
-  source: Source;
-  node: Node;
-  name: string;
-  /** `users:create`, as references have it. */
-  path: string;
-  kind: "public" | "internal" | "http" | "helper";
-  /** Names that stand in it, of whatever. */
-  names: Set<string>;
-};
-
-/** Something in a function. */
-export type Spot = { source: Source; node: Node; within: AppFunction | null };
-export type Call = Spot & { node: CallExpression };
 
 export type Webhook = {
   source: Source;
@@ -217,14 +202,6 @@ function callsOf(source: Source, all: AppFunction[]): Call[] {
     calls.push({ source, node: node as CallExpression, within });
   });
   return calls;
-}
-
-/** `internal.users.create` as `users:create`; null for anything else. */
-export function referenceOf(source: Source, node: Node): string | null {
-  if (node.type !== "MemberExpression") return null;
-  const [, names = ""] = /^(?:internal|api)\.([\w.]+)$/.exec(textOf(source, node)) ?? [];
-  const at = names.lastIndexOf(".");
-  return at === -1 ? null : `${names.slice(0, at).replaceAll(".", "/")}:${names.slice(at + 1)}`;
 }
 
 const EVENT = /["'`]user\.(created|updated|deleted)["'`]/;

@@ -3,7 +3,8 @@
  * `user.image_url`. What can't be said so gives null, never a guess.
  */
 import type { Node } from "@babel/types";
-import { referenceOf, type AppFunction, type OwnCode } from "./own-code";
+import { referenceOf, type AppFunction } from "./app-function";
+import type { OwnCode } from "./own-code";
 import { bare, declared, nameOf, propertyOf, textOf, walk, type Source } from "./source";
 import { initOf } from "./writes";
 

@@ -1,6 +1,6 @@
 /** What the app's own functions write to `users`, or may write: where a table can't be told to be another one, it may be that. */
 import type { Node } from "@babel/types";
-import type { AppFunction, Call, Spot } from "./own-code";
+import type { AppFunction, Call, Spot } from "./app-function";
 import { bare, declared, nameOf, propertyOf, textOf, walk, type Sources } from "./source";
 
 export type Write = Spot & {
