@@ -525,6 +525,20 @@ export { crons as default };
     expect(made.read("http.ts")).toBe(`export { default } from "./router";\n`);
   });
 
+  test("a function of the app's own by the name of ours is not ours", async () => {
+    const made = appOf({
+      "schema.ts": PLAIN,
+      "http.ts": `import { httpRouter } from "convex/server";
+const http = httpRouter();
+function addClerkRoutes(router: unknown) { return router; }
+addClerkRoutes(http);
+export default http;
+`,
+    });
+    expect((await made.init()).problem).toBeNull();
+    expect(made.read("http.ts")).toMatch(/clerkAddClerkRoutes\(http\);/);
+  });
+
   test("a name that a file has already is another one's", async () => {
     const made = appOf({
       "schema.ts": `import { v } from "convex/values";

@@ -30,6 +30,9 @@ ${code}`,
     "webhooks.ts": "export {};\n",
     "model.ts": "export {};\n",
     "../lib/users.ts": "export {};\n",
+    "../tsconfig.json": "{}",
+    "http.ts": `import { httpRouter } from "convex/server";\nexport default httpRouter();\n`,
+    "counter/users.ts": "export {};\n",
     ...others,
   };
   made.write(files);
@@ -250,6 +253,103 @@ export const edit = action({ args: {}, handler: async (ctx) => { const users = m
 export const patchMe = httpAction(async (ctx, request) => { await ctx.runMutation(internal.users.rename, await request.json()); return new Response(); });`,
     ],
     [
+      "by an object that begins with the identity's",
+      `export const edit = mutation${HANDLER("const identity = (await ctx.auth.getUserIdentity())!; const updates: any = { name: identity.name }; if (args.name) updates.name = args.name; await ctx.db.patch(user!._id, updates);")}`,
+    ],
+    [
+      "by one of two objects",
+      `export const edit = mutation${HANDLER("const identity = (await ctx.auth.getUserIdentity())!; await ctx.db.patch(user!._id, args.name ? { name: args.name } : { name: identity.name });")}`,
+    ],
+    [
+      "by an HTTP action within a route, beside a webhook",
+      `export const rename = internalMutation({ args: { userId: v.id("users"), name: v.string() }, handler: async (ctx, { userId, name }) => { await ctx.db.patch(userId, { name }); } });`,
+      {
+        "http.ts": `import { httpRouter } from "convex/server";
+import { Webhook } from "svix";
+import { httpAction } from "./_generated/server";
+import { internal } from "./_generated/api";
+const http = httpRouter();
+http.route({ path: "/clerk", method: "POST", handler: httpAction(async (ctx, request) => { const event: any = new Webhook("x").verify(await request.text(), {}); if (event.type === "user.created") return new Response(); return new Response(); }) });
+http.route({ path: "/api/me", method: "PATCH", handler: httpAction(async (ctx, request) => { await ctx.runMutation(internal.users.rename, await request.json()); return new Response(); }) });
+export default http;`,
+      },
+    ],
+    [
+      "by a helper that is imported by another name",
+      `import { rename as renameUser } from "./model";\nexport const edit = mutation${HANDLER("await renameUser(ctx, user!._id, args.name);")}`,
+      {
+        "model.ts": `export async function rename(ctx: any, id: any, name: string) { await ctx.db.patch(id, { name }); }`,
+      },
+    ],
+    [
+      "by a helper that is a file's default",
+      `import renameUser from "./model";\nexport const edit = mutation${HANDLER("await renameUser(ctx, user!._id, args.name);")}`,
+      {
+        "model.ts": `export default async function rename(ctx: any, id: any, name: string) { await ctx.db.patch(id, { name }); }`,
+      },
+    ],
+    [
+      "by a helper that a barrel renames",
+      `import { renameUser } from "./model";\nexport const edit = mutation${HANDLER("await renameUser(ctx, user!._id, args.name);")}`,
+      {
+        "model.ts": `export { rename as renameUser } from "./webhooks";`,
+        "webhooks.ts": `export async function rename(ctx: any, id: any, name: string) { await ctx.db.patch(id, { name }); }`,
+      },
+    ],
+    [
+      "by a helper behind a path of the tsconfig",
+      `import { rename } from "@server/users";\nexport const edit = mutation${HANDLER("await rename(ctx, user!._id, args.name);")}`,
+      {
+        "../tsconfig.json": `{ "compilerOptions": { "paths": { "@server/*": ["./lib/*"] } } }`,
+        "../lib/users.ts": `export async function rename(ctx: any, id: any, name: string) { await ctx.db.patch(id, { name }); }`,
+      },
+    ],
+    [
+      "by a chain whose handler names an internal function",
+      `import { convex } from "./model";\nexport const edit = convex.mutation().handler(async (ctx: any, args: any) => { await ctx.db.patch(ctx.user._id, { name: args.name }); await ctx.scheduler.runAfter(0, internal.emails.send, {}); }).public();`,
+    ],
+    [
+      "by a builder that is called as one of a library's",
+      `export const customMutation = (options: any) => mutation(options);\nexport const edit = customMutation${HANDLER("await ctx.db.patch(user!._id, { name: args.name });")}`,
+    ],
+    [
+      "by a reference that is written as text",
+      `import { makeFunctionReference } from "convex/server";\nexport const rename = internalMutation({ args: { userId: v.id("users"), name: v.string() }, handler: async (ctx, { userId, name }) => { await ctx.db.patch(userId, { name }); } });
+export const edit = action({ args: {}, handler: async (ctx) => { await ctx.runMutation(makeFunctionReference<"mutation">("users:rename"), {}); } });`,
+    ],
+    [
+      "by a method that goes by another name",
+      `export const edit = mutation${HANDLER("const { patch: update } = ctx.db; await update(user!._id, { name: args.name });")}`,
+    ],
+    [
+      "by a table that is named elsewhere",
+      `const TABLE = "users" as const;\nexport const join = mutation${HANDLER('await ctx.db.insert(TABLE, { clerkId: "x", email: "", name: args.name });')}`,
+    ],
+    [
+      "by a variable that is taken out of the identity, and set again",
+      `export const edit = mutation${HANDLER("const identity = (await ctx.auth.getUserIdentity())!; let { name } = identity; if (args.name) name = args.name; await ctx.db.patch(user!._id, { name });")}`,
+    ],
+    [
+      "by what is in the identity's place where it has none",
+      `export const edit = mutation${HANDLER("const identity = (await ctx.auth.getUserIdentity())!; const { name = args.name } = identity; await ctx.db.patch(user!._id, { name });")}`,
+    ],
+    [
+      "by one of two variables of a name",
+      `export const edit = mutation${HANDLER("const identity = (await ctx.auth.getUserIdentity())!; if (user) { const { name } = args; await ctx.db.patch(user._id, { name }); } else { const { name } = identity; console.log(name); }")}`,
+    ],
+    [
+      "by what a function makes an identity of",
+      `import { normalizeIdentity } from "./model";\nexport const edit = mutation${HANDLER("const given = normalizeIdentity(args.profile); await ctx.db.patch(user!._id, { name: given.name });", "profile: v.any()")}`,
+      { "model.ts": `export const normalizeIdentity = (profile: any) => profile;` },
+    ],
+    [
+      "by a helper whose identity is not all Clerk's",
+      `import { save } from "./model";\nexport const edit = mutation${HANDLER("const identity = (await ctx.auth.getUserIdentity())!; await save(ctx, user!._id, { ...identity, name: args.name });")}`,
+      {
+        "model.ts": `export async function save(ctx: any, id: any, identity: { name: string }) { await ctx.db.patch(id, { name: identity.name }); }`,
+      },
+    ],
+    [
       "by what can't be told",
       `export const edit = mutation({ args: {}, handler: async (ctx) => { const user = await ctx.db.query("users").first(); await ctx.db.patch(user!._id, whatever()); } });`,
     ],
@@ -268,6 +368,30 @@ export const patchMe = httpAction(async (ctx, request) => { await ctx.runMutatio
     [
       "what an internal function writes that only a webhook calls",
       `export const save = internalMutation${HANDLER("await ctx.db.patch(user!._id, { name: args.name });")}`,
+    ],
+    [
+      "what a sign-in writes where it differs",
+      `export const store = mutation({ args: {}, handler: async (ctx) => { const identity = (await ctx.auth.getUserIdentity())!; const user = (await ctx.db.query("users").first())!; const updates: any = {}; if (user.name !== identity.name) updates.name = identity.name; if (user.email !== identity.email) updates.email = identity.email; await ctx.db.patch(user._id, updates); } });`,
+    ],
+    [
+      "what a row had",
+      `export const store = mutation({ args: {}, handler: async (ctx) => { const identity = (await ctx.auth.getUserIdentity())!; const user = (await ctx.db.query("users").first())!; await ctx.db.patch(user._id, { name: identity.name ?? user.name, email: identity.email ?? user.email }); } });`,
+    ],
+    [
+      "what a helper makes of the identity",
+      `const displayName = (identity: { name?: string; nickname?: string }) => identity.name ?? identity.nickname ?? "Anonymous";
+export const store = mutation({ args: {}, handler: async (ctx) => { const identity = (await ctx.auth.getUserIdentity())!; const user = (await ctx.db.query("users").first())!; await ctx.db.patch(user._id, { name: displayName(identity) }); } });`,
+    ],
+    [
+      "a row whose type is written, or that comes out of a list",
+      `import type { Doc } from "./_generated/dataModel";
+async function requirePost(ctx: any, id: any): Promise<Doc<"posts">> { return await ctx.db.get(id); }
+export const rename = mutation${HANDLER("const post = await requirePost(ctx, args.id); await ctx.db.patch(post._id, { name: args.name });", 'id: v.id("posts"), name: v.string()')}
+export const renameAll = mutation${HANDLER('const all = await ctx.db.query("posts").take(9); await Promise.all(all.map((each) => ctx.db.patch(each._id, { name: args.name })));')}`,
+    ],
+    [
+      "a text that an account's end leaves",
+      `export const deleteMe = mutation({ args: {}, handler: async (ctx) => { const user = (await ctx.db.query("users").first())!; await ctx.db.patch(user._id, { name: "Deleted user", email: "" }); } });`,
     ],
     [
       "rows of a component's own table",
@@ -290,6 +414,8 @@ export const other = mutation${HANDLER(`const post = await ctx.db.query("posts")
 
 describe("a column of the app's own gets what the app's own insert gives it, in the words of Clerk's user", () => {
   const insert = (value: string) => `const START = "basic";
+const START_OF_ALL = { theme: "dark" };
+const DAY = 24 * 60 * 60 * 1000;
 export const store = mutation({ args: { given: v.string() }, handler: async (ctx, args) => {
   const identity = (await ctx.auth.getUserIdentity())!;
   const { email } = identity;
@@ -332,6 +458,15 @@ export const store = mutation({ args: { given: v.string() }, handler: async (ctx
       "`u-${(identity.nickname || identity.subject).slice(0, 8)}`",
       "`u-${(user.username || user.id).slice(0, 8)}`",
     ],
+    [
+      "identity.name != null ? identity.name : 'x'",
+      "(fullName(user) != null ? fullName(user) : 'x') ?? \"\"",
+    ],
+    ["(identity.nickname ?? null)!", 'user.username ?? ""'],
+    ["identity.pictureUrl !== null", "user.image_url !== null"],
+    ["typeof identity.name === 'string' ? identity.name : 'x'", null],
+    ["START_OF_ALL", '{ "theme": "dark" }'],
+    ["Date.now() + 14 * DAY", "Date.now() + 14 * (24 * 60 * 60 * 1000)"],
     // What may be nothing within an object can't be told.
     ["{ label: identity.name!, more: [] }", null],
     ["[identity.email!]", null],
@@ -409,11 +544,13 @@ export const store = mutation({ args: { given: v.string() }, handler: async (ctx
   });
 
   test("where two inserts say different things, nobody guesses", async () => {
-    const code = `${insert('"free"')}\n${insert('"paid"').replace("store", "other").replace("const START", "const ELSE")}`;
+    const code = `${insert('"free"')}\n${insert('"paid"')
+      .replace("store", "other")
+      .replaceAll(/const (START\w*|DAY)/g, "const OTHER_$1")}`;
     const told = await plan(`${ID}own: v.string()`, code);
     expect(told.columns.own.get("own")).toBeNull();
     expect(leftToDo(told, { app: "" }).join("\n")).toMatch(
-      /what users\.own of a new row is: what convex\/users\.ts:9, convex\/users\.ts:16 gives can't be said/,
+      /what users\.own of a new row is: what convex\/users\.ts:\d+, convex\/users\.ts:\d+ gives can't be said/,
     );
   });
 
@@ -426,6 +563,44 @@ export async function handle(ctx: any, event: any) {
 }`;
     const { columns } = await plan(`${ID}handle: v.string()`, code, { "webhooks.ts": webhooks });
     expect(columns.own.get("handle")).toBe(`user.username ?? "nobody"`);
+  });
+
+  test("what a webhook within a route passes is followed, too", async () => {
+    const code = `export const create = internalMutation({ args: { clerkId: v.string(), plan: v.string() }, handler: async (ctx, args) => { await ctx.db.insert("users", args); } });`;
+    const http = `import { httpRouter } from "convex/server";
+import { httpAction } from "./_generated/server";
+import { internal } from "./_generated/api";
+const http = httpRouter();
+http.route({ path: "/clerk", method: "POST", handler: httpAction(async (ctx, request) => {
+  const event: any = await request.json();
+  if (event.type === "user.created") await ctx.runMutation(internal.users.create, { clerkId: event.data.id, plan: "free" });
+  return new Response();
+}) });
+export default http;`;
+    const { columns, key } = await plan(`${ID}plan: v.string()`, code, { "http.ts": http });
+    expect(columns.own.get("plan")).toBe('"free"');
+    expect(key).toBeNull();
+    const other = await plan(
+      "accountRef: v.string(), plan: v.string()",
+      code.replace("clerkId", "accountRef"),
+      {
+        "http.ts": http.replace("clerkId", "accountRef"),
+      },
+    );
+    expect(other.key).toMatchObject({ column: "accountRef", holds: "id" });
+  });
+
+  test("what a browser sends is never taken for Clerk's", async () => {
+    const code = `export const join = mutation({ args: { data: v.any() }, handler: async (ctx, { data }) => { const identity = (await ctx.auth.getUserIdentity())!; await ctx.db.insert("users", { clerkId: identity.subject, handle: data.username, kind: data.id }); } });`;
+    const { columns } = await plan(`${ID}handle: v.string(), kind: v.string()`, code);
+    expect([...columns.own.values()]).toEqual([null, null]);
+  });
+
+  test("helpers that call each other in a circle are not followed for ever", async () => {
+    const code = `function a(ctx: any, x: string) { b(ctx, x); b(ctx, x); return ctx.db.insert("users", { clerkId: "x", color: x }); }
+function b(ctx: any, x: string) { a(ctx, x); a(ctx, x); }`;
+    const { columns } = await plan(`${ID}color: v.string()`, code);
+    expect(columns.own.get("color")).toBeNull();
   });
 
   test("one that people edit begins as the insert has it", async () => {
@@ -441,6 +616,45 @@ export const edit = mutation({ args: { name: v.string() }, handler: async (ctx, 
     expect(told.columns.own.get("plan")).toBeNull();
     expect(leftToDo(told, { app: "" })[0]).toMatch(
       /what users\.plan of a new row is: nothing in your code/,
+    );
+  });
+});
+
+describe("what is left to the person", () => {
+  const left = async (code: string, others: Files = {}) =>
+    leftToDo(await plan(`${ID}email: v.string()`, code, others), { app: "" }).join("\n");
+  const EVENTS = (events: string) => `import { Webhook } from "svix";
+export async function handle(body: string) { const event: any = new Webhook(process.env.SECRET!).verify(body, {} as any); switch (event.type) { ${events} } }`;
+
+  test("names the other events of a webhook that stays", async () => {
+    const webhooks = EVENTS('case "user.created": break; case "paymentAttempt.updated": break;');
+    expect(await left("", { "webhooks.ts": webhooks })).toMatch(
+      /Keep the webhook in convex\/webhooks\.ts:\d+ for paymentAttempt\.updated,/,
+    );
+  });
+
+  test("says nothing of what is no webhook of Clerk's", async () => {
+    expect(await left("", { "webhooks.ts": EVENTS('case "email.sent": break;') })).not.toMatch(
+      /webhooks\.ts/,
+    );
+    expect(await left(`export const KINDS = ["user.created"];`)).not.toMatch(/the webhook in/);
+  });
+
+  test("names functions that say what they return, through helpers, too", async () => {
+    const code = `async function byId(ctx: any) { return await ctx.db.query("users").first(); }
+async function getCurrentUser(ctx: any) { return await byIdOfUser(ctx); }
+async function byIdOfUser(ctx: any) { return await byId(ctx) ?? await ctx.db.query("users").first(); }
+export const current = query({ args: {}, returns: v.object({ email: v.string() }), handler: async (ctx) => await getCurrentUser(ctx) });`;
+    expect(await left(code)).toMatch(
+      /Convex refuses what returns does not name: convex\/users\.ts:7/,
+    );
+  });
+
+  test("says once what a column is in an insert and a patch", async () => {
+    const code = `export const upsert = internalMutation({ args: { data: v.any() }, handler: async (ctx, { data }) => { const user = await ctx.db.query("users").first(); const attributes = { clerkId: data.id, email: data.email_addresses[0].email_address }; if (user) await ctx.db.patch(user._id, attributes); else await ctx.db.insert("users", attributes); } });`;
+    const said = await left(code);
+    expect(said.match(/users\.email is data\.email_addresses\[0\]\.email_address/g)).toHaveLength(
+      1,
     );
   });
 });
@@ -509,6 +723,33 @@ export const store = mutation({ args: {}, handler: async (ctx) => { const identi
     ],
   ])("by what the app looks up: %s", async (columns, code, expected) => {
     expect(await key(columns, code)).toMatchObject(expected);
+  });
+
+  test("is not what else a webhook calls an id, and what one caller shows is enough", async () => {
+    const code = `async function byExternalId(ctx: any, x: string) { return await ctx.db.query("users").withIndex("by_x" as any, (q: any) => q.eq("externalId", x)).unique(); }
+export const upsertFromClerk = internalMutation({ args: { data: v.any() }, handler: async (ctx, { data }) => { if (!(await byExternalId(ctx, data.id))) await ctx.db.insert("users", { externalId: data.id, email: "" }); } });
+export const me = query({ args: {}, handler: async (ctx) => { const identity = (await ctx.auth.getUserIdentity())!; return (await byExternalId(ctx, identity.subject))?.email; } });
+export const one = query({ args: { externalId: v.string() }, handler: async (ctx, args) => (await byExternalId(ctx, args.externalId))?.email });
+export const customerDeleted = internalMutation({ args: { data: v.any() }, handler: async (ctx, { data }) => await ctx.db.query("users").withIndex("by_stripe" as any, (q: any) => q.eq("stripeCustomerId", data.id)).unique() });`;
+    const columns =
+      "externalId: v.string(), email: v.string(), stripeCustomerId: v.optional(v.string())";
+    expect(await key(columns, code)).toMatchObject({ column: "externalId", holds: "id" });
+  });
+
+  test("is not what the app makes up itself, or calls by a name of many", async () => {
+    const join = (value: string) =>
+      `export const join = mutation({ args: { subject: v.string() }, handler: async (ctx, args) => { const identity = (await ctx.auth.getUserIdentity())!; await ctx.db.insert("users", { email: identity.email!, ${value} }); } });`;
+    await expect(
+      key("email: v.string(), authId: v.string()", join("authId: nanoid(10)")),
+    ).rejects.toThrow(/--key COLUMN/);
+    await expect(
+      key("email: v.string(), subject: v.string()", join("subject: args.subject")),
+    ).rejects.toThrow(/--key COLUMN/);
+  });
+
+  test("is clerkId where a seed has a text there", async () => {
+    const seed = `export const seed = internalMutation({ args: {}, handler: async (ctx) => { await ctx.db.insert("users", { clerkId: "seed_user_1" }); } });`;
+    expect(await key("clerkId: v.string()", seed)).toBeNull();
   });
 
   test("is never chosen between two", async () => {

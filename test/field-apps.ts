@@ -258,7 +258,7 @@ export default http;
   mirrored: { name: (first) => first, image: () => "https://img.clerk.com/default" },
   fills: "tokenIdentifier",
   left: [
-    /Keep the webhook in convex\/webhooks\.ts:\d+ for organizations/,
+    /Keep the webhook in convex\/webhooks\.ts:\d+ for organization\w*\.created/,
     /signing secret \(CLERK_WEBHOOK_SECRET is your other webhook's\):\n[^]+set CLERK_WEBHOOK_SIGNING_SECRET whsec_…/,
     /npx convex run clerk\/adopt:fill '\{"column":"tokenIdentifier"\}'/,
     /Look at what makes rows of users itself: convex\/users\.ts:\d+/,
@@ -566,7 +566,7 @@ export default http;
   fills: "externalId",
   webhookPath: "/clerk-users",
   left: [
-    /Keep the webhook in convex\/webhooks\.ts:\d+ for organizations/,
+    /Keep the webhook in convex\/webhooks\.ts:\d+ for organization\w*\.created/,
     /hand out whole rows of users, .+: convex\/users\.ts:6/,
     /\.convex\.site\/clerk-users in Clerk/,
     /formatter/,

@@ -4,8 +4,9 @@ import { givenTo, valueIn } from "./given";
 import type { AppKey } from "./key";
 import type { OwnCode } from "./own-code";
 import { takes, type Column, type Table, type Validator } from "./schema-facts";
+import { bare, nameOf, type Node } from "./source";
 import { beside, translate, unwrapped, type Said } from "./translate";
-import type { Write } from "./writes";
+import { tableOf, type Write } from "./writes";
 
 /** What a column is usually called, and how it is read. */
 type Meaning = {
@@ -166,15 +167,32 @@ function readerText(meaning: Meaning, { isOptional, validator }: Column): string
 
 /** The first place where a browser can have a column written with anything but what Clerk says at sign-in; null where there is none. */
 function editedBy(name: string, own: OwnCode): Write | null {
-  const edits = ({ kind, columns, isOpen, isPublic, source, within }: Write) => {
-    const value = columns.get(name);
-    if (!isPublic || (value === undefined && !isOpen)) return false;
-    if (!value) return true;
-    const said = translate(value, { own, source, within, isStrict: true });
-    // A new row may begin with a text of the app's own, which nobody typed.
-    return !said || (!said.isOfUser && kind === "patch");
+  const edits = (write: Write) => {
+    const values = write.columns.get(name);
+    if (!write.isPublic) return false;
+    return values
+      ? values.some((value) => !value || !isHarmless(value, name, write, own))
+      : write.isOpen;
   };
   return own.writes.find(edits) ?? null;
+}
+
+/** Whether a value is nothing that a person typed: of the identity, a text of the app's own, or what the row had. */
+function isHarmless(value: Node, name: string, write: Write, own: OwnCode): boolean {
+  const { source, within } = write;
+  const inner = bare(value);
+  if (inner.type === "LogicalExpression") {
+    return [inner.left, inner.right].every((each) => isHarmless(each, name, write, own));
+  }
+  if (inner.type === "ConditionalExpression") {
+    return [inner.consequent, inner.alternate].every((each) => isHarmless(each, name, write, own));
+  }
+  if (inner.type === "MemberExpression" || inner.type === "OptionalMemberExpression") {
+    const isSame = nameOf(inner.property) === name && !inner.computed;
+    if (isSame && tableOf(own.sources, inner.object, write) === "users") return true;
+  }
+  if (inner.type === "Identifier" && inner.name === "undefined") return true;
+  return translate(value, { own, source, within, isPublic: true, isAlone: true }) !== null;
 }
 
 /** Where a column of Clerk's is read in another way than ours. */
@@ -185,9 +203,12 @@ function readOtherwise(
   own: OwnCode,
 ): Columns["otherwise"] {
   const plain = (text: string) => text.replaceAll(/[()]/g, "");
-  return givenTo(column, own).flatMap(({ at, said, text }) => {
+  const seen = new Set<string>();
+  const given = givenTo(column, own).filter(({ text }) => !seen.has(text) && seen.add(text));
+  return given.flatMap(({ at, said, text }) => {
     const isOurs = said && !said.takesFirst && plain(reader).includes(plain(said.text));
-    const isAlike = said && !said.takesFirst && plain(said.text) === plain(meaning.reads);
+    const rest = plain(said?.text ?? "").replace(plain(meaning.reads), "");
+    const isAlike = said && !said.takesFirst && /^( \?\? ("")?)?$/.test(rest);
     if (!said || isOurs || isAlike) return [];
     return [{ column, at, text: text.replaceAll(/\s+/g, " "), reader }];
   });

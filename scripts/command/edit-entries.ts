@@ -50,7 +50,8 @@ export default http;
       doubt: null,
     };
   }
-  if (calls(source, "addClerkRoutes")) return null;
+  const mounted = importedAs(source, "addClerkRoutes", /clerk\/routes(\.[jt]s)?$/);
+  if (mounted !== null && calls(source, mounted)) return null;
   const text = new MagicString(source.text);
   const { quote, semicolon } = styleOf(source);
   const target = path.join(project.functions, "clerk/routes");

@@ -12,17 +12,38 @@ export type Given = { at: Spot; said: Said | null; text: string };
 export function givenTo(name: string, own: OwnCode): Given[] {
   return own.writes.flatMap((write): Given[] => {
     if (write.kind === "insert") return valueIn(write, name, own);
-    const value = write.columns.get(name);
-    const { source, within } = write;
-    const said = value && translate(value, { own, source, within });
-    return value
-      ? [{ at: { source, node: value, within }, said: said ?? null, text: textOf(source, value) }]
-      : [];
+    const { source, within, isPublic } = write;
+    return (write.columns.get(name) ?? []).flatMap((value): Given[] => {
+      if (!value) return [];
+      const passed = passedThrough(value, write, own);
+      if (passed.length > 0) return passed;
+      const said = translate(value, { own, source, within, isPublic });
+      return [{ at: { source, node: value, within }, said, text: textOf(source, value) }];
+    });
+  });
+}
+
+/** Of an argument of an internal function what those who call give. */
+function passedThrough(value: Node, { source, within }: Spot, own: OwnCode): Given[] {
+  const [, name] = /^(?:args\.)?(\w+)$/.exec(textOf(source, value)) ?? [];
+  if (
+    name === undefined ||
+    within?.kind !== "internal" ||
+    !argumentsOf(own.sources, within)?.has(name)
+  )
+    return [];
+  return passedAs(own, within, name).flatMap(({ node, caller }): Given[] => {
+    if (!node) return [];
+    const scope = { own, source: caller.source, within: caller };
+    return [
+      { at: { ...scope, node }, said: translate(node, scope), text: textOf(caller.source, node) },
+    ];
   });
 }
 
 /** What an insert gives a column: nothing where it does not name it. */
-export function valueIn({ row, source, within, node }: Write, name: string, own: OwnCode): Given[] {
+export function valueIn(write: Write, name: string, own: OwnCode): Given[] {
+  const { row, source, within, node, isPublic } = write;
   const at: Spot = { source, node, within };
   const untold: Given[] = [{ at, said: null, text: "…" }];
   const look = (given: Node, depth: number): Given[] => {
@@ -37,7 +58,9 @@ export function valueIn({ row, source, within, node }: Write, name: string, own:
         if (found.length > 0) return found;
       } else if (nameOf(each.key) === name) {
         const value = each.type === "ObjectProperty" ? each.value : each;
-        const scope = { own, source, within };
+        const passed = passedThrough(value, write, own);
+        if (passed.length > 0) return passed;
+        const scope = { own, source, within, isPublic };
         return [
           {
             at: { source, node: value, within },
@@ -68,10 +91,19 @@ export function valueIn({ row, source, within, node }: Write, name: string, own:
   return row ? look(row, 0) : untold;
 }
 
-/** What the app's own inserts give a column, as far as it can be said of Clerk's user. */
-export function columnsNamed(name: string, own: OwnCode): (string | null)[] {
+/** What the app's own inserts give a column: what is said of Clerk's user, and whether one makes it up by a call. */
+export function columnsNamed(name: string, own: OwnCode): { said: string[]; isMade: boolean } {
   const inserts = own.writes.filter(({ kind }) => kind === "insert");
-  return inserts
-    .flatMap((insert) => valueIn(insert, name, own))
-    .map(({ said }) => said?.text ?? null);
+  const given = inserts.flatMap((insert) => valueIn(insert, name, own));
+  return {
+    said: given.flatMap(({ said }) => (said?.isOfUser ? said.text : [])),
+    isMade: given.some(
+      ({ said, at }) => said === null && at.node.type === "CallExpression" && isValue(at.node),
+    ),
+  };
+}
+
+/** Whether it is what is given, and not the insert itself. */
+function isValue(node: Node): boolean {
+  return node.type === "CallExpression" && node.callee.type === "Identifier";
 }

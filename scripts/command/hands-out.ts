@@ -1,7 +1,16 @@
 /** Where functions of the app's own give whole rows of users to whoever calls them. */
 import type { Node } from "@babel/types";
 import type { AppFunction, Spot } from "./app-function";
-import { bare, declared, nameOf, propertyOf, textOf, walk, type Sources } from "./source";
+import {
+  bare,
+  declared,
+  nameOf,
+  propertyOf,
+  textOf,
+  walk,
+  type Source,
+  type Sources,
+} from "./source";
 import { tableOf } from "./writes";
 
 /** @returns the first place of a registered function */
@@ -48,9 +57,27 @@ function isRow(sources: Sources, node: Node, within: AppFunction): boolean {
   const isInsert = /\binsert\w*\(/.test(text);
   if (!isInsert && tableOf(sources, inner, { source, node, within }) === "users") return true;
   const name = nameOf(inner.callee);
-  const helper =
-    name !== null && /user|viewer|me\b/i.test(name) ? declared(sources, source, name) : null;
-  return helper !== null && /["'`]users["'`]/.test(textOf(helper.source, helper.node));
+  return (
+    name !== null &&
+    /user|viewer|account|^me$/i.test(name) &&
+    isOfHelper(sources, name, within.source)
+  );
+}
+
+/** Whether a helper reads users, by itself or by another one. */
+function isOfHelper(sources: Sources, name: string, source: Source, depth = 0): boolean {
+  const helper = declared(sources, source, name);
+  if (!helper || depth > 3) return false;
+  if (/["'`]users["'`]/.test(textOf(helper.source, helper.node))) return true;
+  let isFound = false;
+  walk(helper.node, (inner) => {
+    const called = inner.type === "CallExpression" ? nameOf(inner.callee) : null;
+    isFound ||=
+      called !== null &&
+      /user|viewer|account|^me$/i.test(called) &&
+      isOfHelper(sources, called, helper.source, depth + 1);
+  });
+  return isFound;
 }
 
 /** Whether a value holds one of these variables as a whole. */

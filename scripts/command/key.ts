@@ -1,6 +1,6 @@
 /** Which column of `users` holds Clerk's id. */
 import { describe, type Spot } from "./app-function";
-import { columnsNamed } from "./given";
+import { columnsNamed, valueIn } from "./given";
 import { Choice, Problem } from "./problem";
 import type { OwnCode } from "./own-code";
 import { takes, type Table, type Validator } from "./schema-facts";
@@ -97,9 +97,13 @@ function byName(users: Table, own: OwnCode): string[] {
   return [...(users.columns ?? [])]
     .filter(([name, { validator }]) => isNamed(name) && isText(validator))
     .map(([name]) => name)
-    .filter(
-      (name) => !columnsNamed(name, own).some((said) => said !== null && !/user\.id/.test(said)),
-    );
+    .filter((name) => {
+      const { said, isMade } = columnsNamed(name, own);
+      const isUsed = own.writes.some(({ kind }) => kind === "insert");
+      // Of these many things are called so: an app that makes rows has to show it.
+      const isUnsure = isUsed && /^(user_?id|uid|subject|clerk)$/i.test(name);
+      return !isMade && !isUnsure && !said.some((each) => !/user\.id/.test(each));
+    });
 }
 
 /** What may be anything is rather an object. */
@@ -127,10 +131,10 @@ function askedFor(
       `--key must be a column of users that holds text, or none: ${file} has ${column ? `${column.validator.type} in ${asked}` : `no ${asked}`}.`,
     );
   }
-  const other = columnsNamed(asked, own).find((said) => said !== null && !/user\.id/.test(said));
+  const other = columnsNamed(asked, own).said.find((said) => !/user\.id/.test(said));
   if (other !== undefined && !evidence.some((each) => each.column === asked)) {
     throw new Problem(
-      `--key must be the column that holds Clerk's id: the app's own code gives ${asked} ${other ?? ""}.`,
+      `--key must be the column that holds Clerk's id: the app's own code gives ${asked} ${other}.`,
     );
   }
   return keyOf(asked, users, evidence);
@@ -189,19 +193,41 @@ function evidenceOf(users: Table, own: OwnCode): (Evidence & { column: string })
   ) => {
     const known = column === null ? undefined : users.columns?.get(column);
     if (column === null || !known || !value || !takes(known.validator, "string")) return;
-    const said = translate(value, { own, source: spot.source, within: spot.within })?.text;
-    const holds = said === "user.id" ? "id" : said === "tokenOf(user.id)" ? "token" : null;
+    const said = translate(value, {
+      own,
+      source: spot.source,
+      within: spot.within,
+      isAny: isLookup,
+    });
+    // What an event names need not be its user: a lookup by that shows nothing.
+    if (!said || (isLookup && said.isOfEvent)) return;
+    const holds =
+      said.text === "user.id" ? "id" : said.text === "tokenOf(user.id)" ? "token" : null;
     if (holds) evidence.push({ column, holds, at: { ...spot, node: value }, isLookup });
   };
   for (const { columns, source, within, node, kind } of own.writes) {
     if (kind !== "insert") continue;
-    for (const [name, value] of columns) note(name, value, { source, within, node }, false);
+    for (const [name, values] of columns) {
+      for (const value of values) note(name, value, { source, within, node }, false);
+    }
+  }
+  for (const write of own.writes.filter(({ kind }) => kind === "insert")) {
+    // What an insert is given as a whole.
+    for (const [name, { validator }] of users.columns ?? []) {
+      if (!takes(validator, "string") || write.columns.get(name)?.some((value) => value !== null))
+        continue;
+      for (const { said, at } of valueIn(write, name, own)) {
+        if (said?.text === "user.id")
+          evidence.push({ column: name, holds: "id", at, isLookup: false });
+      }
+    }
   }
   for (const { node, source, within } of own.calls) {
     // Of another table the same name says nothing.
     if (!/\b(query|table)\(\s*["'`]users["'`]/.test(textOf(source, node.callee))) continue;
-    for (const [column, value] of equalsIn(node))
+    for (const [column, value] of equalsIn(node)) {
       note(column, value, { source, within, node }, true);
+    }
     const [named, value] = node.arguments;
     if (named?.type === "StringLiteral") note(named.value, value, { source, within, node }, true);
   }

@@ -147,10 +147,11 @@ function insertSteps({ own, key, project }: Plan): string[] {
 }
 
 function webhookSteps({ project, webhookPath }: Plan, webhooks: Webhook[]): string[] {
-  return webhooks.map(({ source, line, isOfOrganizations }) => {
+  return webhooks.map(({ source, line, others }) => {
     const where = at(project, `${source.file}:${line}`);
-    return isOfOrganizations
-      ? `Keep the webhook in ${where} for organizations, and take user.created, user.updated and user.deleted out of it and out of its endpoint in Clerk: ${webhookPath} is a second endpoint, with a secret of its own.`
+    const kept = others.length > 4 ? "its other events" : others.join(", ");
+    return others.length > 0
+      ? `Keep the webhook in ${where} for ${kept}, and take user.created, user.updated and user.deleted out of it and out of its endpoint in Clerk: ${webhookPath} is a second endpoint, with a secret of its own.`
       : `Remove the webhook in ${where}, and its endpoint in Clerk: the sync's is at ${webhookPath}.`;
   });
 }
@@ -199,7 +200,7 @@ function fillSteps({ key, isNewTable }: Plan): string[] {
 
 function secretStep({ webhookPath }: Plan, webhooks: Webhook[]): string {
   const isTaken = webhooks.some(
-    ({ secret, isOfOrganizations }) => isOfOrganizations && secret === "CLERK_WEBHOOK_SECRET",
+    ({ secret, others }) => others.length > 0 && secret === "CLERK_WEBHOOK_SECRET",
   );
   const name = isTaken ? "CLERK_WEBHOOK_SIGNING_SECRET" : "CLERK_WEBHOOK_SECRET";
   const why = isTaken ? " (CLERK_WEBHOOK_SECRET is your other webhook's)" : "";

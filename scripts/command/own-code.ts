@@ -9,19 +9,22 @@ import type { AppFunction, Call, Spot } from "./app-function";
 import { routesOf, type Route } from "./edit-entries";
 import { handsOut } from "./hands-out";
 import { messageOf } from "./problem";
-import { bare, nameOf, textOf, walk, type Source, type Sources } from "./source";
+import { bare, defaultOf, nameOf, textOf, walk, type Source, type Sources } from "./source";
 import { deletesOf, writesOf, type Delete, type Write } from "./writes";
 
 export type Webhook = {
   source: Source;
   line: number;
   secret: string | null;
-  isOfOrganizations: boolean;
+  /** Events that it answers besides those of users. */
+  others: string[];
 };
 
 export type OwnCode = {
   sources: Sources;
   functions: AppFunction[];
+  /** Other names under which files import and export what they have. */
+  aliases: Map<string, Set<string>>;
   calls: Call[];
   /** What is written to users, or may be. */
   writes: Write[];
@@ -49,12 +52,15 @@ export function readOwnCode(
 ): OwnCode {
   const { files, unread } = readFiles(sources, functions);
   const all = files.flatMap((source) => functionsOf(source, functions));
+  const aliases = aliasesOf(sources, files);
+  for (const { names } of all) addAliases(names, aliases);
   const exposed = exposedAmong(all);
   const calls = files.flatMap((source) => callsOf(source, all));
   const isExposed = ({ within }: Spot) => within === null || exposed.has(within);
   return {
     sources,
     functions: all,
+    aliases,
     calls,
     writes: writesOf(sources, calls, columns, isExposed),
     deletes: deletesOf(sources, calls),
@@ -142,9 +148,22 @@ function functionsOf(source: Source, functions: string): AppFunction[] {
       }
     } else if (statement.type === "ExportDefaultDeclaration") {
       add("default", statement.declaration, true);
+    } else if (statement.type === "ExpressionStatement" && hasFunction(statement)) {
+      // http.route({ …, handler: httpAction(…) })
+      const kind = isOfClerk(textOf(source, statement)) ? "http" : "public";
+      const names = namesIn(statement);
+      found.push({ source, node: statement.expression, name: "", path: "", kind, names });
     }
   }
   return found;
+}
+
+function hasFunction(node: Node): boolean {
+  let isFound = false;
+  walk(node, (inner) => {
+    isFound ||= inner.type === "ArrowFunctionExpression" || inner.type === "FunctionExpression";
+  });
+  return isFound;
 }
 
 /** Whether a name is exported by a statement of its own. */
@@ -162,21 +181,64 @@ function isLater({ ast }: Source, id: Node): boolean {
 function kindOf(source: Source, node: Node, isExported: boolean): AppFunction["kind"] {
   const inner = bare(node);
   if (inner.type !== "CallExpression") return "helper";
-  const builder = textOf(source, inner.callee);
-  if (/httpaction$/i.test(builder)) return isWebhook(source) ? "http" : "public";
+  const builder = spineOf(inner.callee);
+  if (/httpaction$/i.test(builder)) {
+    const isOnly = source.text.split(/\bhttpAction\(/).length === 2 && isWebhook(source);
+    return isOnly || isOfClerk(textOf(source, node)) ? "http" : "public";
+  }
   if (/internal/i.test(builder)) return "internal";
-  const isNone =
-    /^(define\w*|v\.\w+|z\.[^(]*|cronJobs|httpRouter|new\b.*|custom\w+|Object\.\w+)$/.test(builder);
-  return isExported && !isNone ? "public" : "helper";
+  // customMutation(mutation, …) makes a builder.
+  const makes = /^custom(Query|Mutation|Action)$/.test(builder) && inner.arguments.length > 1;
+  const isNone = /^(define\w*|v\.\w+|z\..*|cronJobs|httpRouter|Object\.\w+)$/.test(builder);
+  return isExported && !makes && !isNone ? "public" : "helper";
 }
 
-/** Every name in a node, whatever it stands for. */
+/** The names of a chain of calls, without what they are called with. */
+function spineOf(node: Node): string {
+  const inner = bare(node);
+  if (inner.type === "CallExpression") return spineOf(inner.callee);
+  if (inner.type !== "MemberExpression") return nameOf(inner) ?? "";
+  return `${spineOf(inner.object)}.${nameOf(inner.property) ?? ""}`;
+}
+
+/** Every name in a node, whatever it stands for, and those in references that are written as text. */
 function namesIn(node: Node): Set<string> {
   const names = new Set<string>();
   walk(node, (inner) => {
     if (inner.type === "Identifier") names.add(inner.name);
+    const isReference = inner.type === "StringLiteral" && /^[\w/]+:\w+$/.test(inner.value);
+    if (isReference) for (const name of inner.value.split(/[/:]/)) names.add(name);
   });
   return names;
+}
+
+/** `import { rename as other }`, `export { rename as other }`, `import other`: what else stands for which name. */
+function aliasesOf(sources: Sources, files: Source[]): Map<string, Set<string>> {
+  const aliases = new Map<string, Set<string>>();
+  const note = (alias: string, name: string | null) => {
+    if (name === null || name === alias) return;
+    aliases.set(alias, (aliases.get(alias) ?? new Set()).add(name));
+  };
+  for (const { ast, file } of files) {
+    for (const statement of ast.program.body) {
+      if (statement.type !== "ImportDeclaration" && statement.type !== "ExportNamedDeclaration")
+        continue;
+      for (const each of statement.specifiers) {
+        if (each.type === "ImportSpecifier") note(each.local.name, nameOf(each.imported));
+        if (each.type === "ExportSpecifier") note(nameOf(each.exported) ?? "", each.local.name);
+        if (each.type !== "ImportDefaultSpecifier") continue;
+        const target = sources.resolve(file, statement.source?.value ?? "");
+        const made =
+          target && isSource(target) ? defaultOf(sources, sources.get(target))?.node : null;
+        note(each.local.name, made && "id" in made && made.id ? nameOf(made.id) : "default");
+      }
+    }
+  }
+  return aliases;
+}
+
+function addAliases(names: Set<string>, aliases: Map<string, Set<string>>): void {
+  for (const name of names) for (const other of aliases.get(name) ?? []) names.add(other);
 }
 
 /** Functions that a browser can have run: the public ones, and those whose names stand in one that it can. */
@@ -206,21 +268,31 @@ function callsOf(source: Source, all: AppFunction[]): Call[] {
 
 const EVENT = /["'`]user\.(created|updated|deleted)["'`]/;
 
-/** Whether a file answers Clerk, by what it verifies or by the events that it names. */
+/** Whether a text answers Clerk, by what it verifies or by the events that it names. */
+function isOfClerk(text: string): boolean {
+  return EVENT.test(text) || /\bverifyWebhook\(/.test(text);
+}
+
+/** Whether a file does: a list of such names alone verifies nothing. */
 function isWebhook({ text }: Source): boolean {
-  return /from\s*["']svix|\bverifyWebhook\b/.test(text) || EVENT.test(text);
+  return isOfClerk(text) && /\bsvix\b|\bWebhook\b|verifyWebhook|httpAction|svix-/.test(text);
 }
 
 function webhookOf(source: Source): Webhook[] {
   if (!isWebhook(source)) return [];
   const { text } = source;
-  const at = EVENT.exec(text)?.index ?? text.search(/from\s*["']svix|\bverifyWebhook\b/);
+  const at = EVENT.exec(text)?.index ?? text.search(/\bverifyWebhook\(/);
+  const events = [...text.matchAll(/(?:case|===?)\s*["'`](\w+\.[\w.]+)["'`]/g)].map(
+    ([, name = ""]) => name,
+  );
   return [
     {
       source,
       line: text.slice(0, at).split("\n").length,
       secret: /\benv\.(\w*(?:WEBHOOK|SVIX)\w*)/.exec(text)?.[1] ?? null,
-      isOfOrganizations: /["'`]organization\w*\.\w/.test(text),
+      others: [...new Set(events)].filter(
+        (name) => !/^user\.(created|updated|deleted)$/.test(name),
+      ),
     },
   ];
 }

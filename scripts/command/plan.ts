@@ -74,7 +74,7 @@ export async function planInit(options: InitOptions): Promise<Plan> {
   const project = findProject(options.app, options.manager);
   const copied = whatIsCopied(project, options.app);
   const vendored = vendoredChanges(project, project.svix);
-  const sources = new Sources(new Map(), rootsOf(project));
+  const sources = new Sources(new Map(), project.aliases);
   const entry = (name: string) => sourceOf(sources, project.functions, name);
   const schemaSource = entry("schema");
   const schemaFile = schemaSource?.file ?? path.join(project.functions, "schema.ts");
@@ -114,7 +114,7 @@ export async function planInit(options: InitOptions): Promise<Plan> {
   const after =
     doubts.length > 0 && users ? users : await evaluated(project, schemaFile, schema, overlay);
   // From here on lines are those that the person will find.
-  const written = new Sources(new Map(textsOf(entries)), rootsOf(project));
+  const written = new Sources(new Map(textsOf(entries)), project.aliases);
   const told = readOwnCode(written, project.functions, columnNames);
   const columns = sortColumns(after, told, key);
   const issuer = findIssuer(sources, project);
@@ -183,11 +183,6 @@ function refuseOtherTable(schema: Schema, file: string): void {
 
 function keyIndexOf(key: AppKey | null): [string, string[]] | null {
   return key && !key.isIndexed ? [key.index, [key.column]] : null;
-}
-
-/** What "@/" may stand for. */
-function rootsOf({ root, functions }: Project): string[] {
-  return [...new Set([root, path.join(root, "src"), path.dirname(functions)])];
 }
 
 /** A file of functions, or the one that it hands on. */

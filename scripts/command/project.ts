@@ -34,6 +34,8 @@ export type Project = {
   convex: { version: string; folder: string | null };
   /** Null where the app has none. */
   svix: Svix | null;
+  /** What imports may begin with, and the folders that these beginnings stand for. */
+  aliases: [string, string][];
   /** Whether generated types change with a push only. */
   isStatic: boolean;
   /** Whether imports have to end in `.js`. */
@@ -62,6 +64,7 @@ export function findProject(app: string, manager?: Manager): Project {
     lockFile: lock[0]?.file ?? null,
     convex: convexOf(root, functions, manifest),
     svix: svixOf(functions) ?? wantedSvix(rangeOf(manifest, "svix")),
+    aliases: aliasesOf(root, functions),
     isStatic: isStatic(root),
     hasExtensions: [functions, root].some((folder) =>
       isNodeNext(path.join(folder, "tsconfig.json")),
@@ -241,6 +244,25 @@ function isNodeNext(file: string, depth = 0): boolean {
   return [...bases.matchAll(/"([^"]+)"/g)].some(([, base = ""]) => {
     return filesOf(file, base).some((each) => isNodeNext(each, depth + 1));
   });
+}
+
+/** "@/" and "~/", as most have them, and the `paths` of a tsconfig that are written out there. */
+function aliasesOf(root: string, functions: string): [string, string][] {
+  const usual = ["@/", "~/"].flatMap((prefix) =>
+    [root, path.join(root, "src"), path.dirname(functions)].map((to): [string, string] => [
+      prefix,
+      to,
+    ]),
+  );
+  const written = [root, functions].flatMap((folder) => {
+    const file = path.join(folder, "tsconfig.json");
+    const text = existsSync(file) && statSync(file).isFile() ? readFileSync(file, "utf8") : "";
+    const [, paths = ""] = /"paths"\s*:\s*\{([^}]*)\}/.exec(text) ?? [];
+    return [...paths.matchAll(/"([^"]+)\*"\s*:\s*\[\s*"([^"]+)\*"/g)].map(
+      ([, prefix = "", to = ""]): [string, string] => [prefix, path.resolve(folder, to)],
+    );
+  });
+  return [...written, ...usual];
 }
 
 /** What a tsconfig may mean by the one that it extends. */

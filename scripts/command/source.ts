@@ -48,10 +48,10 @@ function parseText(file: string, text: string): File {
 export class Sources {
   readonly #read = new Map<string, Source | null>();
 
-  /** @param roots folders that "@/" and "~/" may stand for */
+  /** @param aliases what imports may begin with, and the folders that these beginnings stand for */
   constructor(
     readonly overlay = new Map<string, string>(),
-    readonly roots: string[] = [],
+    readonly aliases: [string, string][] = [],
   ) {}
 
   /** @throws Problem where it can't be read as TypeScript */
@@ -65,10 +65,11 @@ export class Sources {
 
   /** The file that an import means; null where it is none of the app's. */
   resolve(from: string, specifier: string): string | null {
-    const [, aliased] = /^[@~]\/(.+)$/.exec(specifier) ?? [];
     const targets = specifier.startsWith(".")
       ? [path.resolve(path.dirname(from), specifier)]
-      : this.roots.flatMap((root) => (aliased === undefined ? [] : path.join(root, aliased)));
+      : this.aliases.flatMap(([prefix, to]) =>
+          specifier.startsWith(prefix) ? path.join(to, specifier.slice(prefix.length)) : [],
+        );
     const candidates = targets.flatMap((target) => {
       const plain = target.replace(/\.js$/, "");
       const inFolder = ["ts", "tsx", "js"].map((ending) => path.join(plain, `index.${ending}`));

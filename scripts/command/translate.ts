@@ -16,6 +16,8 @@ export type Said = {
   isOfUser: boolean;
   /** Whether it takes the first address, which need not be the primary one. */
   takesFirst: boolean;
+  /** Whether only what is called as Clerk's events call it says so. */
+  isOfEvent: boolean;
 };
 
 /** Clerk's claims, as Convex names them: `UserIdentity` of convex/server. */
@@ -59,8 +61,12 @@ export type Scope = {
   own: OwnCode;
   source: Source;
   within: AppFunction | null;
-  /** Whether only the signed-in person's identity counts: in what a browser can call, anything else may be typed. */
-  isStrict?: boolean;
+  /** Whether a browser can call it: then only the identity is Clerk's word, whatever else is called so may be typed. */
+  isPublic?: boolean;
+  /** Whether what its callers pass counts for nothing, since not all of them may be known. */
+  isAlone?: boolean;
+  /** Whether one caller is enough. */
+  isAny?: boolean;
 };
 
 const constant = (text: string): Said => ({
@@ -68,13 +74,12 @@ const constant = (text: string): Said => ({
   isNullable: false,
   isOfUser: false,
   takesFirst: false,
+  isOfEvent: false,
 });
-const ofUser = ([text, isNullable]: [string, boolean], takesFirst = false): Said => ({
-  text,
-  isNullable,
-  isOfUser: true,
-  takesFirst,
-});
+const ofUser = (
+  [text, isNullable]: [string, boolean],
+  { takesFirst = false, isOfEvent = false } = {},
+): Said => ({ text, isNullable, isOfUser: true, takesFirst, isOfEvent });
 
 export function translate(node: Node, scope: Scope, depth = 0): Said | null {
   if (depth > 20) return null;
@@ -111,10 +116,14 @@ export function translate(node: Node, scope: Scope, depth = 0): Said | null {
       );
     }
     case "BinaryExpression": {
-      const parts = [inner.left, inner.right].map((each) => filled(say(each)));
+      const isCompared = /^[!=]==?$/.test(inner.operator);
+      const parts = [inner.left, inner.right].map((each) =>
+        isCompared ? say(each) : filled(say(each)),
+      );
       return together(parts, ([left = "", right = ""]) => `${left} ${inner.operator} ${right}`);
     }
     case "UnaryExpression":
+      if (inner.operator === "typeof" || inner.operator === "void") return null;
       return together([say(inner.argument)], ([text = ""]) => `${inner.operator}${text}`);
     case "TemplateLiteral":
       return template(
@@ -180,6 +189,7 @@ function together(
     isNullable,
     isOfUser: said.some(({ isOfUser }) => isOfUser),
     takesFirst: said.some(({ takesFirst }) => takesFirst),
+    isOfEvent: said.some(({ isOfEvent }) => isOfEvent),
   };
 }
 
@@ -189,6 +199,8 @@ export function filled(said: Said | null): Said | null {
 }
 
 function logical(left: Said | null, operator: string, right: Said | null): Said | null {
+  // Nothing in the place of nothing.
+  if (operator === "??" && right?.text === "null") return left;
   return together(
     [left, right],
     ([one = "", other = ""]) => `${beside(operator, one)} ${operator} ${beside(operator, other)}`,
@@ -222,22 +234,22 @@ export function unwrapped(text: string): string {
 }
 
 function variable(name: string, scope: Scope, depth: number): Said | null {
-  const { own, source, within, isStrict = false } = scope;
+  const { own, source, within } = scope;
   if (within) {
     const taken = destructured(within, name);
     if (taken) return property(taken.object, taken.property, scope, taken.text);
     const init = initOf(within.node, name);
     if (init) return wrapped(translate(init, scope, depth + 1));
-    if (!isStrict) {
-      const passed = fromCallers(name, scope, depth);
-      if (passed) return passed;
-    }
+    const passed = fromCallers(name, scope, depth);
+    if (passed) return passed;
     // Set twice, or given from outside.
     if (within.names.has(name) && isBound(within.node, name)) return null;
   }
   const place = declared(own.sources, source, name);
-  if (!place || !/Literal$/.test(place.node.type)) return null;
-  return translate(place.node, { ...scope, source: place.source, within: null }, depth + 1);
+  if (!place) return null;
+  return wrapped(
+    translate(place.node, { ...scope, source: place.source, within: null }, depth + 1),
+  );
 }
 
 /** Whether a function has a variable, or a parameter, of that name. */
@@ -266,16 +278,39 @@ function wrapped(said: Said | null): Said | null {
 }
 
 /** What an argument of an internal function, or of a helper, is where others call it, if they agree. */
-function fromCallers(name: string, { own, within }: Scope, depth: number): Said | null {
-  if (!within || within.kind === "public") return null;
+function fromCallers(name: string, scope: Scope, depth: number): Said | null {
+  const { own, within, isAny = false } = scope;
+  if (!within || within.kind === "public" || scope.isAlone) return null;
+  const known = callersOf(own);
+  const key = `${within.source.file} ${within.name} ${name} ${String(isAny)}`;
+  const before = known.get(key);
+  if (before !== undefined) return before;
+  // Whoever asks in a circle learns nothing.
+  known.set(key, null);
   const given =
     within.kind === "helper" ? passedAt(own, within, name) : passedAs(own, within, name);
   const said = given.map(({ node, caller }) => {
-    const scope = { own, source: caller.source, within: caller };
-    return node && caller !== within ? translate(node, scope, depth + 1) : null;
+    const there = {
+      ...scope,
+      source: caller.source,
+      within: caller,
+      isPublic: caller.kind === "public",
+    };
+    return node ? translate(node, there, depth + 1) : null;
   });
-  const [first] = said;
-  return first && said.every((each) => each?.text === first.text) ? wrapped(first) : null;
+  const [first] = isAny ? said.filter((each) => each !== null) : said;
+  const isAgreed = isAny || said.every((each) => each?.text === first?.text);
+  const found = first && isAgreed ? wrapped(first) : null;
+  known.set(key, found);
+  return found;
+}
+
+const callers = new WeakMap<OwnCode, Map<string, Said | null>>();
+
+function callersOf(own: OwnCode): Map<string, Said | null> {
+  const known = callers.get(own) ?? new Map<string, Said | null>();
+  callers.set(own, known);
+  return known;
 }
 
 export type Passed = { node: Node | null; caller: AppFunction };
@@ -300,30 +335,36 @@ function passedAt(own: OwnCode, target: AppFunction, name: string): Passed[] {
   return own.calls.flatMap(({ node: call, within: caller }): Passed[] => {
     const called =
       nameOf(call.callee) ?? ("property" in call.callee ? nameOf(call.callee.property) : null);
-    if (called !== target.name || !caller) return [];
+    const isIt =
+      called === target.name || (called !== null && own.aliases.get(called)?.has(target.name));
+    if (!isIt || !caller) return [];
     return [{ node: call.arguments[at] ?? null, caller }];
   });
 }
 
 type Taken = { object: Node; property: string; text: string };
 
-/** Where a variable is taken out of an object: `const { first_name } = event.data`. */
+/** Where a variable is taken out of an object, and nothing else gives it a value: `const { first_name } = event.data`. */
 function destructured({ node, source }: AppFunction, name: string): Taken | null {
-  let taken: Taken | null = null;
-  const look = (inner: Node) => {
-    if (inner.type !== "VariableDeclarator" || inner.id.type !== "ObjectPattern" || !inner.init)
-      return;
+  const taken: (Taken | null)[] = [];
+  walk(node, (inner) => {
+    if (inner.type === "AssignmentExpression" && nameOf(inner.left) === name) taken.push(null);
+    if (inner.type !== "VariableDeclarator") return;
+    if (nameOf(inner.id) === name) taken.push(null);
+    if (inner.id.type !== "ObjectPattern" || !inner.init) return;
     for (const each of inner.id.properties) {
       if (each.type !== "ObjectProperty" || nameOf(each.key) === null) continue;
+      const hasDefault = each.value.type === "AssignmentPattern";
       const local = each.value.type === "AssignmentPattern" ? each.value.left : each.value;
       if (nameOf(local) !== name) continue;
       const key = nameOf(each.key) ?? "";
       const object = bare(inner.init);
-      taken = { object, property: key, text: `${textOf(source, object)}.${key}` };
+      taken.push(
+        hasDefault ? null : { object, property: key, text: `${textOf(source, object)}.${key}` },
+      );
     }
-  };
-  walk(node, look);
-  return taken;
+  });
+  return taken.length === 1 ? (taken[0] ?? null) : null;
 }
 
 function member(
@@ -331,11 +372,11 @@ function member(
   scope: Scope,
   depth: number,
 ): Said | null {
-  const { source, within, isStrict = false } = scope;
+  const { source, within } = scope;
   const name = node.computed ? null : nameOf(node.property);
   if (name === null) return null;
   const object = bare(node.object);
-  if (textOf(source, object) === "args") return isStrict ? null : fromCallers(name, scope, depth);
+  if (textOf(source, object) === "args") return fromCallers(name, scope, depth);
   const init = within && object.type === "Identifier" ? initOf(within.node, object.name) : null;
   return (
     property(object, name, scope, textOf(source, node)) ??
@@ -351,31 +392,46 @@ function property(object: Node, name: string, scope: Scope, text: string): Said 
     const word = own(IDENTITY);
     return word ? ofUser(word) : null;
   }
-  if (scope.isStrict) return null;
+  if (scope.isPublic) return null;
   if (CALLED_CLERKS.test(textOf(scope.source, object))) {
     const word = own(OF_CLERK);
-    if (word) return ofUser(word);
+    if (word) return ofUser(word, { isOfEvent: true });
   }
   const list = /(email_addresses|phone_numbers)[!?]?\.?(\[0\]|at\(0\)|find\()/.exec(text);
   if (list && name === (list[1] === "email_addresses" ? "email_address" : "phone_number")) {
     const reader = name === "email_address" ? "primaryEmail" : "primaryPhone";
-    return ofUser([`${reader}(user)`, true], list[2] !== "find(");
+    return ofUser([`${reader}(user)`, true], { takesFirst: list[2] !== "find(", isOfEvent: true });
   }
   return null;
 }
 
-/** Whether it is what `ctx.auth.getUserIdentity()` gives, by itself or from a function that is called after it. */
+/** Whether it is what `ctx.auth.getUserIdentity()` gives, by itself, from a function that asks for it, or by all who call. */
 function isIdentity(node: Node, scope: Scope, depth = 0): boolean {
   const inner = bare(node);
+  if (depth > 4) return false;
   if (inner.type === "LogicalExpression") return isIdentity(inner.left, scope, depth + 1);
   if (inner.type === "CallExpression") {
-    return /(^|\.)(getUserIdentity|\w*[iI]dentity\w*)$/.test(textOf(scope.source, inner.callee));
+    const callee = textOf(scope.source, inner.callee);
+    const [first] = inner.arguments;
+    // requireIdentity(ctx): of anything else than the context it makes who knows what.
+    const isOfContext = !first || (inner.arguments.length === 1 && nameOf(first) === "ctx");
+    return isOfContext && /(^|\.)\w*[iI]dentity\w*$/.test(callee);
   }
-  if (inner.type !== "Identifier" || depth > 3) return false;
-  const init = scope.within && initOf(scope.within.node, inner.name);
+  if (inner.type !== "Identifier" || !scope.within) return false;
+  const { own, within } = scope;
+  const init = initOf(within.node, inner.name);
   if (init) return isIdentity(init, scope, depth + 1);
-  const isParameter = scope.within?.kind === "helper";
-  return isParameter && /^(user)?identity$/i.test(inner.name);
+  if (within.kind !== "helper") return false;
+  const given = passedAt(own, within, inner.name);
+  return (
+    given.length > 0 &&
+    given.every(({ node: each, caller }) => {
+      return (
+        each !== null &&
+        isIdentity(each, { ...scope, source: caller.source, within: caller }, depth + 1)
+      );
+    })
+  );
 }
 
 function call(
@@ -387,6 +443,7 @@ function call(
   if (CALLS.test(text) && node.arguments.length === 0) return constant(`${text}()`);
   if (/^(String|Number|Boolean)$/.test(text)) return null;
   const { callee } = node;
+  if (callee.type === "Identifier") return ofHelper(callee.name, scope, depth);
   if (callee.type !== "MemberExpression" && callee.type !== "OptionalMemberExpression") return null;
   const method = nameOf(callee.property) ?? "";
   const object = filled(translate(callee.object, scope, depth + 1));
@@ -399,4 +456,19 @@ function call(
     [object, ...given],
     ([of = "", ...rest]) => `${of}.${method}(${rest.join(", ")})`,
   );
+}
+
+/** What a helper gives that is one expression: `const displayName = (identity) => identity.name ?? "…"`. */
+function ofHelper(name: string, scope: Scope, depth: number): Said | null {
+  const place = declared(scope.own.sources, scope.source, name);
+  const within = place && scope.own.functions.find((each) => each.node === place.node);
+  if (!within) return null;
+  const made = bare(within.node);
+  const body = "body" in made && !Array.isArray(made.body) ? made.body : null;
+  const [only, ...others] = body?.type === "BlockStatement" ? body.body : [];
+  const returned = only?.type === "ReturnStatement" && others.length === 0 ? only.argument : null;
+  const given = body && body.type !== "BlockStatement" ? (body as Node) : returned;
+  return given
+    ? wrapped(translate(given, { ...scope, source: within.source, within }, depth + 1))
+    : null;
 }

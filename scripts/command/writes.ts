@@ -5,8 +5,8 @@ import { bare, declared, nameOf, propertyOf, textOf, walk, type Sources } from "
 
 export type Write = Spot & {
   kind: "insert" | "patch";
-  /** Columns that it names, each with its value; null is one that comes from who knows where. */
-  columns: Map<string, Node | null>;
+  /** Columns that it names, each with its values; null is one that comes from who knows where. */
+  columns: Map<string, (Node | null)[]>;
   /** Whether it may write others, too, which can't be told. */
   isOpen: boolean;
   /** Whether a browser can have it run. */
@@ -26,14 +26,14 @@ export function writesOf(
   isExposed: (spot: Spot) => boolean,
 ): Write[] {
   return calls.flatMap((call): Write[] => {
-    const found = insertOf(call) ?? madeFor(call) ?? patchOf(sources, call);
+    const found = insertOf(sources, call) ?? madeFor(call) ?? patchOf(sources, call);
     if (!found || found.isElsewhere) return [];
     const keys = keysOf(sources, found.values, call);
     const isOther = columns !== null && [...keys.columns.keys()].some((name) => !columns.has(name));
     // A column that users does not have: it is another table's row.
     if (found.kind === "patch" && isOther && !found.isSure) return [];
     const { kind, values: row } = found;
-    const beside = kind === "insert" ? tablesBeside(calls, call, "users") : [];
+    const beside = kind === "insert" ? tablesBeside(sources, calls, call) : [];
     return [{ ...spotOf(call), kind, row, beside, isPublic: isExposed(call), ...keys }];
   });
 }
@@ -50,10 +50,23 @@ type Found = {
   isSure: boolean;
 };
 
-function methodOf({ node }: Call): string | null {
+function methodOf({ node, within }: Call): string | null {
   const { callee } = node;
   const isMember = callee.type === "MemberExpression" || callee.type === "OptionalMemberExpression";
-  return isMember ? nameOf(callee.property) : nameOf(callee);
+  if (isMember) return nameOf(callee.property);
+  const name = nameOf(callee);
+  return name !== null && within ? (takenAs(within.node, name) ?? name) : name;
+}
+
+/** Of `const { patch: update } = ctx.db` what `update` is. */
+function takenAs(node: Node, name: string): string | null {
+  let found: string | null = null;
+  walk(node, (inner) => {
+    if (inner.type !== "ObjectProperty" || nameOf(inner.value) !== name) return;
+    const method = nameOf(inner.key);
+    if (method !== null && /^(patch|replace|insert|delete)$/.test(method)) found = method;
+  });
+  return found;
 }
 
 function objectOf({ source, node }: Call): string {
@@ -64,18 +77,24 @@ function stringOf(node: Node | undefined): string | null {
   return node?.type === "StringLiteral" ? node.value : null;
 }
 
+/** A text, or what a name at the top of the file has as one. */
+function textIn(sources: Sources, node: Node | undefined, { source }: Spot): string | null {
+  const place = node?.type === "Identifier" ? declared(sources, source, node.name)?.node : node;
+  return place ? stringOf(bare(place)) : null;
+}
+
 /** The table of `ctx.db.insert("users", { … })`, and of Ents' `ctx.table("users").insert({ … })`. */
-function insertedInto(call: Call): { table: string; row: Node | null } | null {
+function insertedInto(sources: Sources, call: Call): { table: string; row: Node | null } | null {
   if (methodOf(call) !== "insert" && methodOf(call) !== "insertMany") return null;
   const [first, second] = call.node.arguments;
-  const table = stringOf(first);
+  const table = textIn(sources, first, call);
   if (table !== null) return { table, row: second ?? null };
   const [, ent] = /table\(\s*["'`](\w+)["'`]\s*\)$/.exec(objectOf(call)) ?? [];
   return ent === undefined ? null : { table: ent, row: first ?? null };
 }
 
-function insertOf(call: Call): Found | null {
-  const inserted = insertedInto(call);
+function insertOf(sources: Sources, call: Call): Found | null {
+  const inserted = insertedInto(sources, call);
   if (!inserted) return null;
   const isElsewhere = inserted.table !== "users";
   return { kind: "insert", values: inserted.row, isElsewhere, isSure: true };
@@ -98,7 +117,7 @@ function patchOf(sources: Sources, call: Call): Found | null {
   if ((method !== "patch" && method !== "replace") || isText) return null;
   const given = call.node.arguments;
   const [table] = given;
-  const named = given.length === 3 ? stringOf(table) : null;
+  const named = given.length === 3 ? textIn(sources, table, call) : null;
   const target =
     given.length >= 2
       ? given.at(-2)
@@ -126,7 +145,7 @@ export function tableOf(sources: Sources, node: Node, spot: Spot, depth = 0): st
     return isArgs && name !== null ? tableOfArgument(sources, within, name) : null;
   }
   if (inner.type === "Identifier") {
-    const init = within && initOf(within.node, inner.name);
+    const init = within && (initOf(within.node, inner.name) ?? listOf(within.node, inner.name));
     if (init) return tableOf(sources, init, spot, depth + 1);
     return tableOfArgument(sources, within, inner.name);
   }
@@ -138,9 +157,36 @@ export function tableOf(sources: Sources, node: Node, spot: Spot, depth = 0): st
   const [, named] = /^[\w.]*\b(?:get|insert)\(\s*["'`](\w+)["'`]/.exec(text) ?? [];
   if (named !== undefined) return named;
   const [id] = inner.arguments;
-  return /(^|\.)get$/.test(textOf(source, inner.callee)) && id
-    ? tableOf(sources, id, spot, depth + 1)
-    : null;
+  if (/(^|\.)get$/.test(textOf(source, inner.callee)) && id) {
+    return tableOf(sources, id, spot, depth + 1);
+  }
+  return tableOfHelper(sources, inner.callee, spot);
+}
+
+/** The table that the written type of what a helper gives names. */
+function tableOfHelper(sources: Sources, callee: Node, { source }: Spot): string | null {
+  const name = nameOf(callee);
+  const helper = name === null ? null : declared(sources, source, name);
+  const made = helper && bare(helper.node);
+  const type = made && "returnType" in made ? made.returnType : null;
+  const text = helper && type ? textOf(helper.source, type) : "";
+  return (
+    /^:\s*Promise<\s*(?:Doc|Id)<\s*["'](\w+)["']\s*>\s*(?:\|\s*null\s*)?>$/.exec(text)?.[1] ?? null
+  );
+}
+
+/** The list through which a function goes with a variable: `rows.map((row) => …)`. */
+function listOf(node: Node, name: string): Node | null {
+  const found: Node[] = [];
+  walk(node, (inner) => {
+    if (inner.type !== "CallExpression" || inner.callee.type !== "MemberExpression") return;
+    const [each] = inner.arguments;
+    const goes = /^(map|forEach|filter|flatMap|find)$/.test(nameOf(inner.callee.property) ?? "");
+    const isIt =
+      each?.type === "ArrowFunctionExpression" && each.params.some((one) => nameOf(one) === name);
+    if (goes && isIt) found.push(inner.callee.object);
+  });
+  return found.length === 1 ? (found[0] ?? null) : null;
 }
 
 /** What a variable of a function is: of one that is set once, or goes through a list. */
@@ -152,9 +198,24 @@ export function initOf(node: Node, name: string): Node | null {
       found.push(loop?.type === "ForOfStatement" ? loop.right : (inner.init ?? null));
     }
     const isSet = inner.type === "AssignmentExpression" && nameOf(inner.left) === name;
-    if (isSet) found.push(null);
+    const isTaken =
+      inner.type === "VariableDeclarator" &&
+      /Pattern$/.test(inner.id.type) &&
+      binds(inner.id, name);
+    if (isSet || isTaken) found.push(null);
   });
   return found.length === 1 ? (found[0] ?? null) : null;
+}
+
+/** Whether a pattern gives a variable a value. */
+function binds(pattern: Node, name: string): boolean {
+  let isFound = false;
+  walk(pattern, (inner, parents) => {
+    const isKey =
+      parents.at(-1)?.type === "ObjectProperty" && (parents.at(-1) as { key?: Node }).key === inner;
+    isFound ||= !isKey && inner.type === "Identifier" && inner.name === name;
+  });
+  return isFound;
 }
 
 function tableOfArgument(
@@ -194,9 +255,12 @@ type Keys = Pick<Write, "columns" | "isOpen">;
 function keysOf(sources: Sources, values: Node | null, spot: Spot): Keys {
   const { source, within } = spot;
   const keys: Keys = { columns: new Map(), isOpen: values === null };
+  const note = (name: string, value: Node | null) => {
+    keys.columns.set(name, [...(keys.columns.get(name) ?? []), value]);
+  };
   const named = (names: Iterable<string> | null) => {
     if (names === null) keys.isOpen = true;
-    for (const name of names ?? []) keys.columns.set(name, null);
+    for (const name of names ?? []) note(name, null);
   };
   const look = (node: Node, depth: number): void => {
     const inner = bare(node);
@@ -211,7 +275,7 @@ function keysOf(sources: Sources, values: Node | null, spot: Spot): Keys {
           else {
             const name = each.computed ? null : nameOf(each.key);
             if (name === null) keys.isOpen = true;
-            else keys.columns.set(name, each.type === "ObjectProperty" ? each.value : null);
+            else note(name, each.type === "ObjectProperty" ? each.value : null);
           }
         }
         return;
@@ -249,7 +313,7 @@ function keysOf(sources: Sources, values: Node | null, spot: Spot): Keys {
     const assigned = assignedTo(within.node, name);
     const init = initOf(within.node, name);
     if (assigned === null) keys.isOpen = true;
-    for (const each of assigned ?? []) keys.columns.set(each, null);
+    for (const [each, value] of assigned ?? []) note(each, value);
     if (init && bare(init).type === "ObjectExpression") look(init, depth + 1);
     // A row that is spread into itself changes nothing.
     else if (init && tableOf(sources, init, spot) === "users") return;
@@ -304,29 +368,30 @@ function keysWithin(validator: Node): string[] | null {
   return names.includes(null) ? null : names.flatMap((name) => name ?? []);
 }
 
-/** Properties that a function sets on a variable; null where they are computed, or set as a whole. */
-function assignedTo(node: Node, variable: string): string[] | null {
-  const names: (string | null)[] = [];
+/** Properties that a function sets on a variable, with their values; null where they are computed, or set as a whole. */
+function assignedTo(node: Node, variable: string): [string, Node][] | null {
+  const set: ([string, Node] | null)[] = [];
   walk(node, (inner) => {
     if (inner.type === "AssignmentExpression" && inner.left.type === "MemberExpression") {
       const { object, property, computed } = inner.left;
-      if (nameOf(object) === variable) names.push(computed ? null : nameOf(property));
+      const name = computed ? null : nameOf(property);
+      if (nameOf(object) === variable) set.push(name === null ? null : [name, inner.right]);
     }
     const isMerged =
       inner.type === "CallExpression" &&
       inner.callee.type === "MemberExpression" &&
       nameOf(inner.callee.property) === "assign" &&
       inner.arguments.some((each) => nameOf(each) === variable);
-    if (isMerged) names.push(null);
+    if (isMerged) set.push(null);
   });
-  return names.includes(null) ? null : names.flatMap((name) => name ?? []);
+  return set.includes(null) ? null : set.flatMap((each) => (each ? [each] : []));
 }
 
 /** Other tables of which the function of a call makes rows. */
-function tablesBeside(calls: Call[], { within }: Call, than: string): string[] {
+function tablesBeside(sources: Sources, calls: Call[], { within }: Call): string[] {
   const others = within === null ? [] : calls.filter((other) => other.within === within);
-  const tables = others.flatMap((other) => insertedInto(other)?.table ?? []);
-  return [...new Set(tables)].filter((name) => name !== than);
+  const tables = others.flatMap((other) => insertedInto(sources, other)?.table ?? []);
+  return [...new Set(tables)].filter((name) => name !== "users");
 }
 
 /** Where rows of users are deleted, and those of which other tables beside them. */
