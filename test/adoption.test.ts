@@ -183,7 +183,7 @@ describe("the same app, with removal by mark, one column more and one less", () 
 });
 
 describe("an app whose columns are all required", () => {
-  taken(REQUIRED);
+  taken(REQUIRED, { isBundled: false });
 
   test("is reconciled, its types unchanged, and nobody is doubled or set aside", async () => {
     const made = await live((ids) =>
@@ -222,7 +222,7 @@ describe("an app whose columns are all required", () => {
 });
 
 describe("an app that knows its rows by another column, and goes on making them", () => {
-  taken(KEYED);
+  taken(KEYED, { isBundled: false });
   const store = makeFunctionReference<"mutation", Args, string>("users:store");
   const signIn = async ({ t }: LiveApp, id: string) =>
     await t.mutation(store, { tokenIdentifier: `${ISSUER}|${id}`, name: "by sign-in" });

@@ -4,7 +4,17 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 const results = process.env.VITEST_JSON;
 
 /** Files that take longest: one of them begun last would keep a core waiting for a minute. */
-const SLOWEST = ["histories", "adoption", "budgets", "browser", "reconcile", "types", "slips"];
+const SLOWEST = [
+  "histories",
+  "budgets",
+  "adoption",
+  "cli",
+  "reconcile",
+  "field-apps",
+  "browser",
+  "types",
+  "columns",
+];
 
 class SlowestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

@@ -27,12 +27,23 @@ function packageAbove(folder: string): string {
     : packageAbove(path.dirname(folder));
 }
 
+const { version: VERSION } = JSON.parse(
+  readFileSync(path.join(PACKAGE, "package.json"), "utf8"),
+) as { version: string };
+
 /** The version that is copied. */
 export function version(): string {
-  return (
-    JSON.parse(readFileSync(path.join(PACKAGE, "package.json"), "utf8")) as { version: string }
-  ).version;
+  return VERSION;
 }
+
+/** The sync's own files, by their path in the folder. */
+const TEXTS = new Map(
+  readdirSync(SYNC, { recursive: true, encoding: "utf8" })
+    .map(posix)
+    .filter((name) => /\.(ts|md)$/.test(name) && !EDITED.includes(name))
+    .sort()
+    .map((name) => [name, readFileSync(path.join(SYNC, name), "utf8")]),
+);
 
 /** @returns what each copied file says first */
 export function header(): string {
@@ -44,13 +55,11 @@ export function header(): string {
  * @param svix the version that the app has
  */
 export function vendoredFiles(svix: Svix | null): Map<string, string> {
-  const names = readdirSync(SYNC, { recursive: true, encoding: "utf8" }).map(posix);
-  const copied = names.filter((name) => /\.(ts|md)$/.test(name) && !EDITED.includes(name)).sort();
   return new Map(
-    copied.map((name) => {
-      const text = readFileSync(path.join(SYNC, name), "utf8");
-      return [name, name.endsWith(".ts") ? header() + withSvix(text, svix) : text];
-    }),
+    [...TEXTS].map(([name, text]) => [
+      name,
+      name.endsWith(".ts") ? header() + withSvix(text, svix) : text,
+    ]),
   );
 }
 
