@@ -1,7 +1,7 @@
 /** Apps from before the sync, made up, each in a folder of its own, which take the sync in by the command. */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
-import { rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { init, type InitOptions } from "../scripts/command/init";
@@ -139,11 +139,18 @@ export class MadeUpApp {
 
   /** Each file's text, from the app's folder on, but for packages and what tools make. */
   files(): Files {
-    const names = readdirSync(this.folder, { recursive: true, encoding: "utf8" }).filter((name) => {
-      const isOther = /(^|\/)(node_modules|bundle|_generated|\.git|push\.json)(\/|$)/.test(name);
-      return !isOther && statSync(path.join(this.folder, name)).isFile();
-    });
-    const texts = names.map((name) => [name, readFileSync(path.join(this.folder, name), "utf8")]);
+    const skipped = ["node_modules", "bundle", "_generated", ".git", "push.json"];
+    const within = (folder: string): string[] =>
+      readdirSync(path.join(this.folder, folder), { withFileTypes: true }).flatMap((entry) => {
+        if (skipped.includes(entry.name)) return [];
+        const name = path.join(folder, entry.name);
+        if (entry.isDirectory()) return within(name);
+        return entry.isFile() ? [name] : [];
+      });
+    const texts = within("").map((name) => [
+      name,
+      readFileSync(path.join(this.folder, name), "utf8"),
+    ]);
     return Object.fromEntries(texts) as Files;
   }
 
