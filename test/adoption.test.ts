@@ -24,7 +24,7 @@ import {
 import { MadeUpApp, ROOT, type Shape } from "./made-up-app";
 import { HOOKED, ISSUER, KEYED, MARKED, OPTIONAL, REQUIRED } from "./shapes";
 
-const IN_BOTH = 280;
+const IN_BOTH = 140;
 const GONE = 20;
 const GUESTS = 5;
 const NEW = 30;

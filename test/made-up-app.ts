@@ -1,9 +1,10 @@
 /** Apps from before the sync, made up, each in a folder of its own, which take the sync in by the command. */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
-import { rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import ts from "typescript";
 import { init, type InitOptions } from "../scripts/command/init";
 import { Problem } from "../scripts/command/problem";
 import type { Terminal } from "../scripts/command/terminal";
@@ -183,19 +184,22 @@ export class MadeUpApp {
     if (!isWell) throw new Error(`${bin} ${args.join(" ")}: ${printed}`);
   }
 
-  /** The errors of its compiler. */
-  typeErrors(compiler = "typescript"): string[] {
-    const project = existsSync(path.join(this.functions, "tsconfig.json"))
-      ? this.functions
-      : this.folder;
-    const { printed } = this.run(`${compiler}/bin/tsc`, [
-      "-p",
-      project,
-      "--noEmit",
-      "--pretty",
-      "false",
-    ]);
+  /** The errors of its compiler; of this project's own, without starting another process. */
+  typeErrors(compiler?: string): string[] {
+    const isOwn = existsSync(path.join(this.functions, "tsconfig.json"));
+    const project = isOwn ? this.functions : this.folder;
+    const { own } = this;
+    const args = ["-p", project, "--noEmit", "--pretty", "false"];
+    const printed =
+      own && compiler === undefined
+        ? compile(path.join(project, "tsconfig.json"), this.folder)
+        : this.run(`${compiler ?? "typescript"}/bin/tsc`, args).printed;
     return printed.split(/\n(?=\S)/).filter((error) => /error TS\d+/.test(error));
+  }
+
+  /** Whether its packages are this project's. */
+  get own(): boolean {
+    return realpathSync(path.join(this.folder, "node_modules")) === path.join(ROOT, "node_modules");
   }
 
   /** Its modules, by name, as convex-test wants them. */
@@ -240,6 +244,34 @@ export class MadeUpApp {
 }
 
 type Pushed = { path: string; source: string };
+
+/** What is the same for every app: the declarations of packages, parsed once. */
+const parsed = new Map<string, ts.SourceFile | undefined>();
+
+/** @returns what `tsc -p` prints */
+function compile(config: string, folder: string): string {
+  const { options, fileNames } = ts.parseJsonConfigFileContent(
+    ts.readConfigFile(config, (file) => ts.sys.readFile(file)).config,
+    ts.sys,
+    path.dirname(config),
+    { noEmit: true },
+    config,
+  );
+  const host = ts.createCompilerHost(options);
+  const getSourceFile = host.getSourceFile.bind(host);
+  host.getSourceFile = (file, version, ...others) => {
+    if (!file.includes("/node_modules/")) return getSourceFile(file, version, ...others);
+    const key = `${file} ${JSON.stringify(version)}`;
+    if (!parsed.has(key)) parsed.set(key, getSourceFile(file, version, ...others));
+    return parsed.get(key);
+  };
+  const program = ts.createProgram(fileNames, options, host);
+  return ts.formatDiagnostics(ts.getPreEmitDiagnostics(program), {
+    getCurrentDirectory: () => folder,
+    getCanonicalFileName: (file) => file,
+    getNewLine: () => "\n",
+  });
+}
 
 function writeText(file: string, text: string): void {
   mkdirSync(path.dirname(file), { recursive: true });
