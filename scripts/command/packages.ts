@@ -41,7 +41,7 @@ async function addPackages(project: Project, names: string[]): Promise<() => voi
       .split("\n")
       .filter((line) => line.trim() !== "");
     throw new Problem(
-      `${names.join(", ")} could not be installed, and package.json is as it was: ${said.slice(0, 8).join("\n  ")}\nInstall it by hand (svix 1 or 2), then run this again with --no-install.`,
+      `${names.join(", ")} could not be installed, and package.json is as it was: ${said.slice(0, 8).join("\n  ")}\nInstall it by hand (svix@1 where Node is older than 22, else svix@2), then run this again with --no-install.`,
     );
   }
   return takeBack;
