@@ -628,6 +628,9 @@ export async function handle(body: string) { const event: any = new Webhook(proc
 
   test("names the other events of a webhook that stays", async () => {
     const webhooks = EVENTS('case "user.created": break; case "paymentAttempt.updated": break;');
+    const secret = webhooks.replace("process.env.SECRET!", 'secretOf("CLERK_WEBHOOK_SECRET")');
+    expect(await left("", { "webhooks.ts": secret })).toMatch(/set CLERK_WEBHOOK_SIGNING_SECRET/);
+    expect(await left("", { "webhooks.ts": webhooks })).toMatch(/set CLERK_WEBHOOK_SECRET/);
     expect(await left("", { "webhooks.ts": webhooks })).toMatch(
       /Keep the webhook in convex\/webhooks\.ts:\d+ for paymentAttempt\.updated,/,
     );

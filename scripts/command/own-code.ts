@@ -289,7 +289,7 @@ function webhookOf(source: Source): Webhook[] {
     {
       source,
       line: text.slice(0, at).split("\n").length,
-      secret: /\benv\.(\w*(?:WEBHOOK|SVIX)\w*)/.exec(text)?.[1] ?? null,
+      secret: /\b[A-Z_]*(?:WEBHOOK|SVIX)[A-Z_]*\b/.exec(text)?.[0] ?? null,
       others: [...new Set(events)].filter(
         (name) => !/^user\.(created|updated|deleted)$/.test(name),
       ),
