@@ -390,6 +390,10 @@ export const rename = mutation${HANDLER("const post = await requirePost(ctx, arg
 export const renameAll = mutation${HANDLER('const all = await ctx.db.query("posts").take(9); await Promise.all(all.map((each) => ctx.db.patch(each._id, { name: args.name })));')}`,
     ],
     [
+      "a text in which another one is replaced",
+      `export const find = mutation({ args: { email: v.string() }, handler: async (ctx, args) => args.email.replace("+", "").replace(/x/, "y").replace("a", (each) => each) });`,
+    ],
+    [
       "a text that an account's end leaves",
       `export const deleteMe = mutation({ args: {}, handler: async (ctx) => { const user = (await ctx.db.query("users").first())!; await ctx.db.patch(user._id, { name: "Deleted user", email: "" }); } });`,
     ],

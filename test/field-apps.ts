@@ -22,7 +22,7 @@ export type FieldApp = Shape & {
   own: string[];
   /** Columns that are mirrored, which Clerk has as that. */
   mirrored: Record<string, (firstName: string) => unknown>;
-  /** How \`clerkId\` is filled in; null where it is there. */
+  /** How `clerkId` is filled in; null where it is there. */
   fills: string | null;
   /** Whether a diff has to be applied by hand, which the command prints. */
   isByHand?: true;

@@ -5,7 +5,8 @@ import { realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import ts from "typescript";
-import { init, type InitOptions } from "../scripts/command/init";
+import { init } from "../scripts/command/init";
+import type { InitOptions } from "../scripts/command/plan";
 import { Problem } from "../scripts/command/problem";
 import type { Terminal } from "../scripts/command/terminal";
 import { readCopied } from "../scripts/command/vendored";
@@ -20,7 +21,7 @@ export type Shape = {
   before: Files;
   /** Others of its files, from its own folder on. */
   around?: Files;
-  /** Where it is a package of a monorepo, \`packages/app\`: files of that, from the top on. */
+  /** Where it is a package of a monorepo, `packages/app`: files of that, from the top on. */
   top?: Files;
   /** What the person says on the command's line. */
   options?: Partial<InitOptions>;
@@ -101,7 +102,7 @@ export class MadeUpApp {
     symlinkSync(packages, target);
   }
 
-  /** Has the command take the sync in, as \`init --yes --no-install\`. */
+  /** Has the command take the sync in, as `init --yes --no-install`. */
   async init(options: Partial<InitOptions> = {}): Promise<Told> {
     const told: Told = { said: "", printed: "", problem: null };
     const terminal: Terminal = {

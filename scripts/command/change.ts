@@ -14,7 +14,7 @@ import {
 import path from "node:path";
 import { createTwoFilesPatch, FILE_HEADERS_ONLY } from "diff";
 import { messageOf, Problem } from "./problem";
-import { isFolder } from "./project";
+import { isFolder, posixFrom } from "./project";
 import { parseSource } from "./source";
 
 /** Texts by file; null is one that goes. The order is that in which they are written. */
@@ -35,7 +35,7 @@ export function realChanges(changes: Changes): Changes {
 export function diffOf(changes: Changes, root: string): string {
   return [...realChanges(changes)]
     .map(([file, text]) => {
-      const name = path.relative(root, file).split(path.sep).join("/");
+      const name = posixFrom(root, file);
       const before = textBefore(file);
       const [from, to] = [
         before === null ? "/dev/null" : `a/${name}`,

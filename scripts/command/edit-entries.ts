@@ -26,7 +26,7 @@ export const WEBHOOK_PATH = "/clerk-users-webhook";
 const HEALTH_PATH = "/clerk-users-health";
 
 /** A file's text as it is to be, and why it must be applied by hand; null where nothing is to change. */
-export type EntryEdit = { text: string; doubt: string | null } | null;
+type EntryEdit = { text: string; doubt: string | null } | null;
 
 /**
  * @param source `http.ts`; null where the app has none

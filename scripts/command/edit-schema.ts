@@ -23,7 +23,7 @@ import {
   type Sources,
 } from "./source";
 
-export const INDEXES: Record<string, string[]> = {
+const INDEXES: Record<string, string[]> = {
   by_clerkId: ["clerkId"],
   by_clerkCreatedAt_and_clerkId: ["clerkCreatedAt", "clerkId"],
 };
@@ -48,7 +48,7 @@ const NEW_COLUMNS = [
 ] as const;
 
 /** What the schema lacks. */
-export type Lacks = {
+type Lacks = {
   tables: boolean;
   users: boolean;
   columns: string[];
@@ -98,7 +98,7 @@ export function lacksOf(schema: Schema, file: string, keyIndex: [string, string[
   };
 }
 
-export type SchemaEdit = {
+type SchemaEdit = {
   /** Texts of the files that change. */
   files: Map<string, string>;
   /** Why this must be applied by hand; null where it need not. */

@@ -1,12 +1,11 @@
 /** `init`: takes the sync into an app. */
 import { existsSync } from "node:fs";
-import path from "node:path";
 import { checkChanges, diffOf, realChanges, type Changes } from "./change";
 import { leftToDo } from "./left";
 import { installCommand, refuseDirtyLock, withPackages } from "./packages";
 import { folderOf, planInit, vendoredChanges, type InitOptions, type Plan } from "./plan";
 import { Choice, Problem } from "./problem";
-import { svixOf } from "./project";
+import { posixFrom, svixOf } from "./project";
 import type { Terminal } from "./terminal";
 import { COMMAND, NAME, version } from "./vendored";
 
@@ -25,7 +24,7 @@ export async function init(options: InitOptions, terminal: Terminal): Promise<vo
   const changes = realChanges(allChanges(plan));
   if (changes.size === 0) {
     terminal.say(
-      `Nothing to change: ${NAME} ${version()} is in ${relative(top, folderOf(project))}.`,
+      `Nothing to change: ${NAME} ${version()} is in ${posixFrom(top, folderOf(project))}.`,
     );
     return;
   }
@@ -58,13 +57,9 @@ async function planOrAsk(options: InitOptions, terminal: Terminal): Promise<Plan
 /** All of it, what is the app's own first: which svix there is, is only known once it is there. */
 function allChanges({ project, copied, entries, mine }: Plan): Changes {
   const vendored = vendoredChanges(project, svixOf(project.functions) ?? project.svix);
-  // What was copied is written anew by \`update\` alone: a formatter of the app's may have changed it.
+  // What was copied is written anew by `update` alone: a formatter of the app's may have changed it.
   const lacking = [...vendored].filter(([file]) => !copied || !existsSync(file));
   return new Map([...entries, ...mine, ...lacking]);
-}
-
-function relative(top: string, file: string): string {
-  return path.relative(top, file).split(path.sep).join("/");
 }
 
 function describePlan(plan: Plan, changes: Changes, packages: string[]): string[] {
@@ -74,16 +69,16 @@ function describePlan(plan: Plan, changes: Changes, packages: string[]): string[
   const count = [...changes.keys()].filter((file) => !entries.has(file) && !mine.has(file)).length;
   const edited = [...entries.keys()]
     .filter((file) => changes.has(file))
-    .map((file) => `${relative(top, file)}${existsSync(file) ? "" : " (new)"}`);
+    .map((file) => `${posixFrom(top, file)}${existsSync(file) ? "" : " (new)"}`);
   const holds = key?.holds === "token" ? "issuer|id" : "Clerk's id";
   const users = isNewTable
     ? "users: a new table"
-    : `users: ${relative(top, usersAt)}, known by ${key ? `${key.column} (${holds})` : "clerkId"}`;
+    : `users: ${posixFrom(top, usersAt)}, known by ${key ? `${key.column} (${holds})` : "clerkId"}`;
   const mirrored = [...columns.fields].map(([name, text]) => `  ${name}: ${text}`);
   return [
-    `functions: ${relative(top, project.functions)}/, convex ${project.convex.version}, ${project.manager}`,
+    `functions: ${posixFrom(top, project.functions)}/, convex ${project.convex.version}, ${project.manager}`,
     ...(copied ? [] : [users]),
-    ...(count > 0 ? [`copies ${count} files to ${relative(top, folder)}/`] : []),
+    ...(count > 0 ? [`copies ${count} files to ${posixFrom(top, folder)}/`] : []),
     ...(copied && count > 0 ? [`  (those that lack; ${COMMAND} update writes all anew)`] : []),
     ...(edited.length > 0 ? [`edits ${edited.join(", ")}`] : []),
     ...(packages.length > 0
@@ -98,5 +93,3 @@ function describePlan(plan: Plan, changes: Changes, packages: string[]): string[
     ...own.unread.map((each) => `could not be read, and was left out of account: ${each}`),
   ];
 }
-
-export type { InitOptions };

@@ -5,7 +5,7 @@ import { Choice, Problem } from "./problem";
 import type { OwnCode } from "./own-code";
 import { takes, type Table, type Validator } from "./schema-facts";
 import { nameOf, textOf, type Node } from "./source";
-import { translate } from "./translate";
+import { translate, type Said } from "./translate";
 
 /** Names under which apps have it, in small letters. */
 const NAMES = [
@@ -44,7 +44,7 @@ type Evidence = { holds: Holds; at: Spot; isLookup: boolean };
 /**
  * @param asked what the person says: a column, or "none"
  * @returns null where no column but `clerkId` holds it
- * @throws Choice where there is more than one that may be it, or none, with the option that chooses
+ * @throws Choice where there is more than one that may be it; Problem where rows are made and none is
  */
 export function findKey(users: Table, own: OwnCode, file: string, asked?: string): AppKey | null {
   if (asked === "none") return null;
@@ -80,10 +80,8 @@ export function findKey(users: Table, own: OwnCode, file: string, asked?: string
 function refuseNone({ writes }: OwnCode, file: string): void {
   const insert = writes.find(({ kind }) => kind === "insert");
   if (!insert) return;
-  throw new Choice(
+  throw new Problem(
     `one column of users must hold Clerk's id, by which rows that are there are told: none of ${file} is seen to, and ${describe(insert)} makes rows. Say which it is: --key COLUMN. Where none does, fill clerkId yourself first, or say --key none if the rows of before are no Clerk users: they count as guests, and their users get new rows.`,
-    "key",
-    [],
   );
 }
 
@@ -185,67 +183,46 @@ export function holdsUsers(name: string, { columns }: Table): boolean {
 /** Columns that the app's own code fills with, or looks up by, Clerk's id. */
 function evidenceOf(users: Table, own: OwnCode): (Evidence & { column: string })[] {
   const evidence: (Evidence & { column: string })[] = [];
-  const note = (
-    column: string | null,
-    value: Node | null | undefined,
-    spot: Spot,
-    isLookup: boolean,
-  ) => {
-    const known = column === null ? undefined : users.columns?.get(column);
-    if (column === null || !known || !value || !takes(known.validator, "string")) return;
-    const said = translate(value, {
-      own,
-      source: spot.source,
-      within: spot.within,
-      isAny: isLookup,
-    });
+  const note = (column: string, said: Said | null, at: Spot, isLookup: boolean) => {
+    const known = users.columns?.get(column);
     // What an event names need not be its user: a lookup by that shows nothing.
-    if (!said || (isLookup && said.isOfEvent)) return;
+    if (!known || !said || !takes(known.validator, "string") || (isLookup && said.isOfEvent))
+      return;
     const holds =
       said.text === "user.id" ? "id" : said.text === "tokenOf(user.id)" ? "token" : null;
-    if (holds) evidence.push({ column, holds, at: { ...spot, node: value }, isLookup });
+    if (holds) evidence.push({ column, holds, at, isLookup });
   };
-  for (const { columns, source, within, node, kind } of own.writes) {
-    if (kind !== "insert") continue;
-    for (const [name, values] of columns) {
-      for (const value of values) note(name, value, { source, within, node }, false);
-    }
-  }
   for (const write of own.writes.filter(({ kind }) => kind === "insert")) {
-    // What an insert is given as a whole.
-    for (const [name, { validator }] of users.columns ?? []) {
-      if (!takes(validator, "string") || write.columns.get(name)?.some((value) => value !== null))
-        continue;
-      for (const { said, at } of valueIn(write, name, own)) {
-        if (said?.text === "user.id")
-          evidence.push({ column: name, holds: "id", at, isLookup: false });
-      }
+    for (const [column] of users.columns ?? []) {
+      for (const { said, at } of valueIn(write, column, own)) note(column, said, at, false);
     }
   }
   for (const { node, source, within } of own.calls) {
     // Of another table the same name says nothing.
     if (!/\b(query|table)\(\s*["'`]users["'`]/.test(textOf(source, node.callee))) continue;
-    for (const [column, value] of equalsIn(node)) {
-      note(column, value, { source, within, node }, true);
+    for (const [column, value] of comparedIn(node)) {
+      const said = translate(value, { own, source, within, isAny: true });
+      note(column, said, { source, within, node: value }, true);
     }
-    const [named, value] = node.arguments;
-    if (named?.type === "StringLiteral") note(named.value, value, { source, within, node }, true);
   }
   return evidence;
 }
 
-/** What `q.eq(column, value)` compares in the arguments of a call. */
-function equalsIn(node: Node & { type: "CallExpression" }): [string | null, Node | undefined][] {
-  const found: [string | null, Node | undefined][] = [];
+/** What `q.eq(column, value)` compares in the arguments of a call, and Ents' `get(column, value)`. */
+function comparedIn(node: Node & { type: "CallExpression" }): [string, Node][] {
+  const found: [string, Node][] = [];
+  const note = ([column, value]: Node[]) => {
+    if (column?.type === "StringLiteral" && value) found.push([column.value, value]);
+  };
   const look = (inner: Node): void => {
     if (inner.type === "ArrowFunctionExpression") look(inner.body);
     if (inner.type === "BlockStatement") inner.body.forEach(look);
     if (inner.type === "ReturnStatement" && inner.argument) look(inner.argument);
     if (inner.type !== "CallExpression" || inner.callee.type !== "MemberExpression") return;
     look(inner.callee.object);
-    const [column, value] = inner.arguments;
-    if (nameOf(inner.callee.property) === "eq" && column) found.push([nameOf(column), value]);
+    if (nameOf(inner.callee.property) === "eq") note(inner.arguments);
   };
+  note(node.arguments);
   node.arguments.forEach(look);
   return found;
 }

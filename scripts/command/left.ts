@@ -4,7 +4,7 @@ import { describe, type Spot } from "./app-function";
 import type { Webhook } from "./own-code";
 import { installCommand } from "./packages";
 import type { InitOptions, Plan } from "./plan";
-import type { Project } from "./project";
+import { posixFrom, type Project } from "./project";
 
 /** So many places are named. */
 const MAX_NAMED = 12;
@@ -46,7 +46,7 @@ function typed(...commands: string[]): string {
 }
 
 function at({ top }: Project, where: string): string {
-  return path.relative(top, where).split(path.sep).join("/");
+  return posixFrom(top, where);
 }
 
 function appFileOf(project: Project): string {

@@ -9,6 +9,7 @@ import type { AppFunction, Call, Spot } from "./app-function";
 import { routesOf, type Route } from "./edit-entries";
 import { handsOut } from "./hands-out";
 import { messageOf } from "./problem";
+import { posixFrom } from "./project";
 import { bare, defaultOf, nameOf, textOf, walk, type Source, type Sources } from "./source";
 import { deletesOf, writesOf, type Delete, type Write } from "./writes";
 
@@ -91,7 +92,7 @@ function readFiles(sources: Sources, functions: string): { files: Source[]; unre
       unread.push(messageOf(error));
       continue;
     }
-    for (const { source: from } of importing(sources.get(file))) {
+    for (const from of importedBy(sources.get(file))) {
       const target = sources.resolve(file, from);
       const [top = ""] = path.relative(functions, target ?? functions).split(path.sep);
       if (target && isSource(target) && !SKIPPED.test(top)) queue.push(target);
@@ -116,18 +117,14 @@ function isSource(name: string): boolean {
   );
 }
 
-function importing({ ast }: Source): { source: string }[] {
+function importedBy({ ast }: Source): string[] {
   return ast.program.body.flatMap((statement) =>
-    "source" in statement && statement.source ? [{ source: statement.source.value }] : [],
+    "source" in statement && statement.source ? statement.source.value : [],
   );
 }
 
 function functionsOf(source: Source, functions: string): AppFunction[] {
-  const module = path
-    .relative(functions, source.file)
-    .split(path.sep)
-    .join("/")
-    .replace(/\.[jt]sx?$/, "");
+  const module = posixFrom(functions, source.file).replace(/\.[jt]sx?$/, "");
   const found: AppFunction[] = [];
   const add = (name: string, node: Node, isExported: boolean) => {
     const kind = kindOf(source, node, isExported);

@@ -22,10 +22,9 @@ export function installCommand({ manager }: Project, names: string[]): string {
 
 /**
  * @returns what takes them back: the manifest and the lock file are as they were then
- * @throws Problem where the lock file has changes of its own, or they can't be installed; nothing is changed then
+ * @throws Problem where they can't be installed; nothing is changed then
  */
 async function addPackages(project: Project, names: string[]): Promise<() => void> {
-  refuseDirtyLock(project);
   const takeBack = keep([path.join(project.root, "package.json"), ...locksOf(project)]);
   try {
     await addDependency(names, {

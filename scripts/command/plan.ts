@@ -12,7 +12,7 @@ import { findKey, holdsUsers, type AppKey } from "./key";
 import { readOwnCode, type OwnCode } from "./own-code";
 import { lackingPackages } from "./packages";
 import { Choice, Problem } from "./problem";
-import { findProject, type Manager, type Project, type Svix } from "./project";
+import { findProject, posixFrom, type Manager, type Project, type Svix } from "./project";
 import { readSchema, refersTo, type Schema, type Table } from "./schema-facts";
 import { nameOf, Sources, type Source } from "./source";
 import {
@@ -208,7 +208,7 @@ function handedOn(sources: Sources, source: Source): Source {
   return source;
 }
 
-export function textsOf(changes: Changes): [string, string][] {
+function textsOf(changes: Changes): [string, string][] {
   return [...changes].flatMap(([file, text]): [string, string][] =>
     text === null ? [] : [[file, text]],
   );
@@ -237,13 +237,10 @@ async function evaluated(
 ): Promise<Table> {
   const after = await readSchema(project, file, overlay);
   const [users, known] = [after.get("users"), before?.get("users")];
-  const others = (schema: Schema) =>
-    [...schema]
-      .filter(([name]) => name !== "users" && !name.startsWith("clerk"))
-      .map(([name, { text }]) => `${name} ${text}`)
-      .sort();
   const isKept =
-    (before === null || String(others(before)) === String(others(after))) &&
+    [...(before ?? [])].every(
+      ([name, { text }]) => name === "users" || after.get(name)?.text === text,
+    ) &&
     [...(known?.columns ?? [])].every(
       ([name, column]) => JSON.stringify(users?.columns?.get(name)) === JSON.stringify(column),
     ) &&
@@ -261,7 +258,7 @@ export function folderOf({ functions }: Project): string {
   return path.join(functions, "clerk");
 }
 
-/** Of \`fields.ts\` and \`app.ts\` what is not there yet. */
+/** Of `fields.ts` and `app.ts` what is not there yet. */
 function ownFiles(
   project: Project,
   columns: Columns,
@@ -279,11 +276,12 @@ function ownFiles(
   return new Map(files.filter(([file]) => !existsSync(file)));
 }
 
-/** What \`fields.ts\` says of columns that it leaves alone. */
+/** What `fields.ts` says of columns that it leaves alone. */
 function notesOf({ edited, misfits }: Columns, { top }: Project): string[] {
-  const at = (where: string) => path.relative(top, where).split(path.sep).join("/");
   return [
-    ...[...edited].map(([name, patch]) => `${name} is people's to edit: ${at(describe(patch))}`),
+    ...[...edited].map(([name, write]) => {
+      return `${name} is people's to edit: ${posixFrom(top, describe(write))}`;
+    }),
     ...[...misfits].map(([name, type]) => `${name} takes no ${type}, which Clerk has for it`),
   ];
 }

@@ -30,7 +30,7 @@ export type Project = {
   manager: Manager;
   /** The app's lock file; null where there is none. */
   lockFile: string | null;
-  /** Folders in which packages are looked for besides those above the app's: where its own are not installed. */
+  /** The version that is installed, or asked for at least; its folder is null where it is not installed. */
   convex: { version: string; folder: string | null };
   /** Null where the app has none. */
   svix: Svix | null;
@@ -194,10 +194,7 @@ function wantedSvix(version: string | null): Svix | null {
 }
 
 /** A package as a folder would get it; null where it is not installed. */
-export function installed(
-  name: string,
-  folder: string,
-): { version: string; folder: string } | null {
+function installed(name: string, folder: string): { version: string; folder: string } | null {
   for (const each of above(folder)) {
     const at = path.join(each, "node_modules", name);
     if (!existsSync(path.join(at, "package.json"))) continue;
@@ -294,4 +291,9 @@ function above(folder: string): string[] {
 
 export function isFolder(at: string): boolean {
   return existsSync(at) && statSync(at).isDirectory();
+}
+
+/** A path from a folder on, with slashes, as git and imports have it. */
+export function posixFrom(folder: string, file: string): string {
+  return path.relative(folder, file).split(path.sep).join("/");
 }

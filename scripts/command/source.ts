@@ -3,10 +3,11 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { parse } from "@babel/parser";
 import type { Expression, File, ImportDeclaration, Node, ObjectExpression } from "@babel/types";
-
 import { messageOf, Problem } from "./problem";
+import { posixFrom } from "./project";
 
 export type { Node };
+
 /** Text with line feeds alone: `finish` gives a file back what it had. */
 export type Source = {
   file: string;
@@ -226,7 +227,7 @@ export function resolved(sources: Sources, { source, node }: Place): Place | nul
 }
 
 /** How a file is written. */
-export type Style = { quote: string; semicolon: string; unit: string };
+type Style = { quote: string; semicolon: string; unit: string };
 
 export function styleOf({ text }: { text: string }): Style {
   const count = (pattern: RegExp) => [...text.matchAll(pattern)].length;
@@ -246,7 +247,7 @@ export function indentAt(text: string, position: number): string {
 
 /** How a file imports another one. */
 export function specifierOf(from: string, to: string, hasExtensions: boolean): string {
-  const relative = path.relative(path.dirname(from), to).split(path.sep).join("/");
+  const relative = posixFrom(path.dirname(from), to);
   const named = relative.startsWith(".") ? relative : `./${relative}`;
   return hasExtensions ? `${named}.js` : named;
 }

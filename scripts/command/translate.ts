@@ -57,7 +57,7 @@ const METHODS =
   /^(toLowerCase|toUpperCase|trim|trimStart|trimEnd|slice|substring|charAt|split|replace|replaceAll|toString|padStart)$/;
 const CALLS = /^(Date\.now|Math\.random|crypto\.randomUUID)$/;
 
-export type Scope = {
+type Scope = {
   own: OwnCode;
   source: Source;
   within: AppFunction | null;
@@ -194,7 +194,7 @@ function together(
 }
 
 /** Of what may be null, a text. */
-export function filled(said: Said | null): Said | null {
+function filled(said: Said | null): Said | null {
   return said?.isNullable ? { ...said, text: `(${said.text} ?? "")`, isNullable: false } : said;
 }
 
@@ -313,7 +313,7 @@ function callersOf(own: OwnCode): Map<string, Said | null> {
   return known;
 }
 
-export type Passed = { node: Node | null; caller: AppFunction };
+type Passed = { node: Node | null; caller: AppFunction };
 
 /** What calls of an internal function pass as an argument: `ctx.runMutation(internal.users.create, { … })`. */
 export function passedAs(own: OwnCode, target: AppFunction, name: string): Passed[] {

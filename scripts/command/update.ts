@@ -5,7 +5,7 @@ import { checkChanges, diffOf, realChanges, type Changes } from "./change";
 import { installCommand, lackingPackages, refuseDirtyLock, withPackages } from "./packages";
 import { folderOf, vendoredChanges } from "./plan";
 import { Problem } from "./problem";
-import { findProject, isBelow, svixOf, type Manager, type Project } from "./project";
+import { findProject, isBelow, posixFrom, svixOf, type Manager, type Project } from "./project";
 import type { Terminal } from "./terminal";
 import {
   changedIn,
@@ -18,7 +18,7 @@ import {
   type Copied,
 } from "./vendored";
 
-export type UpdateOptions = { app: string; dryRun?: boolean; install?: boolean; manager?: Manager };
+type UpdateOptions = { app: string; dryRun?: boolean; install?: boolean; manager?: Manager };
 
 /** @throws Problem for whatever the person has to mend: nothing is changed then */
 export async function update(options: UpdateOptions, terminal: Terminal): Promise<void> {
@@ -72,7 +72,7 @@ function changesOf(project: Project, copied: Copied): Changes {
 /** @throws Problem where the app has files of its own by the names of new ones */
 function refuseOwn(folder: string, copied: Copied, changes: Changes): void {
   const inTheWay = [...changes.keys()].filter((file) => {
-    const name = path.relative(folder, file).split(path.sep).join("/");
+    const name = posixFrom(folder, file);
     return name !== VERSION_FILE && !(name in copied.files) && existsSync(file);
   });
   if (inTheWay.length === 0) return;
@@ -82,7 +82,7 @@ function refuseOwn(folder: string, copied: Copied, changes: Changes): void {
 }
 
 function describeUpdate(folder: string, copied: Copied, changes: Changes): string[] {
-  const name = (file: string) => path.relative(folder, file).split(path.sep).join("/");
+  const name = (file: string) => posixFrom(folder, file);
   const files = [...changes].filter(([file]) => name(file) !== VERSION_FILE);
   const gone = files.filter(([, text]) => text === null).map(([file]) => name(file));
   const added = files.filter(([file]) => !existsSync(file)).map(([file]) => name(file));

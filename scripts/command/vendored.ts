@@ -13,7 +13,7 @@ export const NAME = "clerk-convex-sync";
 export const COMMAND = process.argv[1]?.endsWith(".ts") ? "npx tsx scripts/cli.ts" : NAME;
 
 /** What an adopter edits: never copied, never touched again. */
-export const EDITED = ["fields.ts", "app.ts"];
+const EDITED = ["fields.ts", "app.ts"];
 /** Lists what was copied. */
 export const VERSION_FILE = "vendored.json";
 const CHANGELOG = "CHANGELOG.md";
@@ -145,7 +145,7 @@ export function refuseForeign(folder: string): void {
   }
 }
 
-export function posix(name: string): string {
+function posix(name: string): string {
   return name.split(path.sep).join("/");
 }
 

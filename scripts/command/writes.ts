@@ -110,10 +110,11 @@ function madeFor({ node }: Call): Found | null {
 
 function patchOf(sources: Sources, call: Call): Found | null {
   const method = methodOf(call);
-  // Text has a method of that name, too.
+  // Text has a method of that name, too, which takes no row.
+  const last = call.node.arguments.at(-1);
   const isText =
-    method === "replace" &&
-    call.node.arguments.some((each) => /Literal$/.test(each.type) && each.type !== "StringLiteral");
+    last !== undefined &&
+    /^(StringLiteral|TemplateLiteral|ArrowFunction|FunctionExpr)/.test(last.type);
   if ((method !== "patch" && method !== "replace") || isText) return null;
   const given = call.node.arguments;
   const [table] = given;
