@@ -42,7 +42,7 @@ vi.mock("../convex/clerk/app", async (importOriginal) => {
   });
 });
 
-const HISTORIES = Number(process.env.HISTORIES ?? 200);
+const HISTORIES = Number(process.env.HISTORIES ?? 300);
 /** A fresh seed finds something new in the long runs; within `npm test` it is a look at a few. */
 const FEW = 30;
 /** Of so few histories a danger that 8 % meet may be met by less than 5 %. */
