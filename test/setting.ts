@@ -13,6 +13,8 @@ export const WEBHOOK_SECRET = `whsec_${btoa("a signing secret of the tests")}`;
 /** A creation time long before any test. */
 export const LONG_AGO = 1_600_000_000_000;
 
+/** Of whom convex-test's identities are, where nothing else is said. */
+const ISSUER = "https://convex.test";
 /** What a request takes where Clerk answers in this process. */
 const REQUEST_MS = 10;
 
@@ -24,9 +26,12 @@ function convex() {
   return convexTest({ schema, modules, transactionLimits: true });
 }
 
-/** The functions on an app whose table of users has other columns. */
-export function convexWith(users: TableDefinition): Convex {
-  const tables = defineSchema({ ...schema.tables, users });
+/** The functions on an app whose table of users has other columns, or that has other tables, too. */
+export function convexWith(
+  users: TableDefinition,
+  others: Record<string, TableDefinition> = {},
+): Convex {
+  const tables = defineSchema({ ...schema.tables, users, ...others });
   return convexTest({ schema: tables, modules, transactionLimits: true });
 }
 
@@ -66,6 +71,7 @@ export function useSetting({ http = true }: { http?: boolean } = {}): Setting {
       });
     }
     vi.stubEnv("CLERK_WEBHOOK_SECRET", WEBHOOK_SECRET);
+    vi.stubEnv("CLERK_JWT_ISSUER_DOMAIN", ISSUER);
     for (const level of ["info", "error"] as const) {
       vi.spyOn(console, level).mockImplementation((line: string, error?: unknown) => {
         // convex-test tells so of a scheduled function that throws.

@@ -41,7 +41,7 @@ export function checkpoint({ clerk }: Call, { _id: runId, state: { step } }: Run
 export async function doubtsOf(
   { ctx, batch }: Call,
   run: RunningRun,
-  state: "open" | "orphaned",
+  state: "open" | "orphaned" | "marked",
   most: number,
 ): Promise<string[]> {
   const args = { runId: ownerOf(run), state, count: Math.min(batch.limit, most) };

@@ -27,19 +27,25 @@ export class DriftLog {
 
   /** Logs the findings of a step. */
   write(entries: DriftEntry[]): void {
-    const deleted: string[] = [];
-    for (const { runId, kind, fields, action, reason, ...entry } of entries) {
+    const gone: DriftEntry[] = [];
+    for (const entry of entries) {
+      const { runId, kind, fields, action, reason } = entry;
       const clerkId = loggable(entry.clerkId);
       if (this.#driftLines < MAX_DRIFT_LINES) {
         log("info", "reconcile.drift", { runId, clerkId, kind, fields, action, reason });
         this.#driftLines += 1;
-      } else if (action === "deleted") deleted.push(clerkId);
+      } else if (action === "deleted" || action === "purged") gone.push(entry);
       else this.#unlogged += 1;
     }
-    if (deleted.length === 0) return;
-    const common = { runId: this.#runId, kind: "orphaned", action: "deleted" };
-    log("info", "reconcile.drift", { ...common, clerkIds: deleted });
-    this.#deletionLines += 1;
+    for (const action of ["deleted", "purged"] as const) {
+      const some = gone.filter((entry) => entry.action === action);
+      const [first] = some;
+      if (first === undefined) continue;
+      const clerkIds = some.map(({ clerkId }) => loggable(clerkId));
+      const { kind } = first;
+      log("info", "reconcile.drift", { runId: this.#runId, kind, action, clerkIds });
+      this.#deletionLines += 1;
+    }
   }
 
   /** Whether anything was logged. */

@@ -169,7 +169,7 @@ export class Findings {
 }
 
 /** Actions of entries beside which a repair of the same id is still to be counted as drift. */
-const NO_DRIFT: DriftEntry["action"][] = ["setAside", "postponed", "held"];
+const NO_DRIFT: DriftEntry["action"][] = ["setAside", "postponed", "held", "purged"];
 
 /** Which of the caps on entries one falls under: deletions, made, held or rehearsed, have none here. */
 function capOf({ kind, action }: Pick<DriftEntry, "kind" | "action">) {
@@ -177,10 +177,11 @@ function capOf({ kind, action }: Pick<DriftEntry, "kind" | "action">) {
     case "setAside":
       return "set aside";
     case "deleted":
+    case "purged":
     case "held":
       return "deletion";
     case "none":
-      return kind === "orphaned" ? "deletion" : "other";
+      return kind === "orphaned" || kind === "marked" ? "deletion" : "other";
     case "created":
     case "updated":
     case "postponed":

@@ -1,13 +1,15 @@
 /**
- * The gate before every removal but that by Clerk's own event, asked inside the transaction that
- * removes. Freshness (`whyTooEarly`) no word overrides; the grounds of a hold, `maxDeletions` and a
- * person's word do.
+ * The gate before every removal but that by Clerk's own event, and before every purge, asked inside the
+ * transaction that removes. Freshness (`whyTooEarly`) no word overrides; the grounds of a hold,
+ * `maxDeletions` and a person's word do.
  */
 import type { MutationCtx, QueryCtx } from "../_generated/server.js";
 import { clock } from "./clock.js";
+import { isToPurge } from "./marks.js";
 import { isStranger, whyTooEarly, type Known } from "./plan.js";
 import { RESUMABLE_MS, runningRun } from "./runs.js";
 import { readSyncState, stateFor, updateSyncState, type SyncState } from "./syncState.js";
+import type { User } from "./types.js";
 
 /**
  * Who wants to remove: a full run, with the removals that it has left, the worker who judges the
@@ -58,6 +60,26 @@ export async function whyKept(
   const { removalsLeft = 0 } = state.completedFullRun ?? {};
   if (removalsLeft > 0) return null;
   return held("as many were removed since the last completed full run as may be unasked");
+}
+
+/**
+ * Whether a row that is marked as removed may go for good now, of whose user Clerk said 404 once more. It was marked
+ * by Clerk's own word, or through this gate, so no number of them is too many.
+ * @param askedAt when Clerk was asked about this very id, ms
+ * @param left how many rows a person still lets the run remove; Infinity where nobody said a number
+ * @returns null where nothing stands against it
+ */
+export async function whyNotPurged(
+  ctx: QueryCtx,
+  { marked, version }: { marked: User | null; version: Known["version"] },
+  { askedAt, left }: { askedAt: number; left: number },
+): Promise<string | null> {
+  if (marked === null || !isToPurge(marked, askedAt)) return "its time is not over";
+  const tooEarly = whyTooEarly({ row: marked, version }, askedAt);
+  if (tooEarly !== null) return tooEarly;
+  const { isMoved = false } = await readSyncState(ctx);
+  if (isMoved) return "the instance was moved since the last completed full run";
+  return left > 0 ? null : "the run has removed as many as it was allowed to";
 }
 
 /** Why users are held whatever becomes of others. */

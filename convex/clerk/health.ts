@@ -5,6 +5,7 @@ import type { QueryCtx } from "../_generated/server.js";
 import { environment } from "./environment.js";
 import { clock } from "./clock.js";
 import { deploymentFlag, runCommand } from "./commands.js";
+import { erasures } from "./erasure.js";
 import { judgeDeliveries, newestEventInstance, readDeliveries } from "./deliveries.js";
 import { WEBHOOK_PATH } from "./paths.js";
 import { reportOf, vReport, type Report } from "./report.js";
@@ -37,6 +38,10 @@ export const vStatus = v.object({
   lastRun: v.nullable(vReport),
   lastFullRun: v.nullable(vReport),
   /** Of each kind of event when the last one came, and when a change was made that none has told of. */
+  /** Rows that are marked as removed and wait to be purged, as the last full run counted them: see `purgeAfterMs`. */
+  waiting: v.number(),
+  /** Rows on their way out, while `hooks.erase` is at work; 100 stands for more, too. */
+  erasing: v.number(),
   webhooks: v.array(
     v.object({
       type: vEventType,
@@ -63,6 +68,7 @@ export async function statusOf(ctx: QueryCtx): Promise<Status> {
   const lastFullRun = await readReport(state.lastFullRunId);
   const webhooks = judgeDeliveries(await readDeliveries(ctx, state), now);
   const eventInstanceId = await newestEventInstance(ctx, state);
+  const underErasure = await erasures(ctx);
   const isBackfilling = running !== null && isAlive(running, now);
   const outages = [
     lastFullRunStartedAt === null
@@ -72,6 +78,7 @@ export async function statusOf(ctx: QueryCtx): Promise<Status> {
     whyFailed(lastRun, flag),
     whySetAside(lastFullRun, flag),
     whySetAside(await readReport(state.setAsideRunId), flag),
+    whyNotErased(underErasure),
     whyDead(webhooks),
   ].filter(isReason);
   const remarks = [whyUnlisted(lastFullRun, flag), whyForeign(state, eventInstanceId)];
@@ -87,6 +94,8 @@ export async function statusOf(ctx: QueryCtx): Promise<Status> {
     running: running && reportOf(running, flag),
     lastRun,
     lastFullRun,
+    waiting: lastFullRun?.waiting ?? 0,
+    erasing: underErasure.length,
     webhooks,
   };
 }
@@ -145,6 +154,14 @@ function whySetAside(run: Report | null, flag: string): string | false {
   const people = run.setAside === 1 ? "1 user was" : `${run.setAside} users were`;
   const read = runCommand(flag, "reconcile:report", { runId: run.runId });
   return `${people} set aside by the ${run.mode} run of ${timeOf(run.startedAt)}. When the cause is mended, a full run ends this. What shows whom, and why: ${read}`;
+}
+
+function whyNotErased(underErasure: { refusal?: string }[]): string | false {
+  const refused = underErasure.flatMap(({ refusal }) => refusal ?? []);
+  const [first] = refused;
+  if (first === undefined) return false;
+  const rows = refused.length === 1 ? "1 row is" : `${refused.length} rows are`;
+  return `${rows} of users who are gone, and stay, since hooks.erase of convex/clerk/app.ts does not get to its end: ${first}. Mend it: every tick tries again. The log says which (erase.failed).`;
 }
 
 function whyUnlisted(run: Report | null, flag: string): string | false {

@@ -10,11 +10,13 @@ import type { Findings } from "./findings.js";
 import { isLone, LONE, whyKept, type Kept, type Remover } from "./gate.js";
 import { applyEvidence, removeByEvidence, type Outcome } from "./mirror.js";
 import { mostRemovals, SETTLING_MS, whyHold, type Known } from "./plan.js";
+import { isToPurge } from "./marks.js";
 import { ownerOf, type Run } from "./runs.js";
 import { noteVersion, readKnown, readVersion } from "./rows.js";
 import type { Step, StepResult } from "./step.js";
 import type { Counts, Phase } from "./runValidators.js";
 import type { Reading } from "./validators.js";
+import type { User } from "./types.js";
 import { readSyncState, stateFor } from "./syncState.js";
 import { FAR_MS, leaveDoubt, PACE_MS } from "./worker.js";
 
@@ -31,11 +33,12 @@ export async function setAsideOne(
   answer: Reading | null,
   reason: string,
 ): Promise<void> {
-  await drop(judge, clerkId);
+  const doubt = await drop(judge, clerkId);
   if (answer !== null) await judge.findings.notMirrored(clerkId, reason);
   else {
-    await judge.findings.setAside({ clerkId, kind: "orphaned", fields: [], reason });
-    await goOnHolding(judge, clerkId);
+    const kind = doubt?.state === "marked" ? "marked" : "orphaned";
+    await judge.findings.setAside({ clerkId, kind, fields: [], reason });
+    if (kind === "orphaned") await goOnHolding(judge, clerkId);
   }
 }
 
@@ -62,7 +65,10 @@ export async function judgeOne(
   // A recent run never judges absence.
   if (isAbsent && run.mode === "recent") await drop(judge, clerkId);
   else if (kind === "orphaned") await suspect(judge, clerkId, outcome, askedAt);
-  else if (kind === "unclear") {
+  else if (kind === "gone" && run.mode === "full" && isDue(known.marked, askedAt)) {
+    const doubt = await doubtOf(ctx, run._id, clerkId);
+    if (doubt) await put(ctx, doubt, { state: "marked" });
+  } else if (kind === "unclear") {
     const ours = known.row === null ? "missing" : "stale";
     await keep(judge, clerkId, isAbsent ? "orphaned" : ours, { kind, reason });
   } else if (kind === "refused") {
@@ -82,6 +88,10 @@ export async function judgeOne(
   if (answer !== null) await findings.leftOut(answer, outcome.leftOut);
   if (answer !== null && known.isDuplicated) await findings.duplicated(clerkId);
   return outcome;
+}
+
+function isDue(marked: User | null, askedAt: number): boolean {
+  return marked !== null && isToPurge(marked, askedAt);
 }
 
 /**
@@ -183,7 +193,7 @@ async function keep(
 }
 
 /** Ends the doubt about an id. @returns what it was, or null */
-async function drop({ ctx, run }: Judge, clerkId: string): Promise<Doubt | null> {
+export async function drop({ ctx, run }: Judge, clerkId: string): Promise<Doubt | null> {
   const doubt = await doubtOf(ctx, ownerOf(run), clerkId);
   if (doubt !== null) await settle(ctx, doubt);
   return doubt;
@@ -215,7 +225,7 @@ async function decideFull(
 ): Promise<StepResult> {
   const { run, counts } = step;
   const { drift, lone, confirmed, postponedOrphans } = counts;
-  if (drift.orphaned === 0) return await step.end({ kind: "completed" });
+  if (drift.orphaned === 0) return await endFull(step);
   const { isMoved = false, completedFullRun } = await step.state();
   const metNobody = completedFullRun?.met === 0 || (await isOfEventsAlone(step));
   const orphaned = drift.orphaned + postponedOrphans;
@@ -257,12 +267,18 @@ async function isOfEventsAlone(
   return true;
 }
 
-/** Ends a full run that has deleted whom it may. */
+/** Ends a full run that has deleted whom it may: one that holds nobody once it has purged what is due. */
 export async function endFull(step: Step<Phase["kind"]>): Promise<StepResult> {
+  const { ctx, run } = step;
   const { held } = step.counts;
-  if (held === 0) return await step.end({ kind: "completed" });
-  const who = held === 1 ? "1 user" : `${held} users`;
-  return await step.end({ kind: "held", reason: `${who} to delete: ${LONE}` });
+  if (held > 0) {
+    const who = held === 1 ? "1 user" : `${held} users`;
+    return await step.end({ kind: "held", reason: `${who} to delete: ${LONE}` });
+  }
+  const [marked] = await nextDoubts(ctx, run._id, "marked", 1);
+  return marked === undefined
+    ? await step.end({ kind: "completed" })
+    : await step.goTo({ kind: "delete", allowed: 0 });
 }
 
 async function hold(

@@ -20,6 +20,7 @@ import {
 } from "./runs.js";
 import { Step, type StepResult } from "./step.js";
 import { nextDoubts } from "./doubts.js";
+import { wakeErasures } from "./erasure.js";
 import { readSyncState, updateSyncState, type SyncState } from "./syncState.js";
 import { vCheckpoint, vDoubtState, vMode, vRunOptions } from "./runValidators.js";
 import { wakeForDoubts } from "./worker.js";
@@ -50,7 +51,10 @@ export const begin = internalMutation({
     const isScheduled = mode === "due" && !args.dryRun;
     if (isScheduled) await updateSyncState(ctx, { lastTickAt: clock.now() });
     const options = { ...args, mode: mode === "due" ? dueMode(state) : mode, isScheduled };
-    if (!args.dryRun) await wakeForDoubts(ctx, "tick");
+    if (!args.dryRun) {
+      await wakeForDoubts(ctx, "tick");
+      await wakeErasures(ctx);
+    }
     const other = await runningRun(ctx);
     if (other === null) return leased("begun", await beginRun(ctx, options), state);
     const deadMs = clock.now() - other.state.leaseExpiresAt;

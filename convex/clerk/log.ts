@@ -1,5 +1,5 @@
 /** The log: one JSON object a line. */
-type Event = `webhook.${"applied" | "ignored" | "rejected" | "failed"}` | RunEvent;
+type Event = `webhook.${"applied" | "ignored" | "rejected" | "failed"}` | RunEvent | "erase.failed";
 type RunEvent = `reconcile.${"started" | "resumed" | "drift" | "finished" | "held" | "failed"}`;
 
 /** Bytes; log tools cut, or refuse, what is longer. */

@@ -6,7 +6,7 @@ import { ConvexError, v, type Infer } from "convex/values";
 import { internal } from "../_generated/api.js";
 import { internalMutation, type MutationCtx } from "../_generated/server.js";
 import { clock } from "./clock.js";
-import { countRemoval, whyKept, type Kept, type Remover } from "./gate.js";
+import { countRemoval, whyKept, whyNotPurged, type Kept, type Remover } from "./gate.js";
 import {
   differingFields,
   insertOrPatch,
@@ -23,6 +23,7 @@ import {
   eventMarks,
   metVersion,
   noteVersion,
+  purgeRows,
   readKnown,
   readVersion,
   removeRows,
@@ -203,6 +204,26 @@ export async function removeByEvidence(
   return { kind: "removed", known, refusal };
 }
 
+/**
+ * Lets the marked row of a removed user go for good, of whom Clerk has just said 404 `resource_not_found`, if the
+ * gate lets it.
+ * @param askedAt ms, taken before Clerk was asked about this very id
+ * @param left how many rows the run may still remove
+ * @returns why it stays, or null
+ */
+export async function purgeByEvidence(
+  ctx: MutationCtx,
+  clerkId: string,
+  { askedAt, left, dryRun }: { askedAt: number; left: number; dryRun: boolean },
+): Promise<string | null> {
+  const known = await readKnown(ctx, clerkId);
+  const kept = await whyNotPurged(ctx, known, { askedAt, left });
+  if (kept !== null || dryRun) return kept;
+  await purgeRows(ctx, clerkId, askedAt);
+  await bury(ctx, clerkId, known, BY_RUN);
+  return null;
+}
+
 /** Clerk's own word that a user is gone. @returns whether there was a row, and what the app's hook refused */
 export async function removeByEvent(
   ctx: MutationCtx,
@@ -223,9 +244,19 @@ async function remove(
   by: By,
 ): Promise<Removed> {
   const removed = await removeRows(ctx, clerkId);
+  await bury(ctx, clerkId, { version }, by);
+  return removed;
+}
+
+/** Remembers that an id is gone. */
+async function bury(
+  ctx: MutationCtx,
+  clerkId: string,
+  { version }: Pick<KnownRows, "version">,
+  by: By,
+): Promise<void> {
   const gone = { kind: "tombstone" as const, clerkId, ...appliedBy(by) };
   await writeVersion(ctx, version, { ...gone, ...eventMarks(version, by.event) });
-  return removed;
 }
 
 /** When, by whom and from which instance what is written now comes. */

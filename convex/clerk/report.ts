@@ -39,6 +39,10 @@ export const vReport = v.object({
   ).fields,
   /** Rows with a `clerkId` that is no Clerk user id: the app's own, left alone. */
   appOwned: v.number(),
+  /** Rows that were marked as removed long ago, and are gone for good now; in a dry run, that would be. */
+  purged: v.number(),
+  /** Rows that are marked as removed and wait for that: see `purgeAfterMs`. */
+  waiting: v.number(),
 });
 export type Report = Infer<typeof vReport>;
 
@@ -49,7 +53,8 @@ export function reportOf(run: Run, flag: string): Report {
   const { _id: runId, state, counts, mode, dryRun, startedAt } = run;
   const finishedAt = state.kind === "running" ? null : state.finishedAt;
   const { clerkUsers, scanned, unchanged, drift, repaired } = counts;
-  const { held, setAside, postponed, unlisted, requests, appOwned = 0 } = counts;
+  const { held, setAside, postponed, unlisted, requests } = counts;
+  const { appOwned = 0, purged = 0, waiting = 0 } = counts;
   return {
     summary: summaryOf(run),
     next: nextOf(run, flag),
@@ -71,23 +76,27 @@ export function reportOf(run: Run, flag: string): Report {
     unlisted,
     requests,
     appOwned,
+    purged,
+    waiting,
   };
 }
 
 function summaryOf({ state, counts, dryRun, mode }: Run): string {
-  const { scanned, repaired, drift } = counts;
+  const { scanned, repaired, drift, purged = 0 } = counts;
   const done = dryRun
     ? list(
         "would",
         ["create", drift.missing],
         ["update", drift.stale],
         ["delete", drift.orphaned - counts.held],
+        ["purge", purged],
       )
     : list(
         "",
         ["created", repaired.created],
         ["updated", repaired.updated],
         ["deleted", repaired.deleted],
+        ["purged", purged],
       );
   const open = [
     counts.setAside > 0 && `${users(counts.setAside)} set aside: not mirrored, or not wholly.`,
@@ -147,6 +156,7 @@ function nextOf(
   flag: string,
 ): string | null {
   const { missing, stale, orphaned } = counts.drift;
+  const { purged = 0 } = counts;
   const read = runCommand(flag, "reconcile:report", { runId });
   const run = (args: { mode?: "recent"; dryRun?: boolean; maxDeletions?: number | undefined }) =>
     runCommand(flag, "reconcile:run", args);
@@ -161,7 +171,7 @@ function nextOf(
     case "cancelled":
       return run({ ...(dryRun && { dryRun }), maxDeletions });
     case "completed":
-      if (dryRun && missing + stale + orphaned > 0) {
+      if (dryRun && missing + stale + orphaned + purged > 0) {
         return run({ ...(mode === "recent" && { mode }), maxDeletions });
       }
       return counts.setAside + counts.unlisted > 0 ? read : null;

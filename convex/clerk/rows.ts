@@ -12,6 +12,9 @@ import { clock } from "./clock.js";
 import type { Known } from "./plan.js";
 import { COLUMNS, isClerkId } from "./profile.js";
 import { databaseOf, insertRow, patchRow } from "./columns.js";
+import { letGo, runRemovedHook } from "./erasure.js";
+import { isBeingErased, isMarked } from "./gone.js";
+import { isToPurge } from "./marks.js";
 import { describeLeftOut } from "./misfit.js";
 import { orRefuse, refusalOf } from "./refusal.js";
 import type { Version } from "./runValidators.js";
@@ -31,6 +34,8 @@ export type KnownRows = Known & {
   version: StoredVersion | null;
   /** Whether other rows have the same id. */
   isDuplicated: boolean;
+  /** Whether its row is on its way out: then there is none any more. */
+  isErasing?: boolean;
 };
 
 /** Rows of one id that a removal looks for: more than these no app has by accident. */
@@ -49,11 +54,6 @@ export function hasClerkId({ clerkId = "" }: User): boolean {
 /** Whether a row has an id that is no Clerk user id. */
 export function isAppOwned(row: User): boolean {
   return (row.clerkId ?? "") !== "" && !hasClerkId(row);
-}
-
-/** Whether a row is that of a removed user. What else an app has a `deletedAt` for is its own. */
-function isMarked({ deletedAt }: User): boolean {
-  return app.removal !== "delete" && deletedAt !== undefined;
 }
 
 /** The row of an id that is mirrored, one that is marked as removed, and the version: four documents at most. */
@@ -80,6 +80,9 @@ export async function readRows(
   { isThere }: { isThere: boolean } = { isThere: false },
 ): Promise<Omit<KnownRows, "version">> {
   let rows = await rowsOf(ctx, clerkId, 2);
+  if (rows.length > 0 && (await isBeingErased(ctx, clerkId))) {
+    return { row: null, marked: null, isDuplicated: false, isErasing: true };
+  }
   if (rows.length === 0 && isThere) {
     const own = await ownRow(ctx, clerkId);
     const isGone = own !== null && isMarked(own);
@@ -283,29 +286,30 @@ export type Removed = { wasHere: boolean; refusal: string | null };
 
 /**
  * Removes every row of an id, as `removal` has it. Where a row is marked, it stays marked though the hook
- * throws: whoever is gone must not go on acting.
+ * throws: whoever is gone must not go on acting. One that is to be deleted may go later: see `letGo`.
  */
 export async function removeRows(ctx: MutationCtx, clerkId: string): Promise<Removed> {
   const rows = (await rowsOf(ctx, clerkId, MAX_DUPLICATES)).filter(isMirrored);
   let refusal: string | null = null;
+  let wasHere = false;
   for (const row of rows) {
-    if (app.removal !== "delete") {
-      const unmarked = await markRow(ctx, row);
-      // Of several rows each has its turn, whatever became of the one before.
-      const reason = await hookApart(ctx, row);
-      refusal ??= unmarked ?? reason;
+    if (app.removal === "delete") {
+      wasHere = (await letGo(ctx, row)) || wasHere;
       continue;
     }
-    await orRefuse("the deletion", async () => {
-      await databaseOf(ctx).delete("users", row._id);
-    });
-    await runRemovedHook(ctx, row);
+    wasHere = true;
+    const unmarked = await markRow(ctx, row);
+    // Of several rows each has its turn, whatever became of the one before.
+    const reason = await hookApart(ctx, row);
+    refusal ??= unmarked ?? reason;
   }
-  return { wasHere: rows.length > 0, refusal };
+  return { wasHere, refusal };
 }
 
-async function runRemovedHook(ctx: MutationCtx, before: User): Promise<void> {
-  await orRefuse("hooks.removed", async () => await app.hooks.removed?.(ctx, before));
+/** Lets the marked rows of an id go whose time is over. @param now ms */
+export async function purgeRows(ctx: MutationCtx, clerkId: string, now: number): Promise<void> {
+  const rows = await rowsOf(ctx, clerkId, MAX_DUPLICATES);
+  for (const row of rows) if (isToPurge(row, now)) await letGo(ctx, row);
 }
 
 /** What the hook does is undone alone where it throws. @returns why, or null */

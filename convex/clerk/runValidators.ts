@@ -127,6 +127,9 @@ export const vCounts = v.object({
   lone: v.number(),
   /** Rows with a `clerkId` that is no Clerk user id: they are the app's own, and not judged. */
   appOwned: v.optional(v.number()),
+  /** Rows that are marked as removed and will be purged once their time is over; how many the run has purged. */
+  waiting: v.optional(v.number()),
+  purged: v.optional(v.number()),
   /** Rows of `clerkDriftEntries`. */
   entries: v.number(),
   missed: vMissed,
@@ -137,12 +140,13 @@ export type Counts = Infer<typeof vCounts>;
 export const vDriftEntry = v.object({
   runId: v.id("clerkRuns"),
   clerkId: v.string(),
-  /** In Clerk only, in both but different, in Convex only, twice in Convex. */
+  /** In Clerk only, in both but different, in Convex only, twice in Convex, marked as removed long ago. */
   kind: v.union(
     v.literal("missing"),
     v.literal("stale"),
     v.literal("orphaned"),
     v.literal("duplicate"),
+    v.literal("marked"),
   ),
   /** Names of the profile fields that differed. */
   fields: v.array(v.string()),
@@ -151,6 +155,7 @@ export const vDriftEntry = v.object({
     v.literal("created"),
     v.literal("updated"),
     v.literal("deleted"),
+    v.literal("purged"),
     v.literal("held"),
     v.literal("setAside"),
     v.literal("postponed"),
@@ -168,6 +173,8 @@ export const vDoubtState = v.union(
   v.literal("orphaned"),
   /** The same of one that is held whatever becomes of others. */
   v.literal("lone"),
+  /** The same of one whose row was marked long ago, and is to be purged. */
+  v.literal("marked"),
   /** No doubt: met among users who share one key, see `vCrowd`. */
   v.literal("met"),
 );

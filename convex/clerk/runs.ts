@@ -225,9 +225,9 @@ async function deliveriesAfter(ctx: QueryCtx, state: SyncState, counts: Counts) 
   return missedBy(deliveries, isNews ? missed : { ...missed, deleted: 0 });
 }
 
-function hasAny({ drift, setAside, postponed, held, unlisted }: Counts): boolean {
+function hasAny({ drift, setAside, postponed, held, unlisted, purged = 0 }: Counts): boolean {
   const { missing, stale, orphaned } = drift;
-  return missing + stale + orphaned + setAside + postponed + held + unlisted > 0;
+  return missing + stale + orphaned + setAside + postponed + held + unlisted + purged > 0;
 }
 
 /** Of the runs that found nothing, only the newest of each mode is kept. */
@@ -255,8 +255,9 @@ export async function pruneRuns(ctx: MutationCtx): Promise<void> {
   const kept = new Set((await runs().order("desc").take(KEPT_RUNS)).map(({ _id }) => _id));
   const remembered = await rememberedRuns(ctx);
   for (const run of await runs().take(MAX_PRUNED)) {
-    const { repaired } = run.counts;
-    const isDeletion = repaired.deleted > 0 && clock.now() - run.startedAt < DELETIONS_KEPT_MS;
+    const { repaired, purged = 0 } = run.counts;
+    const isDeletion =
+      repaired.deleted + purged > 0 && clock.now() - run.startedAt < DELETIONS_KEPT_MS;
     const isSpared = isDeletion || kept.has(run._id) || remembered.includes(run._id);
     if (isSpared || run.state.kind === "running" || (await isNewestWithFindings(ctx, run)))
       continue;

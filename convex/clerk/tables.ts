@@ -76,6 +76,18 @@ export const clerkTables = {
   })
     .index("by_runId_and_state_and_dueAt", ["runId", "state", "dueAt"])
     .index("by_runId_and_clerkId", ["runId", "clerkId"]),
+  /** Rows of `users` on their way out, while the app's `erase` is at work on what hangs on them. Written by `erasure.ts`. */
+  clerkErasures: defineTable({
+    clerkId: v.string(),
+    userId: v.id("users"),
+    /** Which call goes on with it: another one was overtaken. And when that one was called, ms. */
+    step: v.number(),
+    calledAt: v.number(),
+    /** Why the last one did not get further. */
+    refusal: v.optional(v.string()),
+  })
+    .index("by_clerkId", ["clerkId"])
+    .index("by_calledAt", ["calledAt"]),
   /** One small row. Written by `syncState.ts`. Every event reads it, so only one of another instance writes it, or the next one after it. */
   clerkSyncState: defineTable({
     /** The Clerk instance that is mirrored, set by the first full run, or by `pinInstance`. */

@@ -79,11 +79,13 @@ type Erased = { [Name in RequiredOf<Extract<Column, Filled>>]: Row[Name] } & {
  * - `{ mark: { … } }`: the row and its `_id` stay. `deletedAt` (ms) is set, the columns of `fields.ts` are cleared, or
  *   get the value that is given here; the app's own are left as they are, but for those that are named here. Should
  *   Clerk know the user again, the same row comes back. A full run reads the marked rows too.
+ *   `purgeAfterMs`: how long after the mark the row goes for good, in the next full run, if Clerk still does not know
+ *   the user; never where it is null or left out.
  */
 export type Removal =
   | "delete"
   | (Has<"deletedAt", number> extends true
-      ? { mark: Erased }
+      ? { mark: Erased; purgeAfterMs?: number | null }
       : { mark: "users lacks deletedAt: v.optional(v.number()), to mark its rows with" });
 
 /** A column, or a place within one that is an object. */
@@ -105,14 +107,29 @@ export type Key =
     }[keyof Indexes]
   | null;
 
+/** Clerk's Frontend API URL, as `auth.config.ts` has it; a function where it is read from a variable. */
+export type Issuer = string | undefined | (() => string | undefined);
+
+/** Whether a user with this row is shut out: `getCurrentUser` takes them for nobody. */
+export type IsBanned = (user: User) => boolean;
+
 /** The app's own code that runs with a change, in its transaction, and undoes it where it throws. */
 export type Hooks = {
   /** A row was created, or, after `removal` by mark, came back: then it is the row that it was. */
   created?: (ctx: MutationCtx, user: User) => Promise<void>;
   /** Mirrored columns of a row changed. */
   updated?: (ctx: MutationCtx, user: User, before: User) => Promise<void>;
-  /** A row was deleted or marked. `before` is the row with its profile; marked rows are still there. */
+  /**
+   * A row was deleted or marked. `before` is the row with its profile; marked rows are still there. Of a row that is
+   * purged, it was told when it was marked.
+   */
   removed?: (ctx: MutationCtx, before: User) => Promise<void>;
+  /**
+   * Erases what hangs on a row before that one is deleted or purged, as much as a transaction should take (a few
+   * hundred documents): "more" has it called again, in another transaction; anything else lets the row go. Where it
+   * throws, its transaction is undone, the row stays, and the next tick tries again.
+   */
+  erase?: (ctx: MutationCtx, user: User) => Promise<"more" | undefined> | Promise<void>;
   /**
    * The database through which rows of users are written, for an app whose own triggers are to see
    * these writes: `(ctx) => triggers.wrapDB(ctx).db` (convex-helpers/server/triggers).

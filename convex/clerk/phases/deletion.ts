@@ -7,6 +7,7 @@ import { clock, SECOND } from "../clock.js";
 import { doubtOf, nextDoubts } from "../doubts.js";
 import type { Remover } from "../gate.js";
 import { decideDoubts, endFull, judgeOne, removeOne, setAsideOne } from "../judgement.js";
+import { purgeOne } from "../purge.js";
 import { ownerOf, type RunIn } from "../runs.js";
 import { Step, type StepResult } from "../step.js";
 import { idOf } from "../pages.js";
@@ -21,7 +22,8 @@ const MAX_REMOVALS_MS = 20 * SECOND;
 export async function ask(call: Call, run: RunIn<"delete">): Taken {
   const { ctx, clerk, batch } = call;
   const askedAt = clock.now();
-  const ids = await doubtsOf(call, run, "orphaned", MAX_REMOVALS);
+  const orphans = await doubtsOf(call, run, "orphaned", MAX_REMOVALS);
+  const ids = orphans.length > 0 ? orphans : await doubtsOf(call, run, "marked", MAX_REMOVALS);
   const setAside = batch.take(ids);
   const gone: string[] = [];
   const alive: Reading[] = [];
@@ -69,13 +71,15 @@ export const settle = internalMutation({
     if (!step?.isIn("delete")) return null;
     const { run, counts } = step;
     for (const user of alive) {
-      counts.drift.orphaned -= 1;
+      const doubt = await doubtOf(ctx, ownerOf(run), idOf(user));
+      if (doubt?.state !== "marked") counts.drift.orphaned -= 1;
       await judgeOne(step, idOf(user), user, askedAt);
     }
     for (const clerkId of gone) {
       const doubt = await doubtOf(ctx, ownerOf(run), clerkId);
-      if (doubt?.state !== "orphaned") continue;
+      if (doubt?.state !== "orphaned" && doubt?.state !== "marked") continue;
       if (setAside !== undefined) await setAsideOne(step, clerkId, null, setAside);
+      else if (doubt.state === "marked") await purgeOne(step, clerkId, askedAt);
       else await removeOne(step, clerkId, askedAt, removerOf(step));
     }
     const [next] = await nextDoubts(ctx, ownerOf(run), "orphaned", 1);

@@ -1,13 +1,15 @@
 /** The phase "evidence": Clerk is asked for each doubtful id. */
 import { v } from "convex/values";
 import { internal } from "../../_generated/api.js";
-import { internalMutation } from "../../_generated/server.js";
+import { internalMutation, internalQuery } from "../../_generated/server.js";
 import { MAX_IDS } from "../api.js";
 import { checkpoint, doubtsOf, type Call, type Taken } from "../call.js";
 import { clock } from "../clock.js";
 import { doubtOf } from "../doubts.js";
 import { decide, judgeOne, setAsideOne } from "../judgement.js";
+import { inParallel } from "../parallel.js";
 import { isClerkId } from "../profile.js";
+import { readKnown } from "../rows.js";
 import { ownerOf, type RunIn } from "../runs.js";
 import { Step, type StepResult } from "../step.js";
 import { idOf } from "../pages.js";
@@ -20,10 +22,27 @@ export async function ask(call: Call, run: RunIn<"evidence">): Taken {
   const asked = await doubtsOf(call, run, "open", MAX_IDS);
   const setAside = batch.take(asked);
   const askedAt = clock.now();
-  const found = setAside === undefined ? await clerk.listByIds(asked.filter(isClerkId)) : [];
+  // Of whom nothing is known here, nothing is lost by a page that lacks them: their own page asks again.
+  const known = async (clerkIds: string[]): Promise<string[]> =>
+    await ctx.runQuery(internal.clerk.phases.evidence.knownAmong, { clerkIds });
+  const ids = setAside === undefined ? asked.filter(isClerkId) : [];
+  const found = await clerk.listByIds(ids, known);
   const args = { at: checkpoint(call, run), asked, found, askedAt, setAside };
   return await ctx.runMutation(internal.clerk.phases.evidence.settle, args);
 }
+
+/** Which of some ids anything is known of. */
+export const knownAmong = internalQuery({
+  args: { clerkIds: v.array(v.string()) },
+  returns: v.array(v.string()),
+  handler: async (ctx, { clerkIds }): Promise<string[]> => {
+    const known = await inParallel(clerkIds, async (clerkId) => {
+      const { row, marked, version } = await readKnown(ctx, clerkId);
+      return row === null && marked === null && version === null ? [] : clerkId;
+    });
+    return known.flat();
+  },
+});
 
 /**
  * Settles doubts by Clerk's answer.

@@ -4,6 +4,7 @@ import { internalMutation } from "../../_generated/server.js";
 import { checkpoint, type Call, type Taken } from "../call.js";
 import { raiseAll } from "../doubts.js";
 import { decide } from "../judgement.js";
+import { meetMarked } from "../purge.js";
 import { isAppOwned, isMirrored } from "../rows.js";
 import type { RunIn } from "../runs.js";
 import { MAX_ROW_BYTES, MAX_ROWS, Step, type StepResult } from "../step.js";
@@ -38,6 +39,7 @@ export async function doubtUndated(
     )
     .paginate({ cursor: null, numItems: MAX_ROWS, maximumBytesRead: MAX_ROW_BYTES });
   counts.appOwned = (counts.appOwned ?? 0) + page.filter(isAppOwned).length;
+  await meetMarked(step, page);
   await raiseAll(
     ctx,
     run._id,

@@ -6,6 +6,7 @@ import { checkpoint, isEnd, isLeftOf, listTwice, type Call, type Taken } from ".
 import { clock, MINUTE } from "../clock.js";
 import { compareUsers } from "../compare.js";
 import { metAmong, raiseAll } from "../doubts.js";
+import { meetMarked } from "../purge.js";
 import { isAppOwned, isMirrored } from "../rows.js";
 import type { User } from "../types.js";
 import type { RunIn } from "../runs.js";
@@ -148,6 +149,7 @@ export const settle = internalMutation({
     const judged = span.rows.filter((row) => isUpTo(settled, positionOfRow(row)));
     const { counts } = step;
     counts.appOwned = (counts.appOwned ?? 0) + judged.filter(isAppOwned).length;
+    await meetMarked(step, judged);
     await doubtUnlisted(step, judged.filter(isMirrored), users);
     if (settled === null) return await step.goTo(lookBackTo(run.startedAt - OVERLAP_MS));
     const isDone = until !== null && comparePositions(until, settled) <= 0;
