@@ -2,7 +2,7 @@
 import { ConvexError, v } from "convex/values";
 import { asyncMap } from "convex-helpers";
 import { mutation, query } from "./_generated/server.js";
-import { requireUser } from "./account.js";
+import { getCurrentUserOrThrow } from "./clerk/users.js";
 import { publicUser, vPublicUser } from "./users.js";
 
 const MAX_BODY_LENGTH = 2000;
@@ -17,7 +17,7 @@ export const send = mutation({
   args: { body: v.string() },
   returns: v.id("messages"),
   handler: async (ctx, args) => {
-    const author = await requireUser(ctx);
+    const author = await getCurrentUserOrThrow(ctx);
     const body = args.body.trim();
     const { length } = Array.from(body);
     if (length < 1 || length > MAX_BODY_LENGTH) {
@@ -41,7 +41,7 @@ export const list = query({
     }),
   ),
   handler: async (ctx) => {
-    await requireUser(ctx);
+    await getCurrentUserOrThrow(ctx);
     const newest = await ctx.db.query("messages").order("desc").take(MAX_LISTED);
     const ids = [...new Set(newest.map(({ author }) => author))];
     const users = new Map(

@@ -32,8 +32,4 @@ export default defineSchema({
     .index("by_clerkId", ["clerkId"])
     .index("by_clerkCreatedAt_and_clerkId", ["clerkCreatedAt", "clerkId"]),
   messages: defineTable({ author: v.id("users"), body: v.string() }),
-  /** When a signed-in user without a row last asked for it: at most one row per Clerk id. */
-  syncRequests: defineTable({ clerkId: v.string(), requestedAt: v.number() }).index("by_clerkId", [
-    "clerkId",
-  ]),
 });

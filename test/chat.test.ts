@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from "vitest";
+import * as app from "../convex/clerk/app";
 import { clerkUser, deletedUser, userEvent } from "../scripts/clerk-json";
-import { api, everything, internal, LONG_AGO, post, rows, useSetting } from "./setting";
+import { api, internal, LONG_AGO, post, rows, useSetting } from "./setting";
 
 const setting = useSetting();
 
@@ -30,17 +31,17 @@ async function leave(id: string) {
   await post(setting.t, userEvent("user.deleted", deletedUser(id), at));
 }
 
-describe("loginStatus", () => {
-  test("goes from no token to No Clerk User to Logged In as the webhook arrives", async () => {
-    expect(await setting.t.query(api.users.loginStatus, {})).toEqual({ status: "No JWT Token" });
+describe("who looks at the page", () => {
+  test("is signed out, then syncing, then ready as the webhook arrives", async () => {
+    expect(await setting.t.query(api.account.current, {})).toEqual({ status: "signed out" });
     const ada = identity("user_ada");
-    expect(await ada.query(api.users.loginStatus, {})).toEqual({ status: "No Clerk User" });
+    expect(await ada.query(api.account.current, {})).toEqual({ status: "syncing" });
     await arrive("user_ada", "Ada");
-    const after = await ada.query(api.users.loginStatus, {});
-    expect(after).toMatchObject({ status: "Logged In", user: { name: "Ada" } });
+    const after = await ada.query(api.account.current, {});
+    expect(after).toMatchObject({ status: "ready", user: { name: "Ada" } });
     expect(JSON.stringify(after)).not.toMatch("secret@example.com");
     await leave("user_ada");
-    expect(await ada.query(api.users.loginStatus, {})).toEqual({ status: "No Clerk User" });
+    expect(await ada.query(api.account.current, {})).toEqual({ status: "syncing" });
   });
 });
 
@@ -64,9 +65,9 @@ describe("the chat room", () => {
     await arrive("user_ada", "Ada");
     for (const who of [setting.t, identity("user_gone")]) {
       await expect(who.mutation(api.messages.send, { body: "x" })).rejects.toThrow(
-        /Sign in|No Clerk/,
+        /Sign in|has not arrived/,
       );
-      await expect(who.query(api.messages.list, {})).rejects.toThrow(/Sign in|No Clerk/);
+      await expect(who.query(api.messages.list, {})).rejects.toThrow(/Sign in|has not arrived/);
     }
   });
 
@@ -83,8 +84,9 @@ describe("the chat room", () => {
     });
     const [said] = await identity("user_bob").query(api.messages.list, {});
     expect(said?.author).toBe("deleted user");
-    const status = await identity("user_ada").query(api.users.loginStatus, {});
-    expect(status).toEqual({ status: "No Clerk User" });
+    vi.spyOn(app, "removal", "get" as never).mockReturnValue({ mark: {} });
+    const status = await identity("user_ada").query(api.account.current, {});
+    expect(status).toEqual({ status: "removed" });
   });
 
   test.each(["", " \n ", "x".repeat(2001), "\u{1f44b}".repeat(2001)])(
@@ -114,8 +116,9 @@ test("whoever has an older row that is marked as removed has the one that is not
     await db.insert("users", { clerkId: "user_ada", color: "old", deletedAt: 1 });
     await db.insert("users", { clerkId: "user_ada", color: "new", name: "Ada" });
   });
-  const status = await identity("user_ada").query(api.users.loginStatus, {});
-  expect(status).toMatchObject({ status: "Logged In", user: { color: "new" } });
+  vi.spyOn(app, "removal", "get" as never).mockReturnValue({ mark: {} });
+  const status = await identity("user_ada").query(api.account.current, {});
+  expect(status).toMatchObject({ status: "ready", user: { color: "new" } });
 });
 
 describe("whoever is banned", () => {
@@ -124,7 +127,7 @@ describe("whoever is banned", () => {
     const ada = identity("user_ada");
     await ada.mutation(api.messages.send, { body: "hello" });
     await ban("user_ada");
-    expect(await ada.query(api.users.loginStatus, {})).toEqual({ status: "Banned" });
+    expect(await ada.query(api.account.current, {})).toEqual({ status: "banned" });
     for (const attempt of [
       ada.query(api.messages.list, {}),
       ada.mutation(api.messages.send, { body: "again" }),
@@ -141,81 +144,16 @@ describe("a token of another issuer", () => {
     vi.stubEnv("CLERK_JWT_ISSUER_DOMAIN", "https://a.clerk.example");
     const at = (issuer: string) => setting.t.withIdentity({ subject: "user_ada", issuer });
     const ours = at("https://a.clerk.example");
-    expect(await ours.query(api.users.loginStatus, {})).toMatchObject({ status: "Logged In" });
+    expect(await ours.query(api.account.current, {})).toMatchObject({ status: "ready" });
     const other = at("https://other.example");
-    expect(await other.query(api.users.loginStatus, {})).toEqual({ status: "No JWT Token" });
+    expect(await other.query(api.account.current, {})).toEqual({ status: "signed out" });
     for (const attempt of [
       other.query(api.messages.list, {}),
       other.mutation(api.messages.send, { body: "hello" }),
       other.mutation(api.account.ensureSynced, {}),
     ]) {
-      await expect(attempt).rejects.toThrow("Sign in with Clerk.");
+      await expect(attempt).rejects.toThrow("Sign in with Clerk first.");
     }
-  });
-});
-
-describe("ensureSynced", () => {
-  const ask = async (id: string) => {
-    await identity(id).mutation(api.account.ensureSynced, {});
-    await setting.t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer());
-  };
-  const asked = (id: string) =>
-    setting.clerk.requests.filter(({ query }) => query.getAll("user_id").includes(id)).length;
-
-  test("makes the row that a lost webhook did not, of the caller alone", async () => {
-    for (const id of ["user_ada", "user_bob"]) {
-      setting.clerk.createUser({ id, created_at: LONG_AGO, first_name: id });
-    }
-    await ask("user_ada");
-    expect(await rows(setting.t)).toMatchObject([{ clerkId: "user_ada" }]);
-    expect(setting.log.map(({ event }) => event)).toEqual([
-      "reconcile.drift",
-      "reconcile.finished",
-    ]);
-  });
-
-  test("asks Clerk at most once in 30 s about one id, and about each", async () => {
-    const first = Date.now();
-    await ask("user_nobody");
-    for (const later of [0, 29_999]) {
-      vi.setSystemTime(first + later);
-      await ask("user_nobody");
-    }
-    expect(asked("user_nobody")).toBe(1);
-    await ask("user_somebody");
-    expect(asked("user_somebody")).toBe(1);
-    for (const later of [30_000, 59_999]) {
-      vi.setSystemTime(first + later);
-      await ask("user_nobody");
-    }
-    expect(asked("user_nobody")).toBe(2);
-    expect(await rows(setting.t)).toEqual([]);
-  });
-
-  test.each(["ada@example.com", "auth0|123"])("writes down nothing of %s", async (subject) => {
-    await expect(ask(subject)).rejects.toThrow("Sign in with Clerk.");
-    expect(setting.clerk.requests).toEqual([]);
-    expect(JSON.stringify(setting.log) + (await everything(setting.t))).not.toMatch(subject);
-  });
-
-  test("asks nothing for whoever has a row", async () => {
-    await arrive("user_ada", "Ada");
-    await ask("user_ada");
-    expect(setting.clerk.requests).toEqual([]);
-  });
-
-  test("does not bring back who was just deleted, though Clerk still shows them", async () => {
-    setting.clerk.createUser({ id: "user_ada", created_at: LONG_AGO });
-    await arrive("user_ada", "Ada");
-    await leave("user_ada");
-    await identity("user_ada").mutation(api.account.ensureSynced, {});
-    // The doubt is left, and then the worker is at work.
-    for (let i = 0; i < 2; i += 1) {
-      vi.advanceTimersToNextTimer();
-      await setting.t.finishInProgressScheduledFunctions();
-    }
-    expect(asked("user_ada")).toBe(1);
-    expect(await rows(setting.t)).toEqual([]);
   });
 });
 

@@ -57,7 +57,7 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "phases/evidence.ts",
-        replace: "await clerk.listByIds(asked.filter(isClerkId))",
+        replace: "await clerk.listByIds(ids, known)",
         by: "([] as never[])",
       },
       {

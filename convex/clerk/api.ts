@@ -73,8 +73,16 @@ export class Clerk {
     return await this.#list(query, { limit, order: "-updated_at", settled });
   }
 
-  /** Those of up to 100 ids that Clerk knows. */
-  async listByIds(ids: string[]): Promise<Reading[]> {
+  /**
+   * Those of up to 100 ids that Clerk knows. A page may hold fewer than there are: whoever it lacks is asked for
+   * again, until it brings nobody new.
+   * @param again of those whom a page lacks, whom to ask for again; default: all
+   */
+  async listByIds(
+    ids: string[],
+    again: (lacking: string[]) => Promise<string[]> = async (lacking) =>
+      await Promise.resolve(lacking),
+  ): Promise<Reading[]> {
     // Without an id there would be no filter, and Clerk would list everyone.
     if (ids.length === 0) return [];
     if (ids.length > MAX_IDS || !ids.every(isClerkId))
@@ -87,9 +95,8 @@ export class Clerk {
     if (!named.every((user) => asked.delete(idOf(user)))) {
       throw unexpected("/users?user_id", "users who were not asked for, or more than once");
     }
-    // A page may hold fewer than there are: whoever it lacks is asked for again, until it brings nobody new.
     const isShort = named.length > 0 && asked.size > 0;
-    return isShort ? [...named, ...(await this.listByIds([...asked]))] : named;
+    return isShort ? [...named, ...(await this.listByIds(await again([...asked]), again))] : named;
   }
 
   /** One user, or null only when Clerk says 404 `resource_not_found` for this very id. */

@@ -20,9 +20,9 @@ type Variable =
   | "CONVEX_SITE_URL";
 
 /**
- * What a variable is set to. Not by Convex's typed `env`, for which each app would have to declare the variables in a
+ * What a variable is set to: one of the sync's, or one from which `app.ts` takes the issuer. Not by Convex's typed `env`, for which each app would have to declare the variables in a
  * `convex.config.ts`.
  */
-export function environment(name: Variable): string | undefined {
+export function environment(name: Variable | (string & {})): string | undefined {
   return process.env[name];
 }

@@ -36,7 +36,7 @@ export const webhook = httpAction(async (ctx: ActionCtx, request): Promise<Respo
   if (body === null) {
     const reason = `a body of more than ${MAX_BODY_BYTES} bytes`;
     log("info", "webhook.rejected", { reason });
-    return new Response("The body is too large.", { status: 413 });
+    return new Response("Too large.", { status: 413 });
   }
   const reason = await whyNotGenuine(secrets, body, request.headers);
   if (reason !== null) return reject(reason);
@@ -57,7 +57,7 @@ export function signingSecrets(): { secrets: string[]; fault: string | null } {
   };
   const secrets = [...new Set(Object.values(variables).flatMap(signingSecretsIn))];
   const missing =
-    "CLERK_WEBHOOK_SECRET is not set on this deployment: set the signing secret (whsec_…) of your endpoint, from Clerk's dashboard under Webhooks.";
+    "CLERK_WEBHOOK_SECRET is not set on this deployment: set the signing secret (whsec_…) of your endpoint in Clerk's dashboard.";
   const [fault] = Object.entries(variables).flatMap(
     ([name, value]) => whyNotSigningSecrets(name, value) ?? [],
   );

@@ -2,11 +2,11 @@
  * The worker who judges the doubts that events and people leave: a run of mode `doubts`, whose Report
  * is that of a day. It takes no lease from other runs.
  */
-import { v } from "convex/values";
+import { ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api.js";
 import { internalMutation, type MutationCtx } from "../_generated/server.js";
 import { clock, DAY, HOUR, SECOND } from "./clock.js";
-import { nextDoubts, raise } from "./doubts.js";
+import { doubtOf, nextDoubts, raise } from "./doubts.js";
 import { isClerkId } from "./profile.js";
 import { insertRun, isRunning, newestRun, passOn, type Run, type RunningRun } from "./runs.js";
 import { MAX_PAGE_SIZE } from "./runValidators.js";
@@ -34,12 +34,20 @@ export async function leaveDoubt(
   await wake(ctx, dueAt);
 }
 
-/** The same for an app's function that is to load little: it schedules this. */
+/**
+ * The same, at once, for an app's function that is to load little. However often it is called for one id, only what is
+ * not waiting yet is written.
+ * @throws ConvexError for what is no Clerk user id
+ */
 export const doubt = internalMutation({
   args: { clerkId: v.string() },
   returns: v.null(),
   handler: async (ctx, { clerkId }): Promise<null> => {
-    await leaveDoubt(ctx, clerkId, 0);
+    if (!isClerkId(clerkId)) throw new ConvexError("Sign in with Clerk first.");
+    const now = clock.now();
+    const known = await doubtOf(ctx, undefined, clerkId);
+    if (known === null || known.dueAt > now) await raise(ctx, undefined, clerkId, now);
+    await wake(ctx, now);
     return null;
   },
 });

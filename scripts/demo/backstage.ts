@@ -1,8 +1,8 @@
 /** What happens behind the chat room of the demo: people in Clerk, its webhooks, runs. */
 import { randomUUID } from "node:crypto";
 import { clock } from "../../convex/clerk/clock";
-import type { UserEvent } from "../clerk-json";
-import { ClerkStandIn } from "../clerk-stand-in";
+import type { ClerkUserJSON, UserEvent } from "../clerk-json";
+import { ClerkStandIn, ISSUER } from "../clerk-stand-in";
 import { compare, type Difference } from "../compare";
 import { startInProcess, type InProcessHost } from "../in-process-host";
 import { signedEvent } from "../signed-event";
@@ -17,7 +17,7 @@ const LINES_KEPT = 50;
 /** People from before there was a sync. */
 const REGULARS = ["Ada", "Grace", "Alan"];
 
-export type Person = { id: string; name: string };
+export type Person = { id: string; name: string; isBanned: boolean };
 
 /** What the side panel shows. */
 export type Scene = {
@@ -62,6 +62,7 @@ export class Backstage {
     await host.setVariable("CLERK_API_URL", await this.#clerk.start());
     await host.setVariable("CLERK_SECRET_KEY", this.#clerk.secretKey);
     await host.setVariable("CLERK_WEBHOOK_SECRET", WEBHOOK_SECRET);
+    await host.setVariable("CLERK_JWT_ISSUER_DOMAIN", ISSUER);
     for (const [i, first_name] of REGULARS.entries()) {
       this.#clerk.createUser({ created_at: clock.now() - YEAR + i, first_name });
     }
@@ -78,10 +79,7 @@ export class Backstage {
     this.#log = [...this.host.takeLog().reverse(), ...this.#log].slice(0, LINES_KEPT);
     const rows = await this.host.readTable("users");
     return {
-      people: [...this.#clerk.users.values()].map(({ id, first_name }) => ({
-        id,
-        name: first_name ?? "",
-      })),
+      people: [...this.#clerk.users.values()].map(personOf),
       isDelivering: this.#isDelivering,
       drift: compare(this.#clerk.users, rows),
       held: this.#held,
@@ -97,7 +95,7 @@ export class Backstage {
       const id = `user_${randomUUID().replaceAll("-", "")}`;
       const { user, event } = this.#clerk.createUser({ id, created_at: this.#tick(), first_name });
       this.#send(event);
-      return { id: user.id, name: first_name };
+      return personOf(user);
     },
     rename: ({ id, name }: Given): void => {
       const change = { first_name: nameFrom(name) };
@@ -105,6 +103,10 @@ export class Backstage {
     },
     remove: ({ id }: Given): void => {
       this.#send(this.#clerk.deleteUser(this.#known(id), this.#tick()));
+    },
+    ban: ({ id, isOn }: Given): void => {
+      const change = { banned: isOn === true };
+      this.#send(this.#clerk.updateUser(this.#known(id), change, this.#tick()));
     },
     deliver: ({ isOn }: Given): void => {
       this.#isDelivering = isOn === true;
@@ -145,6 +147,10 @@ export class Backstage {
 }
 
 export type CommandName = keyof Backstage["commands"];
+
+function personOf({ id, first_name, banned }: ClerkUserJSON): Person {
+  return { id, name: first_name ?? "", isBanned: banned };
+}
 
 function nameFrom(text: unknown): string {
   const name = typeof text === "string" ? text.trim() : "";

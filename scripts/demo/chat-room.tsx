@@ -1,36 +1,42 @@
 /** The chat room of Clerk's blog post: it shows "No Clerk User" until the row is there. */
-import { useConvexAuth, useMutation, useQuery } from "convex/react";
+import { useMutation, useQuery } from "convex/react";
 import { ConvexError } from "convex/values";
 import { useEffect, useRef, useState, type ReactNode } from "react";
 import { api } from "../../convex/_generated/api";
 import { COLORS } from "../../convex/clerk/app";
+import { useCurrentUser } from "./use-current-user";
 import { useDraft } from "./use-draft";
 
-/** How long to wait for the webhook before asking for a repair, ms. */
-const PATIENCE_MS = 5000;
-/** How often to ask again, ms: once in 30 s is allowed. */
-const ASK_AGAIN_MS = 31_000;
+/** In the words of Clerk's blog post. */
+const BADGES = {
+  loading: "Loading",
+  "signed out": "No JWT Token",
+  syncing: "No Clerk User",
+  removed: "No Clerk User",
+  banned: "Banned",
+  ready: "Logged In",
+};
 
 type Message = (typeof api.messages.list)["_returnType"][number];
 
 /** @param account what lets one sign in and out */
 export function ChatRoom({ account }: { account: ReactNode }) {
-  const { isLoading } = useConvexAuth();
-  const login = useQuery(api.users.loginStatus, isLoading ? "skip" : {});
+  const current = useCurrentUser(api.account.current, api.account.ensureSynced);
   return (
     <div className="chat-room">
       <header>
         <h1>Chat room</h1>
         <p role="status" className="badge">
-          {login?.status ?? "Loading"}
+          {BADGES[current.status]}
         </p>
         <div className="account">{account}</div>
       </header>
       <main>
-        {login?.status === "No JWT Token" && <p className="notice">Sign in to enter.</p>}
-        {login?.status === "No Clerk User" && <Waiting />}
-        {login?.status === "Banned" && <p className="notice">You are banned from this room.</p>}
-        {login?.status === "Logged In" && <Room key={login.user._id} color={login.user.color} />}
+        {current.status === "signed out" && <p className="notice">Sign in to enter.</p>}
+        {current.status === "syncing" && <Waiting />}
+        {current.status === "removed" && <p className="notice">Your account was removed.</p>}
+        {current.status === "banned" && <p className="notice">You are banned from this room.</p>}
+        {current.status === "ready" && <Room key={current.user._id} color={current.user.color} />}
       </main>
     </div>
   );
@@ -38,21 +44,6 @@ export function ChatRoom({ account }: { account: ReactNode }) {
 
 /** Clerk knows the user, the table does not yet. */
 function Waiting() {
-  const ensureSynced = useMutation(api.account.ensureSynced);
-  useEffect(() => {
-    const ask = () => {
-      ensureSynced().catch(console.error);
-    };
-    let again: ReturnType<typeof setInterval> | undefined;
-    const first = setTimeout(() => {
-      ask();
-      again = setInterval(ask, ASK_AGAIN_MS);
-    }, PATIENCE_MS);
-    return () => {
-      clearTimeout(first);
-      clearInterval(again);
-    };
-  }, [ensureSynced]);
   return (
     <p className="notice">
       You are signed in with Clerk. Your row in the <code>users</code> table comes with Clerk’s

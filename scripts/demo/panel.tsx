@@ -49,7 +49,7 @@ export function Panel({ scene, onSignUp }: { scene: Scene; onSignUp: (clerkId: s
         </h3>
         <NameForm label="First name" button="Sign up" onSubmit={signUp} />
         <ul>
-          {scene.people.map(({ id, name }) => (
+          {scene.people.map(({ id, name, isBanned }) => (
             <li key={id}>
               <NameForm
                 label={`New name of ${name}`}
@@ -57,6 +57,12 @@ export function Panel({ scene, onSignUp }: { scene: Scene; onSignUp: (clerkId: s
                 button="Rename"
                 onSubmit={async (newName) => await act("rename", { id, name: newName })}
               />
+              <button
+                aria-label={`${isBanned ? "Unban" : "Ban"} ${name}`}
+                onClick={() => void act("ban", { id, isOn: !isBanned })}
+              >
+                {isBanned ? "Unban" : "Ban"}
+              </button>
               <button aria-label={`Delete ${name}`} onClick={() => void remove(id)}>
                 Delete
               </button>
