@@ -6,7 +6,7 @@ import { messageOf, Problem } from "./command/problem";
 import { MANAGERS, type Manager } from "./command/project";
 import { terminal } from "./command/terminal";
 import { update } from "./command/update";
-import { COMMAND, NAME, version } from "./command/vendored";
+import { COMMAND, NAME, reactHook, version } from "./command/vendored";
 
 const HELP = `${NAME} ${version()}: keeps the users table of a Convex app a mirror of its Clerk users.
 
@@ -14,6 +14,8 @@ ${COMMAND} init --app DIR [--yes] [--dry-run] [--no-install] [--key COLUMN] [--p
   takes the sync into an app: copies it to <functions>/clerk, and adds the few lines that it needs
 ${COMMAND} update --app DIR [--yes] [--dry-run] [--no-install]
   writes the copied files anew; fields.ts and app.ts stay as they are
+${COMMAND} hook
+  prints the React hook useCurrentUser, a file for your pages, not for your functions
 
   --app DIR               the app's folder, the one with its package.json
   --yes                   do it without asking
@@ -49,9 +51,13 @@ async function run(args: string[]): Promise<number> {
     return 0;
   }
   const [command, ...others] = positionals;
+  if (command === "hook" && others.length === 0) {
+    process.stdout.write(reactHook());
+    return 0;
+  }
   if ((command !== "init" && command !== "update") || others.length > 0) {
     throw new Problem(
-      `expected init or update: ${positionals.length === 0 ? "there is neither" : `it is ${positionals.join(" ")}`}. ${COMMAND} --help shows both.`,
+      `expected init, update or hook: ${positionals.length === 0 ? "there is none" : `it is ${positionals.join(" ")}`}. ${COMMAND} --help shows them.`,
     );
   }
   if (values.app === undefined)

@@ -620,8 +620,9 @@ describe("the packed command", () => {
     [["--help"], 0, /init --app DIR/],
     [["init", "--help"], 0, /--dry-run/],
     [["--version"], 0, /^\d+\.\d+\.\d+$/m],
-    [[], 1, /expected init or update: there is neither/],
-    [["instal"], 1, /expected init or update: it is instal/],
+    [["hook"], 0, /^export function useCurrentUser/m],
+    [[], 1, /expected init, update or hook: there is none/],
+    [["instal"], 1, /expected init, update or hook: it is instal/],
     [["init"], 1, /--app must say which folder/],
     [["init", "--app", ".", "--nothing"], 1, /'--nothing'/],
     [

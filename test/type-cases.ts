@@ -49,11 +49,43 @@ export const fields = {
 } satisfies Fields;
 `,
     "clerk/app.ts": `
-import type { Hooks, Key, NewUserFields, Removal } from "./types";
+import { environment } from "./environment";
+import type { Hooks, IsBanned, Issuer, Key, NewUserFields, Removal } from "./types";
 export const newUserFields: NewUserFields = (user) => ({ own: user.created_at });
-export const removal: Removal = { mark: { required: "", nullable: null, union: "free", own: 0 } };
+export const removal: Removal = { mark: { required: "", nullable: null, union: "free", own: 0 }, purgeAfterMs: 1 };
+export const issuer: Issuer = () => environment("CLERK_ISSUER");
+export const isBanned: IsBanned = ({ own }) => own > 1;
 export const key: Key = { column: "required", index: "by_required", read: (clerkId) => clerkId };
-export const hooks: Hooks = { updated: async (ctx, user, before) => { await ctx.db.patch(user._id, { own: before.own + 1 }); } };
+export const hooks: Hooks = {
+  updated: async (ctx, user, before) => { await ctx.db.patch(user._id, { own: before.own + 1 }); },
+  erase: async (ctx, user) => {
+    const posts = await ctx.db.query("posts").take(100);
+    for (const { _id } of posts) await ctx.db.delete(_id);
+    return posts.length < 100 ? undefined : "more";
+  },
+};
+`,
+    "account.ts": `
+import { mutation, query } from "./_generated/server";
+import type { Doc } from "./_generated/dataModel";
+import { currentUserQuery, ensureSyncedMutation, getCurrentUser, getCurrentUserOrThrow } from "./clerk/users";
+export const current = query(currentUserQuery(({ required }) => ({ required })));
+export const whole = query(currentUserQuery());
+export const ensureSynced = mutation(ensureSyncedMutation());
+export const own = query({
+  args: {},
+  handler: async (ctx) => {
+    const user: Doc<"users"> | null = await getCurrentUser(ctx);
+    return user?.own ?? null;
+  },
+});
+export const touch = mutation({
+  args: {},
+  handler: async (ctx) => {
+    const { _id } = await getCurrentUserOrThrow(ctx);
+    await ctx.db.patch(_id, { own: 1 });
+  },
+});
 `,
   },
 };
@@ -139,6 +171,43 @@ export const CASES: Case[] = [
     name: "a mark with a value of another type",
     text: app("Removal", '{ mark: { required: 1, nullable: null, union: "free" } }'),
     says: [/number.+ not assignable to type 'string'/],
+  },
+  {
+    name: "a time to purge that is a text",
+    text: app(
+      "Removal",
+      '{ mark: { required: "", nullable: null, union: "free" }, purgeAfterMs: "30 days" }',
+    ),
+    says: [/string.+ not assignable to type 'number/],
+  },
+  {
+    name: "a mark that is never purged",
+    text: app(
+      "Removal",
+      '{ mark: { required: "", nullable: null, union: "free" }, purgeAfterMs: null }',
+    ),
+    says: [],
+  },
+  {
+    name: "an erase that says another word than more",
+    text: app("Hooks", '{ erase: async () => "again" as const }'),
+    says: [/"again".+ not assignable to type/],
+  },
+  {
+    name: "an erase that says nothing, and one that says more",
+    text: app("Hooks", "{ erase: async () => { await Promise.resolve(); } }"),
+    says: [],
+  },
+  {
+    name: "what a page gets of the signed-in person",
+    text: `
+import { api } from "./_generated/api";
+import type { FunctionReturnType } from "convex/server";
+type Shown = Extract<FunctionReturnType<typeof api.account.current>, { status: "ready" }>["user"];
+export const right: Shown = { required: "" };
+export const wrong: Shown = { required: "", own: 1 };
+`,
+    says: [/'own' does not exist/],
   },
   {
     name: "a key that may read nothing",

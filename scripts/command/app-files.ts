@@ -31,14 +31,14 @@ ${[...lines, ...left].map((line) => `${line}\n`).join("")}} satisfies Fields;
 `;
 }
 
-export type Issuer = {
-  /** An expression that gives Clerk's Frontend API URL. */
-  text: string;
-  /** The variable that it is read from; null where it is written out. */
-  variable: string | null;
-};
+/** Clerk's Frontend API URL: written out, or the variable that it is read from. */
+export type Issuer = { url: string } | { variable: string };
 
-export function appFile({ own }: Columns, key: AppKey | null, issuer: Issuer | null): string {
+export function appFile(
+  { own, fields }: Columns,
+  key: AppKey | null,
+  issuer: Issuer | null,
+): string {
   const isUndecided = [...own.values()].includes(null);
   const lines = [...own].map(([name, text]) => {
     return `  ${keyText(name)}: ${text ?? `undecided(${JSON.stringify(name)})`},`;
@@ -47,15 +47,20 @@ export function appFile({ own }: Columns, key: AppKey | null, issuer: Issuer | n
   const text = plain([...own.values()]);
   const parameter = /\buser\b/.test(text) ? "user" : "";
   const usesToken = key?.holds === "token" || text.includes("tokenOf(");
+  const isVariable = issuer !== null && "variable" in issuer;
+  const environment = isVariable ? 'import { environment } from "./environment.js";\n' : "";
   const parts = [
     `/** What else of the sync is this app's: its own columns of a new row, what removal means, its code that runs with a change. */
-${readersImport([...own.values()])}import type { Hooks, Key, NewUserFields, Removal } from "./types.js";`,
+${environment}${readersImport([...own.values()])}import type { Hooks, IsBanned, Key, NewUserFields, Removal } from "./types.js";`,
+    issuerText(issuer),
     usesToken ? tokenText(issuer) : "",
     isUndecided ? UNDECIDED : "",
     `/** The app's own columns of a row that the sync creates. The sync never writes them again. */
 export const newUserFields: NewUserFields = (${parameter}) => (${body});`,
-    `/** What becomes of the row of a user who is gone from Clerk: "delete", or { mark: { … } }. See \`Removal\`. */
+    `/** What becomes of the row of a user who is gone from Clerk: "delete", or { mark: { … }, purgeAfterMs: … }. See \`Removal\`. */
 export const removal: Removal = "delete";`,
+    `/** Whom \`getCurrentUser\` takes for nobody, although they have a row. See \`IsBanned\`. */
+export const isBanned: IsBanned = ${isBannedText(fields)};`,
     `/** Another column by which the app knows its rows; null where it is \`clerkId\`. See \`Key\`. */
 export const key: Key = ${key === null ? "null" : keyObject(key)};`,
     `/** What the app does with a change, in the transaction that makes it. See \`Hooks\`. */
@@ -70,18 +75,37 @@ function keyObject({ column, index, holds }: AppKey): string {
 }
 
 /** Where Convex takes tokens from is known at run time, or only to the person. */
+function issuerText(issuer: Issuer | null): string {
+  const doc =
+    "/** Whose tokens are taken: Clerk's Frontend API URL, as `auth.config.ts` has it. */\n";
+  if (issuer === null) return `${doc}export const issuer: string = "";`;
+  return "url" in issuer
+    ? `${doc}export const issuer = ${JSON.stringify(issuer.url)};`
+    : `${doc}export const issuer = () => environment(${JSON.stringify(issuer.variable)});`;
+}
+
 function tokenText(issuer: Issuer | null): string {
-  const given = issuer?.text ?? '""';
-  const missing = issuer
-    ? `${issuer.variable ?? "the issuer"} is not set`
-    : "clerk/app.ts has to say what the issuer is, as auth.config.ts has it";
-  const isWritten = issuer !== null && issuer.variable === null;
-  const check = isWritten ? "" : `  if (!issuer) throw new Error(${JSON.stringify(missing)});\n`;
-  return `/** Convex's \`tokenIdentifier\` of a Clerk user: the issuer, as \`auth.config.ts\` has it, and the id. */
+  const isUrl = issuer !== null && "url" in issuer;
+  const missing =
+    issuer === null
+      ? "clerk/app.ts has to say what the issuer is, as auth.config.ts has it"
+      : "variable" in issuer && `${issuer.variable} is not set`;
+  const check = `  const url = ${issuer === null ? "issuer" : "issuer()"};
+  if (!url) throw new Error(${JSON.stringify(missing)});
+  return url + "|" + clerkId;`;
+  return `/** Convex's \`tokenIdentifier\` of a Clerk user: the issuer and the id. */
 function tokenOf(clerkId: string): string {
-  const issuer${issuer ? "" : ": string"} = ${given};
-${check}  return issuer + "|" + clerkId;
+${isUrl ? '  return issuer + "|" + clerkId;' : check}
 }`;
+}
+
+/** By the column that mirrors it, where one does. */
+function isBannedText(fields: Columns["fields"]): string {
+  const [name] = [...fields].find(([, text]) => text === "(user) => user.banned") ?? [];
+  if (name === undefined) return "() => false";
+  return name === "banned"
+    ? "({ banned }) => banned === true"
+    : `(user) => user[${JSON.stringify(name)}] === true`;
 }
 
 const UNDECIDED = `/** Until it is said, nobody gets a new row: each run sets them aside, and this sentence says why. */

@@ -19,11 +19,11 @@ export function findIssuer(sources: Sources, { functions }: Project): Issuer | n
     if (!place) return;
     const inner = bare(place.node);
     if (inner.type === "StringLiteral") {
-      found.set(inner.value, { text: JSON.stringify(inner.value), variable: null });
+      found.set(inner.value, { url: inner.value });
     }
     const [, variable] =
       /^process\.env(?:\.|\[["'])(\w+)(?:["']\])?$/.exec(textOf(place.source, inner)) ?? [];
-    if (variable !== undefined) found.set(variable, { text: `process.env.${variable}`, variable });
+    if (variable !== undefined) found.set(variable, { variable });
   });
   const [only] = found.values();
   return found.size === 1 ? (only ?? null) : null;

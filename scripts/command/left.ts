@@ -5,6 +5,7 @@ import type { Webhook } from "./own-code";
 import { installCommand } from "./packages";
 import type { InitOptions, Plan } from "./plan";
 import { posixFrom, type Project } from "./project";
+import { COMMAND } from "./vendored";
 
 /** So many places are named. */
 const MAX_NAMED = 12;
@@ -37,6 +38,7 @@ export function leftToDo(plan: Plan, { install = true }: InitOptions): string[] 
     )}`,
     secretStep(plan, own.webhooks),
     `Ask whether all is set up:${typed("npx convex run clerk/doctor:check")}`,
+    ...accountSteps(plan),
   ];
 }
 
@@ -194,6 +196,29 @@ function fillSteps({ key, isNewTable }: Plan): string[] {
     `Fill clerkId, also for those who are gone from Clerk. Meanwhile rows are found by ${key.column}, so nobody gets a second one.${typed(
       `npx convex run clerk/adopt:fill ${args({ dryRun: true })}`,
       `npx convex run clerk/adopt:fill ${args({})}`,
+    )}`,
+  ];
+}
+
+/** What an app may want beside the table; nothing of it is there until it asks. */
+function accountSteps({ project, hasIssuer }: Plan): string[] {
+  const [account, app] = ["account.ts", "clerk/app.ts"].map((name) =>
+    at(project, path.join(project.functions, name)),
+  );
+  const issuer = hasIssuer ? "" : ` Say in ${app} what the issuer is first.`;
+  return [
+    `If you like: who is signed in, and a row at sign-up even where a webhook gets lost.${issuer} In your functions getCurrentUser(ctx) and getCurrentUserOrThrow(ctx) of ./clerk/users give the row. For the page, in ${account} (or where you like):${typed(
+      `import { mutation, query } from "./_generated/server";`,
+      `import { currentUserQuery, ensureSyncedMutation } from "./clerk/users";`,
+      `export const current = query(currentUserQuery(({ _id }) => ({ _id }))); // what the page gets of the row`,
+      "export const ensureSynced = mutation(ensureSyncedMutation());",
+    )}\n     The React hook, loading, signed out, syncing or ready, among the files of your pages:${typed(
+      `${COMMAND} hook > src/use-current-user.ts`,
+      "const current = useCurrentUser(api.account.current, api.account.ensureSynced);",
+    )}`,
+    `If you like: deletions that one can take back, and what hangs on a row gone with it. In ${app}:${typed(
+      "export const removal: Removal = { mark: { … }, purgeAfterMs: 30 * 24 * 60 * 60 * 1000 };",
+      'export const hooks: Hooks = { erase: async (ctx, user) => { … return "more"; } };',
     )}`,
   ];
 }

@@ -65,6 +65,8 @@ export type Plan = {
   softDeletion: string | null;
   /** Columns of other tables that hold ids of users. */
   referring: string[];
+  /** Whether `auth.config.ts` tells the issuer. */
+  hasIssuer: boolean;
   /** Whether the person has to say what the issuer is. */
   needsIssuer: boolean;
 };
@@ -135,6 +137,7 @@ export async function planInit(options: InitOptions): Promise<Plan> {
     isNewTable: users === null,
     softDeletion: [...(users?.columns?.keys() ?? [])].find(isSoftDeletion) ?? null,
     referring: schema ? refersTo(schema, "users") : [],
+    hasIssuer: issuer !== null,
     needsIssuer: issuer === null && (key?.holds === "token" || usesToken(columns)),
   };
 }

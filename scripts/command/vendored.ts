@@ -8,6 +8,7 @@ import { isBelow, isFolder, type Svix } from "./project";
 /** In the repository and in the packed archive, `dist/cli.js`, the sync stands at the same place. */
 const PACKAGE = packageAbove(import.meta.dirname);
 const SYNC = path.join(PACKAGE, "convex/clerk");
+const HOOK = "scripts/demo/use-current-user.ts";
 export const NAME = "clerk-convex-sync";
 /** How it was called: a person can type that again. */
 export const COMMAND = process.argv[1]?.endsWith(".ts") ? "npx tsx scripts/cli.ts" : NAME;
@@ -34,6 +35,11 @@ const { version: VERSION } = JSON.parse(
 /** The version that is copied. */
 export function version(): string {
   return VERSION;
+}
+
+/** The React hook, which Convex would push if it were among the functions. */
+export function reactHook(): string {
+  return readFileSync(path.join(PACKAGE, HOOK), "utf8");
 }
 
 /** The sync's own files, by their path in the folder. */
