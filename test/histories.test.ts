@@ -34,10 +34,24 @@ vi.mock("../convex/clerk/app", async (importOriginal) => {
   };
   const key: typeof App.key = { column: "clerkId", index: "by_clerkId", read: tokenOf };
   const chosen = { ...app, newUserFields };
-  const get = () => (appChoice.removal === "mark" ? { mark: {} } : appChoice.removal);
+  const erase: typeof App.hooks.erase = async ({ db }, { _id }) => {
+    const messages = await db.query("messages").take(1000);
+    const [message, more] = messages.filter(({ author }) => author === _id);
+    if (message) await db.delete("messages", message._id);
+    return more && "more";
+  };
+  const get = () => {
+    const { removal, purgeAfterMs } = appChoice;
+    return removal === "mark" ? { mark: {}, purgeAfterMs } : removal;
+  };
   return Object.defineProperties(chosen, {
     removal: { get },
-    hooks: { get: () => (appChoice.refusesBy === "a hook" ? hooks : {}) },
+    hooks: {
+      get: () => ({
+        ...(appChoice.refusesBy === "a hook" && hooks),
+        ...(appChoice.erases && { erase }),
+      }),
+    },
     key: { get: () => (appChoice.isKeyed ? key : null) },
   });
 });
@@ -49,7 +63,7 @@ const FEW = 30;
 const MANY = 2000;
 /** Teeth look for one property alone, and need no history that is the shortest. */
 const ONLY_PROPERTY = process.env.ONLY_PROPERTY;
-const endOnFailure = ONLY_PROPERTY !== undefined;
+const endOnFailure = ONLY_PROPERTY !== undefined || process.env.QUICK !== undefined;
 const FIXED_SEED = Number(process.env.FIXED_SEED ?? 20_261_124);
 const FRESH_SEED = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 

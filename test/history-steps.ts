@@ -20,6 +20,8 @@ const inClerk = [
   fc.record({ do: fc.constant("toggle"), who }),
   fc.record({ do: fc.constant("move"), who, created }),
   fc.record({ do: fc.constant("delete"), who }),
+  /** Somebody who was deleted is there again, under the same id. */
+  fc.record({ do: fc.constant("come back"), who }),
 ] as const;
 
 const runOptions = {
@@ -91,6 +93,16 @@ const step = fc.oneof(
       do: fc.constant("leave unheard"),
       who,
       places: fc.integer({ min: 1, max: 60 }),
+    }),
+  },
+  /** Somebody leaves, and time goes by until their row is due; they may come back before, or during the run that begins then. */
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant("leave for good"),
+      who,
+      comesBack: fc.constantFrom("never", "never", "before", "meanwhile"),
+      places: fc.constantFrom(600, 600, 12, 24, 36),
     }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("cancel") }) },
@@ -176,8 +188,11 @@ export const histories = fc.record({
     gone: fc.constantFrom(0, 0, 0, 1, 2),
     unknown: fc.nat(4),
   }),
-  /** What the app wants of the row of somebody who is gone. */
+  /** What the app wants of the row of somebody who is gone, and how long after it goes for good. */
   removal: fc.constantFrom("delete", "mark"),
+  purgeAfterMs: fc.constantFrom(null, MINUTE, HOUR, HOUR, DAY, 31 * DAY),
+  /** Whether the app erases a user's messages before the row goes, one at a time. */
+  erases: fc.constantFrom(true, false, false),
   /** Whether the app knows its rows by a token that holds Clerk's id, and makes such rows. */
   isKeyed: fc.boolean(),
   /** What of the app's own code throws for somebody whom it refuses. */
@@ -200,6 +215,8 @@ export type History = ValueOf<typeof histories>;
 /** What `clerk/app.ts` says in the history that is lived through. */
 export const appChoice = {
   removal: "delete" as History["removal"],
+  purgeAfterMs: null as History["purgeAfterMs"],
+  erases: false,
   isKeyed: false,
   refusesBy: "newUserFields" as History["refusesBy"],
   /** Ids for which it throws. */

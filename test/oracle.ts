@@ -35,6 +35,9 @@ export const FEATURES = [
   "the next of an older report",
   "requests under way beside a transaction",
   "a row that the app knows by its key",
+  "a purge",
+  "a return to a marked row",
+  "a row that is erased in parts",
 ] as const;
 export type Feature = (typeof FEATURES)[number];
 
@@ -63,6 +66,9 @@ export type Sight = {
   users: User[];
   marked: User[];
   own: User[];
+  /** Rows that are being erased, and whose messages there are. */
+  leaving: User[];
+  authors: Set<string>;
   versions: Map<string, Doc<"clerkVersions">>;
   runs: Map<string, Run>;
   entries: Doc<"clerkDriftEntries">[];
@@ -80,6 +86,12 @@ type Witnessed = {
   lookedBackAt: number;
 };
 
+/** Rows that were marked, and are gone, or on their way out. */
+function purgedIn(before: Sight, now: Sight): User[] {
+  const kept = new Set([...now.users, ...now.marked].map(({ _id }) => _id));
+  return before.marked.filter(({ _id }) => !kept.has(_id));
+}
+
 /** Looks at the database after every step, remembers, and throws Violation where something does not hold. */
 export class Oracle {
   readonly features = new Set<Feature>();
@@ -87,6 +99,8 @@ export class Oracle {
     users: [],
     marked: [],
     own: [],
+    leaving: [],
+    authors: new Set(),
     versions: new Map(),
     runs: new Map(),
     entries: [],
@@ -173,6 +187,16 @@ export class Oracle {
     this.#thinnedAt.set(createdAt, Date.now());
   }
 
+  /** Whoever was deleted. */
+  get dead(): string[] {
+    return [...this.#deletedAt.keys()];
+  }
+
+  /** A user who was deleted is there again. */
+  revived(id: string): void {
+    this.#deletedAt.delete(id);
+  }
+
   /** The app wrote its own field. */
   colored(rowId: string, color: string): void {
     this.#colors.set(rowId, color);
@@ -245,7 +269,8 @@ export class Oracle {
     const foreign = created.filter(({ clerkId = "" }) => clerkId.startsWith("user_other"));
     const isHere = this.#mirrored === this.#clerk;
     demand("nothing is mirrored from another instance", !isHere || foreign.length === 0, foreign);
-    this.#checkMarked(before, now);
+    this.#checkMarked(before, now, by);
+    this.#checkLeaving(before, now, by);
     this.#checkOwnFields(now, created, by);
     if (by === "app") return;
     const isMarked = new Set(now.marked.map(({ _id }) => _id));
@@ -257,6 +282,7 @@ export class Oracle {
     const live = removed.filter(({ clerkId = "" }) => this.#mirrored.users.has(clerkId));
     demand("no live user's row is removed by a run", live.length === 0, live);
     this.#checkAccounts(before, now, { removed, created, changed }, writer);
+    this.#checkPurges(before, now, writer);
     this.#checkRuns(before, now);
   }
 
@@ -287,15 +313,79 @@ export class Oracle {
   }
 
   /** A marked row keeps its place until its user comes back to it, and shows nothing of them. */
-  #checkMarked(before: Sight, now: Sight): void {
-    const kept = new Set([...now.users, ...now.marked].map(({ _id }) => _id));
-    const lost = before.marked.filter(({ _id }) => !kept.has(_id));
+  #checkMarked(before: Sight, now: Sight, by: By): void {
+    const lost = by === "sync" ? [] : purgedIn(before, now);
     demand("a marked row stays", lost.length === 0, lost);
+    const ids = new Map(now.users.map(({ _id, clerkId }) => [_id, clerkId]));
+    const back = before.marked.filter(({ _id, clerkId }) => ids.get(_id) === clerkId);
+    if (back.length > 0 && appChoice.purgeAfterMs !== null) this.meet("a return to a marked row");
     const shown = now.marked.filter((row) => Object.keys(row).sort().join() !== MARKED_FIELDS);
     demand("a marked row shows nothing of its user", shown.length === 0, shown);
     const markedIds = new Map(before.marked.map(({ clerkId, _id }) => [clerkId, _id]));
     const twins = now.users.filter(({ clerkId, _id }) => (markedIds.get(clerkId) ?? _id) !== _id);
     demand("who comes back gets the marked row back", twins.length === 0, twins);
+  }
+
+  /** A row that is being erased goes once nothing hangs on it, and nobody comes back to it, or beside it. */
+  #checkLeaving(before: Sight, now: Sight, by: By): void {
+    const rows = [...now.users, ...now.marked, ...now.leaving];
+    const kept = new Set(rows.map(({ _id }) => _id));
+    const gone = before.leaving.filter(({ _id }) => !kept.has(_id));
+    const left = gone.filter(({ _id }) => now.authors.has(_id));
+    demand("what hangs on a row goes before it", left.length === 0, left);
+    if (now.leaving.some(({ _id }) => now.authors.has(_id))) {
+      this.meet("a row that is erased in parts");
+    }
+    if (by === "app") return;
+    const leaving = new Set(now.leaving.map(({ _id }) => _id));
+    const back = before.leaving.filter(({ _id }) => kept.has(_id) && !leaving.has(_id));
+    demand("nobody comes back to a row that is being erased", back.length === 0, back);
+    const ids = new Set(now.leaving.map(({ clerkId }) => clerkId));
+    const beside = now.users.filter(({ clerkId }) => ids.has(clerkId));
+    demand("nobody comes back beside a row that is being erased", beside.length === 0, beside);
+    const silenced = [...before.authors].filter(
+      (id) => !now.authors.has(id) && now.users.some(({ _id }) => _id === id),
+    );
+    demand("nothing of a row that stays is erased", silenced.length === 0, silenced);
+  }
+
+  /** What lets a marked row go: its time, Clerk's answer about that very id, its freshness, a full run that holds nobody. */
+  #checkPurges(before: Sight, now: Sight, writer: Actor | null): void {
+    const purged = purgedIn(before, now);
+    const countOf = ({ runs }: Sight) =>
+      [...now.runs.keys()].reduce((sum, id) => sum + (runs.get(id)?.counts.purged ?? 0), 0);
+    const ran = [...now.runs.values()].filter(
+      ({ _id, counts }) => counts.purged !== before.runs.get(_id)?.counts.purged,
+    );
+    const dry = ran.filter(({ dryRun }) => dryRun).length > 0;
+    const counted = countOf(now) - countOf(before);
+    const ids = [...new Set(purged.map(({ clerkId }) => clerkId))];
+    const isCounted = dry ? purged.length === 0 : counted === ids.length;
+    demand("the reports account for every purge", isCounted, { counted, purged });
+    if (purged.length === 0) return;
+    this.meet("a purge");
+    const known = new Set(before.entries.map(({ _id }) => _id));
+    const listed = now.entries.filter(({ _id, action }) => !known.has(_id) && action === "purged");
+    const isListed = String(listed.map(({ clerkId }) => clerkId).sort()) === String(ids.sort());
+    demand("the reports name every purge", isListed, { listed, purged });
+    const [run] = ran;
+    const isFull = run?.mode === "full" && ran.length === 1;
+    demand("nobody but a full run purges", isFull, ran);
+    const [answer] = (writer && this.#answers.get(writer)) ?? [];
+    for (const row of purged) {
+      const { clerkId = "", deletedAt = Infinity } = row;
+      const isOver = deletedAt <= Date.now() - (appChoice.purgeAfterMs ?? Infinity);
+      demand("a purge does not come early", isOver, row);
+      demand("a purge has Clerk's word for it", answer?.looks.has(clerkId) === false, row);
+      const namedAt = this.#named.get(clerkId) ?? -Infinity;
+      demand("a purge is fresh", namedAt <= Date.now() - FRESH_MS, { row, namedAt });
+    }
+    const live = purged.filter(({ clerkId = "" }) => this.#mirrored.users.has(clerkId));
+    demand("no live user's row is purged", live.length === 0, live);
+    demand("nobody is purged after a move", !this.#isMoved, purged);
+    const { maxDeletions = Infinity, counts } = run ?? {};
+    const removed = (counts?.repaired.deleted ?? 0) + (counts?.purged ?? 0);
+    demand("a run removes only as many as a person allows", removed <= maxDeletions, run);
   }
 
   #checkOwnFields({ users, marked }: Sight, created: User[], by: By): void {
@@ -483,6 +573,8 @@ export class Oracle {
         }
         continue;
       }
+      const isHeld = state.kind === "held" && !run.dryRun;
+      demand("a run that is held purges nobody", !isHeld || (run.counts.purged ?? 0) === 0, run);
       this.#witnessed.delete(run._id);
       if (old?.state.kind === "running") this.#noteEnd(run, now);
       if (state.kind === "held") this.meet("a hold");

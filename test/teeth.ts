@@ -193,6 +193,63 @@ const teeth: Tooth[] = [
     property: FRESH,
   },
   {
+    breaks: "the gate before a purge",
+    edits: [
+      {
+        file: "mirror.ts",
+        replace: "const kept = await whyNotPurged(ctx, known, { askedAt, left });",
+        by: "const kept = (await whyNotPurged(ctx, known, { askedAt, left })) && null;",
+      },
+    ],
+    property: "a purge is fresh",
+  },
+  {
+    breaks: "the time that a mark stays",
+    edits: [
+      {
+        file: "marks.ts",
+        replace: "(row.deletedAt ?? now) <= now - afterMs",
+        by: "(row.deletedAt ?? now) <= now",
+      },
+    ],
+    property: "a purge does not come early",
+  },
+  {
+    breaks: "Clerk's answer right before a purge",
+    edits: [
+      {
+        file: "phases/deletion.ts",
+        replace: "setAside === undefined ? await clerk.getUser(clerkId) : null;",
+        by: "null;",
+      },
+    ],
+    file: "test/purge.test.ts",
+    property: "is not purged where Clerk knows its user again right before",
+  },
+  {
+    breaks: "purges wait while anybody is held",
+    edits: [
+      { file: "judgement.ts", replace: "  if (held > 0) {", by: "  if (held > 1_000_000) {" },
+    ],
+    property: "a run that is held purges nobody",
+  },
+  {
+    breaks: "the row goes last",
+    edits: [{ file: "erasure.ts", replace: 'if (answer === "more") return false;', by: "" }],
+    property: "what hangs on a row goes before it",
+  },
+  {
+    breaks: "nobody comes back to a row on its way out",
+    edits: [
+      {
+        file: "rows.ts",
+        replace: "if (rows.length > 0 && (await isBeingErased(ctx, clerkId))) {",
+        by: "if (false) {",
+      },
+    ],
+    property: "nobody comes back to a row that is being erased",
+  },
+  {
     breaks: "the gate's freshness",
     edits: [
       {

@@ -25,7 +25,8 @@ type Change =
   | Pick<StepTo<"update">, "do" | "who" | "atEqualVersion">
   | Pick<StepTo<"toggle">, "do" | "who">
   | Pick<StepTo<"move">, "do" | "who" | "created">
-  | Pick<StepTo<"delete">, "do" | "who">;
+  | Pick<StepTo<"delete">, "do" | "who">
+  | Pick<StepTo<"come back">, "do" | "who">;
 
 const modules = import.meta.glob("../convex/**/*.ts");
 const START = 1_700_000_000_000;
@@ -41,6 +42,7 @@ const SYNC_TABLES = [
   "clerkRuns",
   "clerkDriftEntries",
   "clerkDoubts",
+  "clerkErasures",
   "clerkSyncState",
 ] as const;
 /** Within so long Clerk's answers show a change. */
@@ -67,6 +69,8 @@ export class World {
   #isLeaked = true;
   #looks = 0;
   #laggingSince: number | null = null;
+  /** When somebody last came back under an id that was gone. */
+  #returnedAt = -Infinity;
   #isFalsified = false;
   /** Whether the mirror is moved to the other instance. */
   #isAway = false;
@@ -100,6 +104,8 @@ export class World {
     vi.clearAllTimers();
     vi.setSystemTime(START + 1_000_000);
     appChoice.removal = history.removal;
+    appChoice.purgeAfterMs = history.purgeAfterMs;
+    appChoice.erases = history.erases;
     appChoice.isKeyed = history.isKeyed;
     appChoice.refusesBy = history.refusesBy;
     appChoice.refused.clear();
@@ -167,6 +173,7 @@ export class World {
       case "toggle":
       case "move":
       case "delete":
+      case "come back":
         this.#change(step);
         return;
       case "deliver":
@@ -230,6 +237,9 @@ export class World {
         await this.#wait(6 * MINUTE);
         await this.#call({ pageSize: 4 });
         await this.#proceed(this.#gate.actors.length - 1, step.places);
+        return;
+      case "leave for good":
+        await this.#leaveForGood(step);
         return;
       case "cancel":
         await this.#t.mutation(internal.clerk.reconcile.cancel, {});
@@ -441,6 +451,12 @@ export class World {
 
   #change(step: Change): void {
     vi.setSystemTime(Date.now() + 1);
+    if (step.do === "come back") {
+      const gone = this.#oracle.dead.filter((id) => /^user_\w+$/.test(id));
+      const id = gone[step.who % gone.length];
+      if (id !== undefined) this.#comeBack(id);
+      return;
+    }
     const ids = [...this.clerk.users.keys()];
     const id = ids[step.who % ids.length];
     const user = this.clerk.users.get(id ?? "");
@@ -455,6 +471,15 @@ export class World {
     this.#emit(this.clerk.updateUser(id, change, this.#clerkNow));
     this.#oracle.keptVersion(id, step.do === "update" && step.atEqualVersion);
     if (step.do === "move") this.#oracle.placed();
+  }
+
+  #comeBack(id: string): void {
+    if (this.clerk.users.has(id)) return;
+    this.#oracle.revived(id);
+    // Nothing tells of a return but Clerk's own answers, so these are no older.
+    this.#catchUp();
+    this.#create(null, false, id);
+    this.#returnedAt = Date.now();
   }
 
   /** A change was made in Clerk. */
@@ -530,7 +555,15 @@ export class World {
     await this.#t.run(async (ctx) => {
       await ctx.db.patch("users", row._id, { color });
     });
+    await this.#say(row._id, color);
     await this.#oracle.look("app");
+  }
+
+  /** What the app keeps of a user, in tables of its own. */
+  async #say(author: Doc<"users">["_id"], body: string): Promise<void> {
+    await this.#t.run(async (ctx) => {
+      for (let i = 0; i < 2; i += 1) await ctx.db.insert("messages", { author, body });
+    });
   }
 
   async #loseRow(who: number): Promise<void> {
@@ -582,7 +615,7 @@ export class World {
   }
 
   #fallBehind(byMs: number): void {
-    const since = Date.now() - byMs;
+    const since = Math.max(Date.now() - byMs, this.#returnedAt);
     const past = this.#past.findLast(({ at }) => at <= since) ?? this.#past[0];
     if (past === undefined) return;
     this.clerk.fallBehind(past.users);
@@ -658,6 +691,22 @@ export class World {
     await this.#call({ pageSize: 2 });
     await this.#proceed(this.#gate.actors.length - 1, places);
     if (birth !== undefined) await this.#deliverThis(birth);
+  }
+
+  async #leaveForGood({ who, comesBack, places }: StepTo<"leave for good">): Promise<void> {
+    const ids = [...this.clerk.users.keys()];
+    const id = ids[who % ids.length];
+    if (id === undefined) return;
+    const row = this.#sight.users.find(({ clerkId }) => clerkId === id);
+    if (row !== undefined) await this.#say(row._id, "farewell");
+    this.#change({ do: "delete", who });
+    const death = this.#events.at(-1);
+    if (death !== undefined) await this.#deliverThis(death);
+    if (comesBack === "before") this.#comeBack(id);
+    await this.#wait((appChoice.purgeAfterMs ?? 0) + 6 * MINUTE);
+    await this.#call({ pageSize: 4 });
+    await this.#proceed(this.#gate.actors.length - 1, places);
+    if (comesBack === "meanwhile") this.#comeBack(id);
   }
 
   #leaveUnheard(who: number): void {
@@ -758,7 +807,14 @@ export class World {
     let run = await this.#runInPeace({});
     if (rehearsed !== null) {
       const [foretold, done] = [rehearsed, run].map(({ state: { kind }, counts }) =>
-        JSON.stringify([kind, counts.drift, counts.held, counts.setAside, counts.postponed]),
+        JSON.stringify([
+          kind,
+          counts.drift,
+          counts.held,
+          counts.setAside,
+          counts.postponed,
+          counts.purged ?? 0,
+        ]),
       );
       demand("a dry run says what the next run does", foretold === done, { foretold, done });
     }
@@ -782,12 +838,30 @@ export class World {
     const isEqual = shown.sort().join(" ") === people.sort().join(" ");
     demand("after a full run the table equals Clerk", isEqual, { shown, people });
 
+    if (appChoice.purgeAfterMs !== null) {
+      // Of whom it was too early to tell, the next run does.
+      await this.#wait(5 * MINUTE + 1);
+      await this.#runInPeace({});
+    }
     const before = JSON.stringify([this.#sight.users, [...this.#sight.versions]]);
     const { drift } = (await this.#runInPeace({})).counts;
     const isSilent = drift.missing + drift.stale + drift.orphaned === 0;
     demand("the next run finds nothing", isSilent, drift);
     const after = JSON.stringify([this.#sight.users, [...this.#sight.versions]]);
     demand("the next run writes nothing", before === after);
+    await this.#outlast();
+  }
+
+  /** The time of all marks goes by. */
+  async #outlast(): Promise<void> {
+    const { purgeAfterMs } = appChoice;
+    if (purgeAfterMs === null) return;
+    await this.#wait(purgeAfterMs + 5 * MINUTE + 1);
+    await this.#runInPeace({});
+    await this.#oracle.look("sync");
+    const { marked, leaving } = this.#sight;
+    demand("what is marked goes in the end", marked.length === 0, marked);
+    demand("what is being erased goes in the end", leaving.length === 0, leaving);
   }
 
   async #report({ _id: runId }: Run) {
@@ -795,15 +869,21 @@ export class World {
   }
 
   async #see(): Promise<Sight> {
-    const { users, versions, runs, entries } = await this.#t.run(async ({ db }) => ({
-      users: await db.query("users").take(1000),
+    const { rows, versions, runs, entries, ...others } = await this.#t.run(async ({ db }) => ({
+      rows: await db.query("users").take(1000),
+      messages: await db.query("messages").take(1000),
+      erasures: await db.query("clerkErasures").take(1000),
       versions: await db.query("clerkVersions").take(1000),
       runs: await db.query("clerkRuns").take(1000),
       entries: await db.query("clerkDriftEntries").take(5000),
     }));
+    const leaving = new Set(others.erasures.map(({ userId }) => userId));
+    const users = rows.filter(({ _id }) => !leaving.has(_id));
     return {
       users: users.filter((row) => row.deletedAt === undefined && !isOwn(row)),
       marked: users.filter(({ deletedAt }) => deletedAt !== undefined),
+      leaving: rows.filter(({ _id }) => leaving.has(_id)),
+      authors: new Set(others.messages.map(({ author }) => author)),
       own: users.filter(isOwn),
       entries,
       versions: new Map(versions.map((version) => [version.clerkId, version])),
@@ -818,7 +898,7 @@ function isOwn({ clerkId }: Doc<"users">): boolean {
 }
 
 function changeOf(
-  step: Exclude<Change, { do: "delete" }>,
+  step: Exclude<Change, { do: "delete" | "come back" }>,
   { banned, updated_at }: ClerkUserJSON,
   look: string,
 ): Partial<ClerkUserJSON> {

@@ -117,7 +117,7 @@ function removalSteps({ project, softDeletion, referring, own }: Plan): string[]
     ...decide,
     ...cleans.map(
       (each) =>
-        `${named(project, [each])} deletes a user's row and rows of ${each.beside.join(", ")}: what the sync removes leaves those behind, unless hooks.removed in ${app} does it.`,
+        `${named(project, [each])} deletes a user's row and rows of ${each.beside.join(", ")}: what the sync removes leaves those behind, unless hooks.erase in ${app} does it.`,
     ),
   ];
 }
