@@ -52,6 +52,8 @@ async function run(args: string[]): Promise<number> {
   }
   const [command, ...others] = positionals;
   if (command === "hook" && others.length === 0) {
+    const [option] = Object.keys(values);
+    if (option !== undefined) throw new Problem(`hook takes no option: --${option} is of init.`);
     process.stdout.write(reactHook());
     return 0;
   }

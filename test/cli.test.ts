@@ -621,6 +621,7 @@ describe("the packed command", () => {
     [["init", "--help"], 0, /--dry-run/],
     [["--version"], 0, /^\d+\.\d+\.\d+$/m],
     [["hook"], 0, /^export function useCurrentUser/m],
+    [["hook", "--app", "."], 1, /hook takes no option: --app is of init/],
     [[], 1, /expected init, update or hook: there is none/],
     [["instal"], 1, /expected init, update or hook: it is instal/],
     [["init"], 1, /--app must say which folder/],

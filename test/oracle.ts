@@ -121,6 +121,7 @@ export class Oracle {
   /** The serial number of the last change of each user, and when those who are gone went. */
   readonly #changes = new Map<string, number>();
   readonly #deletedAt = new Map<string, number>();
+  readonly #revivedAt = new Map<string, number>();
   /** When somebody last went of those who share a creation time. */
   readonly #thinnedAt = new Map<number, number>();
   /** When the last tombstone of each id was written, also of those that were pruned. */
@@ -195,6 +196,14 @@ export class Oracle {
   /** A user who was deleted is there again. */
   revived(id: string): void {
     this.#deletedAt.delete(id);
+    this.#revivedAt.set(id, Date.now());
+  }
+
+  /** Whether a row is of somebody who was there when Clerk was asked last; nobody can know who came back since. */
+  #isLive({ clerkId = "" }: User, writer: Actor | null): boolean {
+    const [answer] = (writer && this.#answers.get(writer)) ?? [];
+    const revivedAt = this.#revivedAt.get(clerkId) ?? -Infinity;
+    return this.#mirrored.users.has(clerkId) && revivedAt <= (answer?.askedAt ?? Infinity);
   }
 
   /** The app wrote its own field. */
@@ -279,7 +288,7 @@ export class Oracle {
     this.#checkDead(before, created);
     this.#checkLooks([...created, ...changed], by, writer);
     if (by !== "sync") return;
-    const live = removed.filter(({ clerkId = "" }) => this.#mirrored.users.has(clerkId));
+    const live = removed.filter((row) => this.#isLive(row, writer));
     demand("no live user's row is removed by a run", live.length === 0, live);
     this.#checkAccounts(before, now, { removed, created, changed }, writer);
     this.#checkPurges(before, now, writer);
@@ -380,7 +389,7 @@ export class Oracle {
       const namedAt = this.#named.get(clerkId) ?? -Infinity;
       demand("a purge is fresh", namedAt <= Date.now() - FRESH_MS, { row, namedAt });
     }
-    const live = purged.filter(({ clerkId = "" }) => this.#mirrored.users.has(clerkId));
+    const live = purged.filter((row) => this.#isLive(row, writer));
     demand("no live user's row is purged", live.length === 0, live);
     demand("nobody is purged after a move", !this.#isMoved, purged);
     const { maxDeletions = Infinity, counts } = run ?? {};

@@ -409,6 +409,21 @@ describe("a row that is marked as removed", () => {
     expect(await complete(t)).toMatchObject({ purged: 1, waiting: 0 });
   });
 
+  test("stays a little, also where it was marked so long ago that tombstones are gone", async () => {
+    const { t, clerk } = setting;
+    wants(60 * DAY);
+    await mirrored();
+    const late = clerk.updateUser(ID, { first_name: "Late" }, Date.now());
+    await leave();
+    pass(60 * DAY);
+    await post(t, late);
+    // Its end prunes what is old.
+    expect(await complete(t)).toMatchObject({ purged: 0, waiting: 1 });
+    expect(await complete(t)).toMatchObject({ purged: 0, waiting: 1 });
+    pass(5 * MINUTE);
+    expect(await complete(t)).toMatchObject({ purged: 1 });
+  });
+
   test.each(["reconcile:user", "a run after its time"])(
     "gets everything back where its user comes back before: by %s",
     async (by) => {
@@ -625,6 +640,26 @@ describe("erase", () => {
     expect(await rowOf(ID)).toBeUndefined();
     expect(await notesOf(_id)).toBe(0);
     expect(await status()).toMatchObject({ verdict: "healthy", erasing: 0 });
+  });
+
+  test("that never ends is told, and costs a call a minute from the thousandth on", async () => {
+    deletes({ erase: async () => await Promise.resolve("more" as const) });
+    await mirrored();
+    await leave();
+    const since = Date.now();
+    for (let i = 0; i < 1010; i += 1) {
+      vi.advanceTimersToNextTimer();
+      await setting.t.finishInProgressScheduledFunctions();
+    }
+    expect(Date.now() - since).toBeGreaterThan(5 * MINUTE);
+    const { verdict, reasons } = await status();
+    expect([verdict, reasons.join()]).toEqual([
+      "attention",
+      expect.stringMatching(/does not get to its end: it has said "more" 10\d\d times/),
+    ]);
+    deletes({});
+    await settle();
+    expect(await rowOf(ID)).toBeUndefined();
   });
 
   test("whose call was killed goes on with the next tick, once", async () => {

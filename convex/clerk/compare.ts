@@ -32,7 +32,7 @@ export async function compareUsers(
   const rowsOf = groupById(rows);
   let compared = 0;
   // The app's own code may write the row of any user, and read and write as much as it likes.
-  const hasHooks = Object.keys(hooks).length > 0;
+  const hasHooks = Boolean(hooks.created ?? hooks.updated ?? hooks.database);
   for (const some of chunksOf(users, hasHooks ? 1 : PARALLEL_READS)) {
     const known = await readKnownOf(step, some, rowsOf);
     const late: string[] = [];

@@ -5,7 +5,7 @@ import type { QueryCtx } from "../_generated/server.js";
 import { environment } from "./environment.js";
 import { clock } from "./clock.js";
 import { deploymentFlag, runCommand } from "./commands.js";
-import { erasures } from "./erasure.js";
+import { erasures, MANY_CALLS } from "./erasure.js";
 import { judgeDeliveries, newestEventInstance, readDeliveries } from "./deliveries.js";
 import { WEBHOOK_PATH } from "./paths.js";
 import { reportOf, vReport, type Report } from "./report.js";
@@ -156,8 +156,10 @@ function whySetAside(run: Report | null, flag: string): string | false {
   return `${people} set aside by the ${run.mode} run of ${timeOf(run.startedAt)}. When the cause is mended, a full run ends this. What shows whom, and why: ${read}`;
 }
 
-function whyNotErased(underErasure: { refusal?: string }[]): string | false {
-  const refused = underErasure.flatMap(({ refusal }) => refusal ?? []);
+function whyNotErased(underErasure: { refusal?: string; step: number }[]): string | false {
+  const refused = underErasure.flatMap(({ refusal, step }) => {
+    return refusal ?? (step < MANY_CALLS ? [] : `it has said "more" ${step} times`);
+  });
   const [first] = refused;
   if (first === undefined) return false;
   const rows = refused.length === 1 ? "1 row is" : `${refused.length} rows are`;

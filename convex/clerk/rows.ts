@@ -99,6 +99,11 @@ export async function hasRow(ctx: QueryCtx, clerkId: string): Promise<boolean> {
   return (await readRows(ctx, clerkId)).row !== null;
 }
 
+/** Whether an id has a row of whatever kind: in the mirror, marked, or on its way out. */
+export async function isAnyRow(ctx: QueryCtx, clerkId: string): Promise<boolean> {
+  return (await rowsOf(ctx, clerkId, 1)).length > 0;
+}
+
 /** Rows of an id, the oldest first. */
 async function rowsOf(ctx: QueryCtx, clerkId: string, most: number): Promise<User[]> {
   return await ctx.db

@@ -2,7 +2,7 @@
 import { internal } from "../_generated/api.js";
 import { internalMutation } from "../_generated/server.js";
 import { clock, DAY } from "./clock.js";
-import { hasRow } from "./rows.js";
+import { isAnyRow } from "./rows.js";
 import { readSyncState } from "./syncState.js";
 
 /** How long an id stays known as gone: far longer than an event is sent again. */
@@ -11,7 +11,7 @@ const TOMBSTONE_MS = 30 * DAY;
 const PRUNE_BATCH = 500;
 
 /**
- * Deletes old tombstones. An event that comes later still must find a full run that went through and began
+ * Deletes old tombstones, but those of rows that are still there. An event that comes later still must find a full run that went through and began
  * after the change it tells of: only then is Clerk asked about it.
  */
 export const prune = internalMutation({
@@ -26,10 +26,11 @@ export const prune = internalMutation({
         .withIndex("by_kind_and_appliedAt", (q) => q.eq("kind", kind).lt("appliedAt", before))
         .take(left);
       for (const { _id, clerkId } of old) {
-        const isMet = kind === "met" && (await hasRow(ctx, clerkId));
-        if (!isMet) await ctx.db.delete("clerkVersions", _id);
-        // What is known of a row that still stands, when it was met and held, stays as long.
-        else await ctx.db.patch("clerkVersions", _id, { appliedAt: clock.now() });
+        // What is known of a row that still stands, marked or not, stays as long: when it was met and held, and when
+        // an event named it.
+        if (await isAnyRow(ctx, clerkId)) {
+          await ctx.db.patch("clerkVersions", _id, { appliedAt: clock.now() });
+        } else await ctx.db.delete("clerkVersions", _id);
       }
       left -= old.length;
     }

@@ -201,24 +201,30 @@ function fillSteps({ key, isNewTable }: Plan): string[] {
 }
 
 /** What an app may want beside the table; nothing of it is there until it asks. */
-function accountSteps({ project, hasIssuer }: Plan): string[] {
+function accountSteps({ project, hasIssuer, columns, referring }: Plan): string[] {
   const [account, app] = ["account.ts", "clerk/app.ts"].map((name) =>
     at(project, path.join(project.functions, name)),
   );
   const issuer = hasIssuer ? "" : ` Say in ${app} what the issuer is first.`;
+  const isBanned = [...columns.fields.values()].includes("(user) => user.banned")
+    ? `isBanned in ${app} shuts out whom Clerk has banned.`
+    : `To shut out whom Clerk has banned, mirror it (banned: (user) => user.banned in fields.ts, and the column in your schema), and say isBanned = ({ banned }) => banned === true in ${app}.`;
+  const hanging = referring.length > 0 ? ` (${referring.join(", ")})` : "";
   return [
-    `If you like: who is signed in, and a row at sign-up even where a webhook gets lost.${issuer} In your functions getCurrentUser(ctx) and getCurrentUserOrThrow(ctx) of ./clerk/users give the row. For the page, in ${account} (or where you like):${typed(
+    `If you like: who is signed in, and a row at sign-up even where a webhook gets lost.${issuer} In your functions getCurrentUser(ctx) and getCurrentUserOrThrow(ctx) of ./clerk/users give the row. ${isBanned} For the page, in ${account} (or where you like):${typed(
       `import { mutation, query } from "./_generated/server";`,
       `import { currentUserQuery, ensureSyncedMutation } from "./clerk/users";`,
       `export const current = query(currentUserQuery(({ _id }) => ({ _id }))); // what the page gets of the row`,
       "export const ensureSynced = mutation(ensureSyncedMutation());",
-    )}\n     The React hook, loading, signed out, syncing or ready, among the files of your pages:${typed(
-      `${COMMAND} hook > src/use-current-user.ts`,
+    )}\n     and, where your pages are, the React hook, which this command prints (${COMMAND} hook): loading, signed out, syncing, ready, or removed or banned:${typed(
       "const current = useCurrentUser(api.account.current, api.account.ensureSynced);",
     )}`,
-    `If you like: deletions that one can take back, and what hangs on a row gone with it. In ${app}:${typed(
-      "export const removal: Removal = { mark: { … }, purgeAfterMs: 30 * 24 * 60 * 60 * 1000 };",
-      'export const hooks: Hooks = { erase: async (ctx, user) => { … return "more"; } };',
+    `If you like: deletions that one can take back for 30 days, and what hangs on a row${hanging} gone with it, in parts, before the row goes. In ${app}, with deletedAt: v.optional(v.number()) in your schema:${typed(
+      "export const removal: Removal = { mark: {}, purgeAfterMs: 30 * 24 * 60 * 60 * 1000 };",
+      "export const hooks: Hooks = { erase: async (ctx, user) => {",
+      "  // delete up to 500 documents of this user",
+      '  return count === 500 ? "more" : undefined; // "more" has it called again',
+      "} };",
     )}`,
   ];
 }
