@@ -116,7 +116,9 @@ describe("no false deletion, no lost update", () => {
       lived += 1;
       for (const feature of features) seen.set(feature, (seen.get(feature) ?? 0) + 1);
     });
-    await fc.assert(property, { seed, numRuns: Math.ceil(count), endOnFailure });
+    const only = process.env.HISTORY_PATH;
+    const parameters = { seed, numRuns: Math.ceil(count), endOnFailure };
+    await fc.assert(property, { ...parameters, ...(only !== undefined && { path: only }) });
   });
 
   test("each danger is met by at least 5 % of many histories, and by 2 % of few", () => {

@@ -503,6 +503,91 @@ describe("a row that is marked as removed", () => {
     expect(await complete(t, { maxDeletions })).toMatchObject({ purged, waiting: 2 - purged });
   });
 
+  test("is told by a dry run as the run makes it, beside a deletion and under a limit", async () => {
+    const { t, clerk } = setting;
+    wants(AFTER_MS);
+    await mirrored();
+    await leave();
+    const [other = ""] = clerk.users.keys();
+    pass(AFTER_MS);
+    clerk.deleteUser(other, Date.now());
+    pass(HOUR);
+    const dry = await complete(t, { dryRun: true, maxDeletions: 1 });
+    expect(dry).toMatchObject({ purged: 0, drift: { orphaned: 1 } });
+    expect(await complete(t, { maxDeletions: 1 })).toMatchObject({
+      purged: 0,
+      repaired: { deleted: 1 },
+    });
+  });
+
+  test("is set aside where the app's own code does not let it go, in a dry run, too", async () => {
+    const { t } = setting;
+    await mirrored();
+    wants(AFTER_MS);
+    await leave();
+    pass(AFTER_MS);
+    const refuses = async (): Promise<never> => await Promise.reject(new Error("no"));
+    wants(AFTER_MS, { database: ({ db }) => ({ ...db, delete: refuses }) as typeof db });
+    for (const dryRun of [true, false]) {
+      expect(await complete(t, { dryRun })).toMatchObject({ purged: 0, setAside: 1 });
+    }
+  });
+
+  test.each([0, LONG_AGO, -1])(
+    "by the app itself, at %s, is never purged, not even where Clerk knows nobody",
+    async (deletedAt) => {
+      const { t, clerk } = setting;
+      wants(AFTER_MS);
+      signUp(setting, 5);
+      await complete(t);
+      await t.run(async ({ db }) => {
+        for (const row of await db.query("users").take(100)) {
+          await db.patch("users", row._id, { deletedAt });
+        }
+        for (let i = 0; i < 20; i += 1) {
+          await db.insert("users", { clerkId: `user_old${i}`, color: "x", deletedAt });
+        }
+      });
+      clerk.users.clear();
+      pass(AFTER_MS);
+      expect(await complete(t)).toMatchObject({ purged: 0, waiting: 0 });
+      expect((await rows(t)).length).toBe(25);
+    },
+  );
+
+  test("by the app right before Clerk's event is cleared, told, and counts from then", async () => {
+    const { t } = setting;
+    const removed = vi.fn(async () => {
+      await Promise.resolve();
+    });
+    wants(AFTER_MS, { removed });
+    const { _id } = await mirrored();
+    await t.run(async ({ db }) => {
+      await db.patch("users", _id, { deletedAt: 1 });
+    });
+    await leave();
+    expect(removed).toHaveBeenCalledTimes(1);
+    expect(await rowOf(ID)).toEqual({
+      _id,
+      _creationTime: expect.any(Number) as number,
+      clerkId: ID,
+      color: expect.any(String) as string,
+      deletedAt: Date.now(),
+    });
+  });
+
+  test("beside another one of the same id is counted, too", async () => {
+    const { t } = setting;
+    wants(AFTER_MS);
+    await mirrored();
+    await leave();
+    await t.run(async ({ db }) => {
+      await db.insert("users", { clerkId: ID, color: "second", deletedAt: Date.now() });
+    });
+    pass(AFTER_MS);
+    expect(await complete(t)).toMatchObject({ purged: 2, waiting: 0 });
+  });
+
   test("stays until a full run has completed after a move to another instance", async () => {
     const { t, clerk } = setting;
     wants(AFTER_MS);
@@ -640,6 +725,102 @@ describe("erase", () => {
     expect(await rowOf(ID)).toBeUndefined();
     expect(await notesOf(_id)).toBe(0);
     expect(await status()).toMatchObject({ verdict: "healthy", erasing: 0 });
+  });
+
+  test("whose app gave the hook up does not take the row of who has come back", async () => {
+    const { t } = setting;
+    deletes({ erase: async (): Promise<never> => await Promise.reject(new Error("broken")) });
+    const { _id } = await mirrored();
+    await leave();
+    await settle();
+    deletes({});
+    comeBack();
+    pass(HOUR);
+    await t.action(internal.clerk.reconcile.user, { clerkId: ID });
+    pass(HOUR);
+    await complete(t, { mode: "due" });
+    expect(await rowOf(ID)).toMatchObject({ _id, firstName: "Ada" });
+    expect(await status()).toMatchObject({ erasing: 0 });
+  });
+
+  test("that takes more than a transaction may is told by the next tick", async () => {
+    const { t } = setting;
+    deletes({
+      erase: async (ctx) => {
+        for (let i = 0; i < 5000; i += 1) await notesIn(ctx).query("notes").take(1);
+      },
+    });
+    await mirrored();
+    await leave();
+    await settle();
+    for (let i = 0; i < 2; i += 1) {
+      pass(15 * MINUTE);
+      await complete(t, { mode: "due" }).catch(() => undefined);
+    }
+    const { verdict, reasons } = await status();
+    expect([verdict, reasons.join()]).toEqual([
+      "attention",
+      expect.stringMatching(/hooks\.erase of convex\/clerk\/app\.ts does not get to its end/),
+    ]);
+  });
+
+  test("whose user is back before a run sees it makes a new row within seconds of its end", async () => {
+    const { t } = setting;
+    deletes({ erase });
+    const { _id } = await mirrored();
+    await write(_id, 700);
+    await leave();
+    pass(HOUR);
+    comeBack();
+    expect(await t.action(internal.clerk.reconcile.run, {})).toMatchObject({ status: "completed" });
+    await settle();
+    const row = await rowOf(ID);
+    expect(row).toMatchObject({ firstName: "Ada" });
+    expect(row?._id).not.toBe(_id);
+  });
+
+  test("that wants more and took the row is refused, and the rest is not lost", async () => {
+    let takesRow = true;
+    deletes({
+      erase: async (ctx, user) => {
+        if (takesRow) await ctx.db.delete("users", user._id);
+        return takesRow ? "more" : await erase(ctx, user);
+      },
+    });
+    const { _id } = await mirrored();
+    await write(_id, 3);
+    await leave();
+    await settle();
+    expect(await rowOf(ID)).toMatchObject({ _id });
+    expect((await status()).reasons.join()).toMatch('said "more", and had deleted the row');
+    takesRow = false;
+    pass(15 * MINUTE);
+    await complete(setting.t, { mode: "due" });
+    expect([await rowOf(ID), await notesOf(_id)]).toEqual([undefined, 0]);
+  });
+
+  test("of a purge is not told as a removal, also where the app marks no more meanwhile", async () => {
+    const { t } = setting;
+    const removed = vi.fn(async () => {
+      await Promise.resolve();
+    });
+    wants(AFTER_MS, { erase, removed });
+    const { _id } = await mirrored();
+    await write(_id, 700);
+    await leave();
+    pass(AFTER_MS);
+    expect(await t.action(internal.clerk.reconcile.run, {})).toMatchObject({
+      purged: 1,
+      waiting: 0,
+    });
+    expect(await t.action(internal.clerk.reconcile.run, {})).toMatchObject({
+      purged: 0,
+      waiting: 0,
+    });
+    deletes({ erase, removed });
+    await settle();
+    expect(await rowOf(ID)).toBeUndefined();
+    expect(removed).toHaveBeenCalledTimes(1);
   });
 
   test("that never ends is told, and costs a call a minute from the thousandth on", async () => {

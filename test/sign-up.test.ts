@@ -2,6 +2,7 @@
 import { describe, expect, test, vi } from "vitest";
 import * as app from "../convex/clerk/app";
 import { MINUTE } from "../convex/clerk/clock";
+import type { User } from "../convex/clerk/types";
 import { getCurrentUser, getCurrentUserOrThrow } from "../convex/clerk/users";
 import { api, everything, LONG_AGO, pass, post, rows, useSetting } from "./setting";
 import type { Setting } from "./setting";
@@ -151,6 +152,27 @@ describe("ensureSynced", () => {
     expect(await rows(t)).toEqual([]);
   });
 
+  test("does not use up the looks that a lockout's end is waited for with", async () => {
+    const { t, clerk } = setting;
+    const said = app as unknown as { isBanned: unknown };
+    const isLocked = ({ locked }: User) => locked === true;
+    vi.spyOn(said, "isBanned", "get").mockReturnValue(isLocked);
+    await post(t, clerk.createUser({ id: ADA, created_at: LONG_AGO }).event);
+    pass(10 * MINUTE);
+    const lockout = { locked: true, lockout_expires_in_seconds: 3600 };
+    await post(t, clerk.updateUser(ADA, lockout, Date.now()));
+    const doubts = async () => await t.run(async ({ db }) => await db.query("clerkDoubts").take(9));
+    for (let i = 0; i < 10; i += 1) {
+      await as(ADA).mutation(ensureSynced, {});
+      for (let k = 0; k < 3; k += 1) {
+        vi.advanceTimersToNextTimer();
+        await t.finishInProgressScheduledFunctions();
+      }
+      pass(MINUTE);
+      expect((await doubts()).map(({ clerkId }) => clerkId)).toEqual([ADA]);
+    }
+  });
+
   test("lets in again whose ban ended unheard", async () => {
     const { t, clerk } = setting;
     await post(t, clerk.createUser({ id: ADA, created_at: LONG_AGO }).event);
@@ -198,7 +220,8 @@ describe("who asks", () => {
       await db.insert("users", { clerkId: "user_banned", color: "x", banned: true });
       const erased = { clerkId: "user_erased", color: "x" };
       const userId = await db.insert("users", erased);
-      await db.insert("clerkErasures", { clerkId: "user_erased", userId, step: 0, calledAt: 1 });
+      const at = { step: 0, calledAt: 1, isPurge: false };
+      await db.insert("clerkErasures", { clerkId: "user_erased", userId, ...at });
     });
     const why = async (clerkId: string) => {
       expect(await found(clerkId)).toBeNull();

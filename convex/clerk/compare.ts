@@ -2,6 +2,7 @@
 import { hooks } from "./app.js";
 import { applyListed, isShown, type Outcome } from "./mirror.js";
 import { chunksOf, inParallel, PARALLEL_READS } from "./parallel.js";
+import { isAnyErased } from "./gone.js";
 import { isMirrored, readKnown, readRows, readVersion, type KnownRows } from "./rows.js";
 import type { User } from "./types.js";
 import type { Step } from "./step.js";
@@ -29,7 +30,8 @@ export async function compareUsers(
   rows: User[],
   seenAt: number,
 ): Promise<number> {
-  const rowsOf = groupById(rows);
+  // While rows are on their way out, each is looked up.
+  const rowsOf = groupById((await isAnyErased(step.ctx)) ? [] : rows);
   let compared = 0;
   // The app's own code may write the row of any user, and read and write as much as it likes.
   const hasHooks = Boolean(hooks.created ?? hooks.updated ?? hooks.database);

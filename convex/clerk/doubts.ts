@@ -37,7 +37,8 @@ export async function raise(
     await ctx.db.insert("clerkDoubts", { runId, clerkId, ...raised, dueAt, rounds });
   else {
     const soonest = known.state === "open" ? Math.min(dueAt, known.dueAt) : dueAt;
-    await ctx.db.patch("clerkDoubts", known._id, { ...raised, dueAt: soonest });
+    // Whoever asks anew does not use up the rounds of a lockout.
+    await ctx.db.patch("clerkDoubts", known._id, { ...raised, dueAt: soonest, rounds });
   }
 }
 

@@ -2,7 +2,7 @@
  * How a row of `users` goes for good: first what hangs on it, by the app's `erase`, in as many transactions as that
  * takes, then the row itself. Meanwhile the id is nobody's: who comes back gets a row once it is over.
  */
-import { v } from "convex/values";
+import { ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api.js";
 import type { Doc } from "../_generated/dataModel.js";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../_generated/server.js";
@@ -21,41 +21,48 @@ export const MANY_CALLS = 1000;
 /** A call that was not heard of for so long was refused, or killed. */
 const STUCK_MS = 10 * MINUTE;
 /** Erasures that one tick takes up again, and that `status` counts at most. */
-export const MAX_ERASURES = 100;
+const MAX_WOKEN = 500;
+const MAX_COUNTED = 100;
 
 /**
  * Lets a row go: at once, or, where the app has something to erase first, once that is done.
  * @returns false where it is on its way out already
  */
 export async function letGo(ctx: MutationCtx, row: User): Promise<boolean> {
+  const isPurge = isMarked(row);
   if (app.hooks.erase === undefined) {
-    await deleteRow(ctx, row);
+    await deleteRow(ctx, row, isPurge);
     return true;
   }
   const { _id: userId, clerkId = "" } = row;
   const others = await ctx.db
     .query("clerkErasures")
     .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
-    .take(MAX_ERASURES);
+    .take(MAX_COUNTED);
   if (others.some((erasure) => erasure.userId === userId)) return false;
-  const erasure = { clerkId, userId, step: 0, calledAt: clock.now() };
+  const erasure = { clerkId, userId, isPurge, step: 0, calledAt: clock.now() };
   const erasureId = await ctx.db.insert("clerkErasures", erasure);
   await ctx.scheduler.runAfter(0, internal.clerk.erasure.advance, { erasureId, step: 0 });
   return true;
 }
 
-/** The erasures under way that were called longest ago, at most `MAX_ERASURES`. @param until ms */
-export async function erasures(ctx: QueryCtx, until = Infinity): Promise<Erasure[]> {
+/** The erasures under way that were called longest ago. @param until ms */
+export async function erasures(
+  ctx: QueryCtx,
+  count = MAX_COUNTED,
+  until = Infinity,
+): Promise<Erasure[]> {
   return await ctx.db
     .query("clerkErasures")
     .withIndex("by_calledAt", (q) => q.lt("calledAt", until))
-    .take(MAX_ERASURES);
+    .take(count);
 }
 
 /** Takes up again what was refused, or whose call was killed. */
 export async function wakeErasures(ctx: MutationCtx): Promise<void> {
-  for (const erasure of await erasures(ctx, clock.now() - STUCK_MS)) {
-    await goOn(ctx, erasure, erasure.refusal);
+  for (const erasure of await erasures(ctx, MAX_WOKEN, clock.now() - STUCK_MS)) {
+    const { refusal = "the call was killed, or took more than a transaction may" } = erasure;
+    await goOn(ctx, erasure, refusal);
   }
 }
 
@@ -71,18 +78,29 @@ async function goOn(
   await ctx.scheduler.runAfter(delayMs, internal.clerk.erasure.advance, { erasureId, step });
 }
 
-/** Erases the next part, and goes on until the row is gone. What the app's code throws is kept for `status`. */
+/**
+ * Erases the next part, and goes on until the row is gone; then Clerk is asked whether somebody came back meanwhile.
+ * What the app's code throws is kept for `status`.
+ */
 export const advance = internalMutation({
   args: { erasureId: v.id("clerkErasures"), step: v.number() },
   returns: v.null(),
   handler: async (ctx, { erasureId, step }): Promise<null> => {
     const erasure = await ctx.db.get("clerkErasures", erasureId);
     if (erasure?.step !== step) return null;
-    const { userId, clerkId } = erasure;
+    const { userId, clerkId, isPurge } = erasure;
+    if (!(await isBuried(ctx, clerkId))) {
+      // While an app had no `erase`, somebody could come back to the row.
+      await ctx.db.delete("clerkErasures", erasureId);
+      return null;
+    }
     try {
-      const isGone: boolean = await ctx.runMutation(internal.clerk.erasure.erasePart, { userId });
-      if (isGone) await ctx.db.delete("clerkErasures", erasureId);
-      else await goOn(ctx, erasure);
+      const args = { userId, isPurge };
+      const isGone: boolean = await ctx.runMutation(internal.clerk.erasure.erasePart, args);
+      if (isGone) {
+        await ctx.db.delete("clerkErasures", erasureId);
+        await ctx.runMutation(internal.clerk.worker.doubt, { clerkId });
+      } else await goOn(ctx, erasure);
     } catch (error) {
       const refusal = refusalOf(error) ?? `the transaction threw ${nameOfError(error)}`;
       await ctx.db.patch("clerkErasures", erasureId, { refusal });
@@ -92,26 +110,39 @@ export const advance = internalMutation({
   },
 });
 
+async function isBuried(ctx: QueryCtx, clerkId: string): Promise<boolean> {
+  const version = await ctx.db
+    .query("clerkVersions")
+    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
+    .unique();
+  return version?.kind === "tombstone";
+}
+
 /** One transaction of the app's `erase`, undone alone where it throws. @returns whether the row is gone */
 export const erasePart = internalMutation({
-  args: { userId: v.id("users") },
+  args: { userId: v.id("users"), isPurge: v.boolean() },
   returns: v.boolean(),
-  handler: async (ctx, { userId }): Promise<boolean> => {
+  handler: async (ctx, { userId, isPurge }): Promise<boolean> => {
     const user = await ctx.db.get("users", userId);
     if (user === null) return true;
     const answer = await orRefuse("hooks.erase", async () => await app.hooks.erase?.(ctx, user));
-    if (answer === "more") return false;
-    // The app may have taken the row with the rest.
-    if (await ctx.db.get("users", userId)) await deleteRow(ctx, user);
+    // The app may take the row with the last of the rest.
+    const isThere = (await ctx.db.get("users", userId)) !== null;
+    if (answer === "more") {
+      if (isThere) return false;
+      throw new ConvexError({ refusal: 'hooks.erase said "more", and had deleted the row' });
+    }
+    if (isThere) await deleteRow(ctx, user, isPurge);
+    else if (!isPurge) await runRemovedHook(ctx, user);
     return true;
   },
 });
 
-async function deleteRow(ctx: MutationCtx, row: User): Promise<void> {
+async function deleteRow(ctx: MutationCtx, row: User, isPurge: boolean): Promise<void> {
   await orRefuse("the deletion", async () => {
     await databaseOf(ctx).delete("users", row._id);
   });
-  if (!isMarked(row)) await runRemovedHook(ctx, row);
+  if (!isPurge) await runRemovedHook(ctx, row);
 }
 
 /** The app's hook after a removal. @param before the row as it was */

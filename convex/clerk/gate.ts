@@ -7,7 +7,8 @@ import type { MutationCtx, QueryCtx } from "../_generated/server.js";
 import { clock } from "./clock.js";
 import { isToPurge } from "./marks.js";
 import { isStranger, whyTooEarly, type Known } from "./plan.js";
-import { RESUMABLE_MS, runningRun } from "./runs.js";
+import { RESUMABLE_MS, runningRun, type Run } from "./runs.js";
+import type { Counts } from "./runValidators.js";
 import { readSyncState, stateFor, updateSyncState, type SyncState } from "./syncState.js";
 import type { User } from "./types.js";
 
@@ -75,11 +76,19 @@ export async function whyNotPurged(
   { askedAt, left }: { askedAt: number; left: number },
 ): Promise<string | null> {
   if (marked === null || !isToPurge(marked, askedAt)) return "its time is not over";
+  // What the app has marked by itself, neither Clerk nor this gate has ever let go.
+  if (version?.kind !== "tombstone") return "the sync has not marked it";
   const tooEarly = whyTooEarly({ row: marked, version }, askedAt);
   if (tooEarly !== null) return tooEarly;
   const { isMoved = false } = await readSyncState(ctx);
   if (isMoved) return "the instance was moved since the last completed full run";
   return left > 0 ? null : "the run has removed as many as it was allowed to";
+}
+
+/** How many rows a run may still remove, where a person said how many; else Infinity. */
+export function rowsLeft({ maxDeletions = Infinity, dryRun }: Run, counts: Counts): number {
+  const { drift, held, repaired, purged = 0 } = counts;
+  return maxDeletions - (dryRun ? drift.orphaned - held : repaired.deleted) - purged;
 }
 
 /** Why users are held whatever becomes of others. */

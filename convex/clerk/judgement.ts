@@ -7,16 +7,14 @@ import { clock } from "./clock.js";
 import { doubtOf, nextDoubts, put, settle, type Doubt } from "./doubts.js";
 import { MAX_ENTRIES } from "./driftEntries.js";
 import type { Findings } from "./findings.js";
-import { isLone, LONE, whyKept, type Kept, type Remover } from "./gate.js";
+import { isLone, LONE, rowsLeft, whyKept, whyNotPurged, type Kept, type Remover } from "./gate.js";
 import { applyEvidence, removeByEvidence, type Outcome } from "./mirror.js";
 import { mostRemovals, SETTLING_MS, whyHold, type Known } from "./plan.js";
-import { isToPurge } from "./marks.js";
 import { ownerOf, type Run } from "./runs.js";
-import { noteVersion, readKnown, readVersion } from "./rows.js";
+import { noteVersion, readKnown, readVersion, type KnownRows } from "./rows.js";
 import type { Step, StepResult } from "./step.js";
 import type { Counts, Phase } from "./runValidators.js";
 import type { Reading } from "./validators.js";
-import type { User } from "./types.js";
 import { readSyncState, stateFor } from "./syncState.js";
 import { FAR_MS, leaveDoubt, PACE_MS } from "./worker.js";
 
@@ -33,10 +31,11 @@ export async function setAsideOne(
   answer: Reading | null,
   reason: string,
 ): Promise<void> {
-  const doubt = await drop(judge, clerkId);
+  await drop(judge, clerkId);
   if (answer !== null) await judge.findings.notMirrored(clerkId, reason);
   else {
-    const kind = doubt?.state === "marked" ? "marked" : "orphaned";
+    const { row, marked } = await readKnown(judge.ctx, clerkId);
+    const kind = row === null && marked !== null ? "marked" : "orphaned";
     await judge.findings.setAside({ clerkId, kind, fields: [], reason });
     if (kind === "orphaned") await goOnHolding(judge, clerkId);
   }
@@ -65,7 +64,7 @@ export async function judgeOne(
   // A recent run never judges absence.
   if (isAbsent && run.mode === "recent") await drop(judge, clerkId);
   else if (kind === "orphaned") await suspect(judge, clerkId, outcome, askedAt);
-  else if (kind === "gone" && run.mode === "full" && isDue(known.marked, askedAt)) {
+  else if (kind === "gone" && run.mode === "full" && (await isToGo(judge, known, askedAt))) {
     const doubt = await doubtOf(ctx, run._id, clerkId);
     if (doubt) await put(ctx, doubt, { state: "marked" });
   } else if (kind === "unclear") {
@@ -90,8 +89,13 @@ export async function judgeOne(
   return outcome;
 }
 
-function isDue(marked: User | null, askedAt: number): boolean {
-  return marked !== null && isToPurge(marked, askedAt);
+async function isToGo(
+  { ctx, run, counts }: Judge,
+  known: KnownRows,
+  askedAt: number,
+): Promise<boolean> {
+  const how = { askedAt, left: rowsLeft(run, counts) };
+  return (await whyNotPurged(ctx, known, how)) === null;
 }
 
 /**

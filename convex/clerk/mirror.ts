@@ -209,19 +209,20 @@ export async function removeByEvidence(
  * gate lets it.
  * @param askedAt ms, taken before Clerk was asked about this very id
  * @param left how many rows the run may still remove
- * @returns why it stays, or null
+ * @returns how many rows of the id are gone, or on their way out; in a dry run, would be
  */
 export async function purgeByEvidence(
   ctx: MutationCtx,
   clerkId: string,
   { askedAt, left, dryRun }: { askedAt: number; left: number; dryRun: boolean },
-): Promise<string | null> {
+): Promise<number> {
   const known = await readKnown(ctx, clerkId);
   const kept = await whyNotPurged(ctx, known, { askedAt, left });
-  if (kept !== null || dryRun) return kept;
-  await purgeRows(ctx, clerkId, askedAt);
+  if (kept !== null) return 0;
+  if (dryRun) return (await rehearse(ctx, { kind: "purged", clerkId, askedAt })).purged ?? 0;
+  const purged = await purgeRows(ctx, clerkId, askedAt);
   await bury(ctx, clerkId, known, BY_RUN);
-  return null;
+  return purged;
 }
 
 /** Clerk's own word that a user is gone. @returns whether there was a row, and what the app's hook refused */
@@ -243,7 +244,7 @@ async function remove(
   { version }: Pick<KnownRows, "version">,
   by: By,
 ): Promise<Removed> {
-  const removed = await removeRows(ctx, clerkId);
+  const removed = await removeRows(ctx, clerkId, version?.kind === "tombstone");
   await bury(ctx, clerkId, { version }, by);
   return removed;
 }
@@ -280,7 +281,14 @@ async function carryOut(
   const isVersion = plan.write === "version";
   if (dryRun) {
     if (isVersion) return { kind: "unchanged", fields: [], known };
-    const { refusal: _, ...outcome } = await rehearse(ctx, { ...incoming, kind: "user" });
+    const {
+      refusal: _,
+      purged: __,
+      ...outcome
+    } = await rehearse(ctx, {
+      ...incoming,
+      kind: "user",
+    });
     return { kind: "unchanged", fields: [], ...outcome, known };
   }
   const isHearsay = by.event !== undefined;
@@ -343,9 +351,10 @@ const vRehearsed = v.union(
     newFields: v.optional(vNewFields),
   }),
   v.object({ kind: v.literal("removed"), clerkId: v.string() }),
+  v.object({ kind: v.literal("purged"), clerkId: v.string(), askedAt: v.number() }),
 );
-/** What would have become of a user, and, of one who is removed, what the app's hook refused. */
-type Rehearsed = Partial<Written> & { refusal: string | null };
+/** What would have become of a user, and, of one who is removed, what the app's hook refused; of marked rows how many go. */
+type Rehearsed = Partial<Written> & { refusal: string | null; purged?: number };
 
 /**
  * Does what a dry run must not do, and undoes it: what Convex or the app's own code refuses is
@@ -371,6 +380,8 @@ export const rehearsal = internalMutation({
     if (change.kind === "removed") {
       const known = await readKnown(ctx, change.clerkId);
       ({ refusal: rehearsed.refusal } = await remove(ctx, change.clerkId, known, BY_RUN));
+    } else if (change.kind === "purged") {
+      rehearsed.purged = await purgeRows(ctx, change.clerkId, change.askedAt);
     } else {
       const known = await readKnown(ctx, change.profile.clerkId, { isThere: true });
       const plan = insertOrPatch(known, change.profile);

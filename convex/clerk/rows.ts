@@ -292,9 +292,15 @@ export type Removed = { wasHere: boolean; refusal: string | null };
 /**
  * Removes every row of an id, as `removal` has it. Where a row is marked, it stays marked though the hook
  * throws: whoever is gone must not go on acting. One that is to be deleted may go later: see `letGo`.
+ * @param isBuried whether the id is known as gone: then a mark is the sync's own, and stays as it is
  */
-export async function removeRows(ctx: MutationCtx, clerkId: string): Promise<Removed> {
-  const rows = (await rowsOf(ctx, clerkId, MAX_DUPLICATES)).filter(isMirrored);
+export async function removeRows(
+  ctx: MutationCtx,
+  clerkId: string,
+  isBuried: boolean,
+): Promise<Removed> {
+  const all = await rowsOf(ctx, clerkId, MAX_DUPLICATES);
+  const rows = all.filter((row) => isMirrored(row) || (isMarked(row) && !isBuried));
   let refusal: string | null = null;
   let wasHere = false;
   for (const row of rows) {
@@ -311,10 +317,11 @@ export async function removeRows(ctx: MutationCtx, clerkId: string): Promise<Rem
   return { wasHere, refusal };
 }
 
-/** Lets the marked rows of an id go whose time is over. @param now ms */
-export async function purgeRows(ctx: MutationCtx, clerkId: string, now: number): Promise<void> {
-  const rows = await rowsOf(ctx, clerkId, MAX_DUPLICATES);
-  for (const row of rows) if (isToPurge(row, now)) await letGo(ctx, row);
+/** Lets the marked rows of an id go whose time is over. @param now ms @returns how many */
+export async function purgeRows(ctx: MutationCtx, clerkId: string, now: number): Promise<number> {
+  const rows = (await rowsOf(ctx, clerkId, MAX_DUPLICATES)).filter((row) => isToPurge(row, now));
+  for (const row of rows) await letGo(ctx, row);
+  return rows.length;
 }
 
 /** What the hook does is undone alone where it throws. @returns why, or null */

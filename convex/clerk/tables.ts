@@ -80,6 +80,8 @@ export const clerkTables = {
   clerkErasures: defineTable({
     clerkId: v.string(),
     userId: v.id("users"),
+    /** Whether it is a purge: of a mark the app's `removed` was told. */
+    isPurge: v.boolean(),
     /** Which call goes on with it: another one was overtaken. And when that one was called, ms. */
     step: v.number(),
     calledAt: v.number(),

@@ -80,7 +80,7 @@ type Erased = { [Name in RequiredOf<Extract<Column, Filled>>]: Row[Name] } & {
  *   get the value that is given here; the app's own are left as they are, but for those that are named here. Should
  *   Clerk know the user again, the same row comes back. A full run reads the marked rows too.
  *   `purgeAfterMs`: how long after the mark the row goes for good, in the next full run, if Clerk still does not know
- *   the user; never where it is null or left out.
+ *   the user; never where it is null or left out, nor where the app has set `deletedAt` by itself.
  */
 export type Removal =
   | "delete"

@@ -39,7 +39,7 @@ export function useCurrentUser<User>(
     return () => {
       clearTimeout(timer);
     };
-  }, [isMissing, ask]);
+  }, [isMissing, status, ask]);
   if (!isLoading && !isAuthenticated) return { status: "signed out" };
   return isLoading || found === undefined ? { status: "loading" } : found;
 }

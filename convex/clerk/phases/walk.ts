@@ -149,7 +149,12 @@ export const settle = internalMutation({
     const judged = span.rows.filter((row) => isUpTo(settled, positionOfRow(row)));
     const { counts } = step;
     counts.appOwned = (counts.appOwned ?? 0) + judged.filter(isAppOwned).length;
-    await meetMarked(step, judged);
+    // Of whom Clerk lists, no row is marked any more.
+    const listed = new Set(users.map(idOf));
+    await meetMarked(
+      step,
+      judged.filter(({ clerkId = "" }) => !listed.has(clerkId)),
+    );
     await doubtUnlisted(step, judged.filter(isMirrored), users);
     if (settled === null) return await step.goTo(lookBackTo(run.startedAt - OVERLAP_MS));
     const isDone = until !== null && comparePositions(until, settled) <= 0;
