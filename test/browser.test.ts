@@ -129,7 +129,8 @@ describe.skipIf(CHROMIUM === undefined)("the chat room in a browser", () => {
       const id = await page.evaluate(() => sessionStorage.getItem("clerkId"));
       const headers = { authorization: `Bearer ${id ?? ""}` };
       const data = { path: "messages:list", args: [{}] };
-      return (await page.request.post(`${server.url}api/query`, { data, headers })).text();
+      const response = await page.request.post(`${server.url}api/query`, { data, headers });
+      return await response.text();
     };
     await signUp(page, "Zoe");
     await status(page, "Logged In");
