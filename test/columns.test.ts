@@ -627,6 +627,24 @@ export const edit = mutation({ args: { name: v.string() }, handler: async (ctx, 
 describe("what is left to the person", () => {
   const left = async (code: string, others: Files = {}) =>
     leftToDo(await plan(`${ID}email: v.string()`, code, others), { app: "" }).join("\n");
+  test("ends with the lines for the row at sign-up, and for deletions that can be taken back", async () => {
+    const said = await left("");
+    for (const line of [
+      "export const current = query(currentUserQuery(({ _id }) => ({ _id }))); // what the page gets of the row",
+      "export const ensureSynced = mutation(ensureSyncedMutation());",
+      "const current = useCurrentUser(api.account.current, api.account.ensureSynced);",
+      "export const removal: Removal = { mark: {}, purgeAfterMs: 30 * 24 * 60 * 60 * 1000 };",
+      "export const hooks: Hooks = { erase: async (ctx, user) => {",
+      "isBanned = ({ banned }) => banned === true in convex/clerk/app.ts",
+    ]) {
+      expect(said).toContain(line);
+    }
+    expect(said).not.toMatch(/Say in convex\/clerk\/app\.ts what the issuer is first/);
+    expect(await left("", { "auth.config.ts": "export default { providers: [] };" })).toMatch(
+      /Say in convex\/clerk\/app\.ts what the issuer is first/,
+    );
+  });
+
   const EVENTS = (events: string) => `import { Webhook } from "svix";
 export async function handle(body: string) { const event: any = new Webhook(process.env.SECRET!).verify(body, {} as any); switch (event.type) { ${events} } }`;
 
