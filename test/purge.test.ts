@@ -762,6 +762,7 @@ describe("erase", () => {
       "attention",
       expect.stringMatching(/hooks\.erase of convex\/clerk\/app\.ts does not get to its end/),
     ]);
+    expect(setting.log.filter(({ event }) => event === "erase.failed").length).toBeGreaterThan(0);
   });
 
   test("whose user is back before a run sees it makes a new row within seconds of its end", async () => {

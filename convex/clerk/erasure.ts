@@ -61,8 +61,10 @@ export async function erasures(
 /** Takes up again what was refused, or whose call was killed. */
 export async function wakeErasures(ctx: MutationCtx): Promise<void> {
   for (const erasure of await erasures(ctx, MAX_WOKEN, clock.now() - STUCK_MS)) {
-    const { refusal = "the call was killed, or took more than a transaction may" } = erasure;
-    await goOn(ctx, erasure, refusal);
+    const { clerkId, refusal } = erasure;
+    const reason = refusal ?? "the call was killed, or took more than a transaction may";
+    if (refusal === undefined) log("error", "erase.failed", { clerkId, reason });
+    await goOn(ctx, erasure, reason);
   }
 }
 
