@@ -472,6 +472,24 @@ describe("a row that is marked as removed", () => {
     expect(await rowOf(ID)).toMatchObject({ _id, firstName: "Ada" });
   });
 
+  test("is not purged where an event names it while Clerk is asked", async () => {
+    const { t } = setting;
+    wants(AFTER_MS);
+    await mirrored();
+    const event = await leave();
+    pass(AFTER_MS + HOUR);
+    const ask = fetch;
+    vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+      const answer = await ask(...args);
+      if (new Request(...args).url.endsWith(`/users/${ID}`)) await post(t, event);
+      return answer;
+    });
+    expect(await complete(t)).toMatchObject({ purged: 0, waiting: 1 });
+    vi.stubGlobal("fetch", ask);
+    pass(5 * MINUTE);
+    expect(await complete(t)).toMatchObject({ purged: 1 });
+  });
+
   test("stays in a run that is held, and goes with the one that is allowed", async () => {
     const { t, clerk } = setting;
     wants(AFTER_MS);
