@@ -506,6 +506,23 @@ describe("a row that is marked as removed", () => {
     expect(await complete(t)).toMatchObject({ purged: 1 });
   });
 
+  test("stays in a run that holds but one whom nobody ever saw in Clerk", async () => {
+    const { t } = setting;
+    wants(AFTER_MS);
+    await mirrored();
+    await leave();
+    await t.run(async ({ db }) => {
+      await db.insert("users", { clerkId: "user_stranger", color: "own" });
+    });
+    await complete(t);
+    pass(AFTER_MS);
+    expect(await complete(t)).toMatchObject({ status: "held", held: 1, purged: 0, waiting: 1 });
+    expect(await complete(t, { maxDeletions: 2 })).toMatchObject({
+      status: "completed",
+      purged: 1,
+    });
+  });
+
   test.each([
     [0, 0],
     [1, 1],

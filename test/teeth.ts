@@ -237,7 +237,8 @@ const teeth: Tooth[] = [
     edits: [
       { file: "judgement.ts", replace: "  if (held > 0) {", by: "  if (held > 1_000_000) {" },
     ],
-    property: "a run that is held purges nobody",
+    file: "test/purge.test.ts",
+    property: "stays in a run that holds but one whom nobody ever saw in Clerk",
   },
   {
     breaks: "the row goes last",
@@ -253,7 +254,8 @@ const teeth: Tooth[] = [
         by: "if (false) {",
       },
     ],
-    property: "nobody comes back to a row that is being erased",
+    file: "test/purge.test.ts",
+    property: "that has begun is finished, and who comes back meanwhile gets a new row afterwards",
   },
   {
     breaks: "the gate's freshness",
