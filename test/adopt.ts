@@ -9,14 +9,14 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { parseConfigFileTextToJson } from "typescript";
 import { answerHelp } from "../scripts/usage";
-import { MadeUpApp, ROOT, usualTsconfig, type Files } from "./made-up-app";
+import { MadeUpApp, NEWEST_CONVEX, ROOT, usualTsconfig, type Files } from "./made-up-app";
 import { EACH_KIND, wrongAmong, writeCases } from "./type-cases";
 
 const COMPILERS = ["5.0", "5.4", "5.9", "6.0", "7.0"];
 /** The oldest that is supported, and the newest. */
 const PACKAGES = [
   { convex: "1.40.0", svix: "1" },
-  { convex: "latest", svix: "2" },
+  { convex: NEWEST_CONVEX, svix: "2" },
 ];
 
 type Options = Record<string, unknown>;

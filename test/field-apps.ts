@@ -1,5 +1,5 @@
 /** The apps of others that tried the sync, made up anew: what each had that stood in the way is in it. */
-import { usualTsconfig, type Files, type Shape } from "./made-up-app";
+import { NEWEST_CONVEX, usualTsconfig, type Files, type Shape } from "./made-up-app";
 
 export const ISSUER = "https://made-up.clerk.accounts.dev";
 const AUTH_CONFIG = `
@@ -170,7 +170,7 @@ export default http;
 
 /** Convex's own docs' sign-in, organizations in the same webhook, an own `convex/clerk.ts`, and svix 1. */
 const ORGANIZATIONS: FieldApp = {
-  packages: { convex: "latest", svix: "1.99.1", typescript: "~5.9.0", "@types/node": "^22" },
+  packages: { convex: NEWEST_CONVEX, svix: "1.99.1", typescript: "~5.9.0", "@types/node": "^22" },
   before: {
     "tsconfig.json": TSCONFIG,
     "schema.ts": `import { defineSchema, defineTable } from "convex/server";
@@ -268,7 +268,7 @@ export default http;
 /** Convex Ents, custom functions, a team that is made at sign-in. */
 const ENTS: FieldApp = {
   packages: {
-    convex: "latest",
+    convex: NEWEST_CONVEX,
     typescript: "~5.9.0",
     "convex-ents": "^0.20.0",
     "convex-helpers": "latest",
@@ -505,7 +505,7 @@ export const cleanUp = internalMutation({ args: {}, handler: async () => {} })
 
 /** Users' and organizations' events at one endpoint, whole rows in a public query, Biome, the newest compiler. */
 const ENDPOINT: FieldApp = {
-  packages: { convex: "latest", svix: "1.80.0", typescript: "~7.0.0", "@types/node": "^24" },
+  packages: { convex: NEWEST_CONVEX, svix: "1.80.0", typescript: "~7.0.0", "@types/node": "^24" },
   around: { "biome.json": `{ "formatter": { "indentStyle": "tab" } }\n` },
   options: { path: "/clerk-users" },
   before: {

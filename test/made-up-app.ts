@@ -12,6 +12,9 @@ import type { Terminal } from "../scripts/command/terminal";
 import { readCopied } from "../scripts/command/vendored";
 
 export const ROOT = path.join(import.meta.dirname, "..");
+/** The newest Convex of which the CLI runs on this Node: from 1.49 on it refuses 20. */
+export const NEWEST_CONVEX =
+  Number(process.versions.node.split(".")[0]) < 22 ? "~1.48.0" : "latest";
 
 /** Text by the path of a file. */
 export type Files = Record<string, string>;

@@ -58,7 +58,7 @@ export const isBanned: IsBanned = ({ own }) => own > 1;
 export const key: Key = { column: "required", index: "by_required", read: (clerkId) => clerkId };
 export const hooks: Hooks = {
   updated: async (ctx, user, before) => { await ctx.db.patch(user._id, { own: before.own + 1 }); },
-  erase: async (ctx, user) => {
+  erase: async (ctx) => {
     const posts = await ctx.db.query("posts").take(100);
     for (const { _id } of posts) await ctx.db.delete(_id);
     return posts.length < 100 ? undefined : "more";
