@@ -653,7 +653,7 @@ export const hooks: Hooks = {};
 
 /** A package of a pnpm monorepo, whose compiler wants file extensions. */
 const MONOREPO: FieldApp = {
-  packages: { convex: "^1.48.0", typescript: "~6.0.0", "@types/node": "^22" },
+  packages: { convex: NEWEST_CONVEX, typescript: "~6.0.0", "@types/node": "^22" },
   manager: "pnpm",
   top: {
     "pnpm-workspace.yaml": "packages:\n  - packages/*\nallowBuilds:\n  esbuild: false\n",
