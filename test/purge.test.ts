@@ -538,6 +538,34 @@ describe("a row that is marked as removed", () => {
     expect(await complete(t, { maxDeletions })).toMatchObject({ purged, waiting: 2 - purged });
   });
 
+  test("that has kept its creation time, of who is back, waits no more", async () => {
+    const { t } = setting;
+    wants(AFTER_MS);
+    const { _id, clerkCreatedAt } = await mirrored();
+    await leave();
+    await t.run(async ({ db }) => {
+      await db.patch("users", _id, { clerkCreatedAt });
+    });
+    pass(HOUR);
+    comeBack();
+    expect(await complete(t)).toMatchObject({ repaired: { created: 1 }, waiting: 0 });
+  });
+
+  test("is logged by name, however many go", async () => {
+    const { t, clerk, log } = setting;
+    wants(AFTER_MS);
+    const ids = signUp(setting, 180);
+    await complete(t);
+    for (const id of ids.slice(0, 170)) await post(t, clerk.deleteUser(id, Date.now()));
+    pass(AFTER_MS);
+    log.length = 0;
+    expect(await complete(t)).toMatchObject({ purged: 170 });
+    const named = log
+      .filter(({ action }) => action === "purged")
+      .flatMap(({ clerkId, clerkIds }) => clerkIds ?? clerkId);
+    expect(named.sort()).toEqual(ids.slice(0, 170).sort());
+  });
+
   test("is told by a dry run as the run makes it, beside a deletion and under a limit", async () => {
     const { t, clerk } = setting;
     wants(AFTER_MS);
@@ -684,6 +712,7 @@ describe("erase", () => {
         t,
         userEvent("user.deleted", deletedUser(ID), { instanceId: clerk.instanceId, at: 1 }),
       );
+      expect(await status()).toMatchObject({ erasing: 1 });
       pass(HOUR);
       expect(await t.action(internal.clerk.reconcile.run, {})).toMatchObject({
         status: "completed",
@@ -801,6 +830,21 @@ describe("erase", () => {
   });
 
   test("whose user is back before a run sees it makes a new row within seconds of its end", async () => {
+    deletes({ erase });
+    const { _id } = await mirrored();
+    await write(_id, 700);
+    await leave();
+    pass(HOUR);
+    comeBack();
+    const since = Date.now();
+    await settle();
+    expect(Date.now() - since).toBeLessThan(10_000);
+    const row = await rowOf(ID);
+    expect(row).toMatchObject({ firstName: "Ada" });
+    expect(row?._id).not.toBe(_id);
+  });
+
+  test("is seen by a run: whose row is on its way out is not in sync, however right it looks", async () => {
     const { t } = setting;
     deletes({ erase });
     const { _id } = await mirrored();
@@ -808,11 +852,11 @@ describe("erase", () => {
     await leave();
     pass(HOUR);
     comeBack();
-    expect(await t.action(internal.clerk.reconcile.run, {})).toMatchObject({ status: "completed" });
-    await settle();
-    const row = await rowOf(ID);
-    expect(row).toMatchObject({ firstName: "Ada" });
-    expect(row?._id).not.toBe(_id);
+    expect(await t.action(internal.clerk.reconcile.run, {})).toMatchObject({
+      status: "completed",
+      unchanged: 20,
+      postponed: 1,
+    });
   });
 
   test("that wants more and took the row is refused, and the rest is not lost", async () => {

@@ -220,9 +220,8 @@ export async function purgeByEvidence(
   const kept = await whyNotPurged(ctx, known, { askedAt, left });
   if (kept !== null) return 0;
   if (dryRun) return (await rehearse(ctx, { kind: "purged", clerkId, askedAt })).purged ?? 0;
-  const purged = await purgeRows(ctx, clerkId, askedAt);
-  await bury(ctx, clerkId, known, BY_RUN);
-  return purged;
+  // The tombstone of its removal stands as long as the row did.
+  return await purgeRows(ctx, clerkId, askedAt);
 }
 
 /** Clerk's own word that a user is gone. @returns whether there was a row, and what the app's hook refused */
@@ -245,19 +244,9 @@ async function remove(
   by: By,
 ): Promise<Removed> {
   const removed = await removeRows(ctx, clerkId, version?.kind === "tombstone");
-  await bury(ctx, clerkId, { version }, by);
-  return removed;
-}
-
-/** Remembers that an id is gone. */
-async function bury(
-  ctx: MutationCtx,
-  clerkId: string,
-  { version }: Pick<KnownRows, "version">,
-  by: By,
-): Promise<void> {
   const gone = { kind: "tombstone" as const, clerkId, ...appliedBy(by) };
   await writeVersion(ctx, version, { ...gone, ...eventMarks(version, by.event) });
+  return removed;
 }
 
 /** When, by whom and from which instance what is written now comes. */

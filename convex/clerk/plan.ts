@@ -17,7 +17,7 @@ type Row = { clerkId?: string; clerkCreatedAt?: number; _creationTime?: number }
 export type Known = {
   row: Row | null;
   version: Version | null;
-  /** Whether its row is on its way out: then nobody may come back to it, nor beside it. */
+  /** Whether its row is on its way out: then nobody may come back to it, nor beside it. What is not evidence, its tombstone stops. */
   isErasing?: boolean;
 };
 
@@ -73,7 +73,6 @@ export function planEvent(
   incoming: { profile: Profile; version: number; missing?: string },
   { now, fullRunStartedAt }: { now: number; fullRunStartedAt: number },
 ): Plan {
-  if (known.isErasing === true) return postponed(ERASING);
   if (known.version?.kind === "tombstone") {
     const reason = "this id was deleted";
     const because = incoming.version > known.version.appliedAt ? "unclear" : "late";
@@ -116,7 +115,6 @@ export function planListed(
   seenAt: number,
 ): Plan {
   const { version } = known;
-  if (known.isErasing === true) return { write: "nothing", because: "late", reason: ERASING };
   if (version?.kind === "tombstone") {
     return { write: "nothing", because: "late", reason: "listed although deleted" };
   }
@@ -145,7 +143,8 @@ export function planEvidence(
   askedAt: number,
 ): Verdict {
   if (known.isErasing === true) {
-    return answer === null ? { write: "nothing", because: "gone" } : postponed(ERASING);
+    const isGone = answer === null;
+    return isGone ? { write: "nothing", because: "gone" } : postponed("its row is being erased");
   }
   if (answer === null) {
     // Of somebody who is here no more an event may just have told.
@@ -235,8 +234,6 @@ export function isForeign(version: Version | null, instanceId: string | undefine
   const by = version?.kind === "live" && version.appliedBy === "event" && version.instanceId;
   return typeof by === "string" && by !== instanceId;
 }
-
-const ERASING = "its row is being erased";
 
 function postponed(reason: string): Plan {
   return { write: "nothing", because: "unclear", reason };
