@@ -3,85 +3,38 @@ import tseslint from "typescript-eslint";
 
 const SYNC = "convex/clerk";
 
-/** Imports point one way: entries → stores and Clerk's API → pure files → tables and app. */
-const LAYERS = [
-  ["types", "clock", "environment", "parallel", "paths", "refusal", "runValidators", "secrets"],
-  ["readers", "svix", "validators", "addresses"],
-  ["fields", "app", "tables", "log", "misfit"],
-  ["gone"],
-  ["marks", "users"],
-  ["profile"],
-  ["fingerprint"],
-  ["plan", "pages", "syncState", "commands", "driftLog"],
-  ["columns"],
-  ["erasure"],
-  ["crowds", "rows"],
-  ["sweep", "report", "deliveries", "request", "doubts", "driftEntries"],
-  ["batch"],
-  ["api", "runs"],
-  ["health", "worker", "gate"],
-  ["mirror", "instance", "findings", "tombstones"],
-  ["step", "events", "firstDay", "adopt"],
-  ["ahead", "judgement", "lifecycle", "compare"],
-  ["call", "purge"],
-  ["phases/begin", "phases/crowd", "phases/undated"],
-  ["phases/walk", "phases/lookBack", "phases/count", "phases/evidence", "phases/deletion"],
-  ["conductor", "repair"],
-  ["reconcile", "webhook"],
-  ["routes", "symptoms"],
-  ["doctor"],
-];
+/** The rooms of the sync, from the ground up: each imports those before it by their door, the file of the room's own name. Of `shared`, each file is one. */
+const ROOMS = ["shared", "profile", "api", "memory", "mirror", "report", "run", "webhook"];
+const rooms = ROOMS.map((room, floor) => {
+  const above = ROOMS.slice(floor + 1).join("|") || "-";
+  const inside = `(?!_generated/|shared/|(?<door>\\w+)/\\k<door>\\.js)\\w+/`;
+  const regex = `^\\.\\./((${above})/|${inside}|(?!(app|fields|types|users)\\.js)\\w+\\.js|\\.\\./(?!_generated/))`;
+  const message = "A room imports rooms below it, by their door: see ROOMS in .eslint.config.mjs.";
+  const rules = { "no-restricted-imports": ["error", { patterns: [{ regex, message }] }] };
+  return { files: [`${SYNC}/${room}/**/*.ts`], rules };
+});
+
 /** Files that decide without touching the database, Clerk or the clock. */
-const PURE = [
-  "types",
-  "readers",
-  "fields",
-  "app",
-  "marks",
-  "paths",
-  "secrets",
-  "addresses",
-  "validators",
-  "runValidators",
-  "tables",
-  "profile",
-  "fingerprint",
-  "misfit",
-  "plan",
-  "pages",
-  "crowds",
-  "sweep",
-  "batch",
-];
-
-/** What a file may not import: its own layer and those above, the app's files, and, if pure, what acts. */
-function forbiddenTo(name, others) {
-  const up = name.includes("/") ? "\\.\\./" : "";
-  const files = others.filter((other) => other !== name).map((other) => other.split("/").at(-1));
-  const acts = PURE.includes(name) ? "|.*_generated/.*|(\\./)?svix(\\.js)?" : "";
-  const local = `\\.{1,2}/(phases/)?(${files.join("|")})\\.js`;
-  return `^(${local}|${up}\\.\\./(?!_generated/).*${acts})$`;
-}
-
-const directionOfImports = LAYERS.flatMap((layer, level) =>
-  layer.map((name) => ({
-    files: [`${SYNC}/${name}.ts`],
-    rules: {
-      "no-restricted-imports": [
-        "error",
-        {
-          patterns: [
-            {
-              regex: forbiddenTo(name, LAYERS.slice(level).flat()),
-              allowTypeImports: true,
-              message: "Imports point one way: see LAYERS in .eslint.config.mjs.",
-            },
-          ],
-        },
-      ],
-    },
-  })),
-);
+const PURE = ["fields", "tables", "shared/{user,secrets,addresses}", "profile/*"]
+  .concat(["memory/model", "mirror/plan", "run/{places,sweep}"])
+  .map((name) => `${SYNC}/${name}.ts`);
+const pureFiles = {
+  files: PURE,
+  rules: {
+    "@typescript-eslint/no-restricted-imports": [
+      "error",
+      {
+        patterns: [
+          {
+            regex: "_generated/(server|api)|svix",
+            allowTypeImports: true,
+            message: "This file is pure.",
+          },
+        ],
+      },
+    ],
+  },
+};
 
 /** What lets any app's compiler take the folder. */
 const portableFiles = {
@@ -99,17 +52,6 @@ const portableFiles = {
         selector: "ImportDeclaration[source.value=/^\\..*(?<!\\.js)$/]",
         message: "Relative imports end in .js, for NodeNext.",
       },
-    ],
-  },
-};
-
-const unlistedFiles = {
-  files: [`${SYNC}/**/*.ts`],
-  ignores: LAYERS.flat().map((name) => `${SYNC}/${name}.ts`),
-  rules: {
-    "no-restricted-syntax": [
-      "error",
-      { selector: "Program", message: "Give this file its place in LAYERS of .eslint.config.mjs." },
     ],
   },
 };
@@ -144,7 +86,7 @@ export default tseslint.config(
   },
   {
     // An app need not declare the sync's variables in a convex.config.ts.
-    files: [`${SYNC}/environment.ts`],
+    files: [`${SYNC}/shared/environment.ts`],
     rules: { "@convex-dev/no-process-env": "off" },
   },
   {
@@ -152,8 +94,8 @@ export default tseslint.config(
     files: ["convex/auth.config.ts"],
     rules: { "@convex-dev/no-process-env": "off" },
   },
-  ...directionOfImports,
+  ...rooms,
+  pureFiles,
   portableFiles,
-  unlistedFiles,
   { files: ["**/*.mjs"], extends: [tseslint.configs.disableTypeChecked] },
 );

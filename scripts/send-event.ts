@@ -7,9 +7,9 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { signingSecretsIn, whyNotSigningSecrets } from "../convex/clerk/secrets";
-import { clerkUser, deletedUser, userEvent, type UserEventType } from "./clerk-json";
-import { signedEvent } from "./signed-event";
+import { signingSecretsIn, whyNotSigningSecrets } from "../convex/clerk/shared/secrets";
+import { clerkUser, deletedUser, userEvent, type UserEventType } from "./stand-in/clerk-json";
+import { signedEvent } from "./stand-in/signed-event";
 import { answerHelp } from "./usage";
 
 const USAGE =

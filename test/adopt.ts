@@ -9,8 +9,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { parseConfigFileTextToJson } from "typescript";
 import { answerHelp } from "../scripts/usage";
-import { MadeUpApp, NEWEST_CONVEX, ROOT, usualTsconfig, type Files } from "./made-up-app";
-import { EACH_KIND, wrongAmong, writeCases } from "./type-cases";
+import { MadeUpApp, NEWEST_CONVEX, ROOT, usualTsconfig, type Files } from "./world/made-up-app";
+import { EACH_KIND, wrongAmong, writeCases } from "./world/type-cases";
 
 const COMPILERS = ["5.0", "5.4", "5.9", "6.0", "7.0"];
 /** The oldest that is supported, and the newest. */
@@ -135,7 +135,7 @@ try {
   const results = path.join(folder, "results.json");
   const { status } = spawnSync(
     process.execPath,
-    [vitest, "run", "--config", "test/vitest.config.ts", "test/field-apps.test.ts"],
+    [vitest, "run", "--config", "test/vitest.config.ts", "test/command/field-apps.test.ts"],
     {
       cwd: ROOT,
       env: { ...process.env, PATH, FIELD_APPS: "all", VITEST_JSON: results },

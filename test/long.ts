@@ -27,7 +27,13 @@ if (!Number.isInteger(histories) || histories < 40 || !Number.isInteger(seed)) {
 
 const startedAt = Date.now();
 const exits = Array.from({ length: PROCESSES }, async (_, index) => {
-  const args = [VITEST, "run", "--config", "test/vitest.config.ts", "test/histories.test.ts"];
+  const args = [
+    VITEST,
+    "run",
+    "--config",
+    "test/vitest.config.ts",
+    "test/convergence/histories.test.ts",
+  ];
   const share = Math.ceil(histories / PROCESSES);
   const env = {
     ...process.env,

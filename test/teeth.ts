@@ -21,7 +21,7 @@ type Tooth = {
 
 const ROOT = path.join(import.meta.dirname, "..");
 const SYNC = "convex/clerk";
-const HISTORIES = "test/histories.test.ts";
+const HISTORIES = "test/convergence/histories.test.ts";
 /** At most: most breaks are caught by the first few dozen. */
 const COUNT = "6000";
 
@@ -37,7 +37,11 @@ const teeth: Tooth[] = [
   {
     breaks: "the version guard",
     edits: [
-      { file: "plan.ts", replace: "if (incoming.version < knownVersion) {", by: "if (false) {" },
+      {
+        file: "mirror/plan.ts",
+        replace: "if (incoming.version < knownVersion) {",
+        by: "if (false) {",
+      },
     ],
     property: LOOKS,
   },
@@ -45,7 +49,7 @@ const teeth: Tooth[] = [
     breaks: "the tombstone",
     edits: [
       {
-        file: "plan.ts",
+        file: "mirror/plan.ts",
         replace: 'if (known.version?.kind === "tombstone") {',
         by: "if (false) {",
       },
@@ -56,12 +60,12 @@ const teeth: Tooth[] = [
     breaks: "evidence: deletes on absence from a list",
     edits: [
       {
-        file: "phases/evidence.ts",
+        file: "run/evidence.ts",
         replace: "await clerk.listByIds(ids, known)",
         by: "([] as never[])",
       },
       {
-        file: "phases/deletion.ts",
+        file: "run/delete.ts",
         replace: "await clerk.getUser(clerkId)",
         by: "null",
       },
@@ -72,7 +76,7 @@ const teeth: Tooth[] = [
     breaks: "the 404 before each deletion",
     edits: [
       {
-        file: "phases/deletion.ts",
+        file: "run/delete.ts",
         replace: "await clerk.getUser(clerkId)",
         by: "null",
       },
@@ -83,7 +87,7 @@ const teeth: Tooth[] = [
     breaks: "the hold",
     edits: [
       {
-        file: "plan.ts",
+        file: "mirror/gate.ts",
         replace: "  if (maxDeletions !== undefined) {",
         by: "  if (run !== undefined) return null;\n  if (maxDeletions !== undefined) {",
       },
@@ -94,12 +98,12 @@ const teeth: Tooth[] = [
     breaks: "the instance pin",
     edits: [
       {
-        file: "instance.ts",
+        file: "api/api.ts",
         replace: "if (pinned === null || instanceId === pinned) return instanceId;",
         by: "if (true) return instanceId;",
       },
       {
-        file: "repair.ts",
+        file: "run/repair.ts",
         replace: "if (pinned !== undefined && pinned !== instanceId) {",
         by: "if (false) {",
       },
@@ -110,24 +114,24 @@ const teeth: Tooth[] = [
     breaks: "the checkpoint's compare",
     edits: [
       {
-        file: "step.ts",
-        replace: "if (run === null || !isRunning(run) || run.state.step !== step) return null;",
-        by: "if (run === null || !isRunning(run)) return null;",
+        file: "memory/lease.ts",
+        replace: "isRunning(run) && run.state.step === step ?",
+        by: "isRunning(run) ?",
       },
     ],
-    file: "test/reconcile.test.ts",
+    file: "test/convergence/reconcile.test.ts",
     property: "a step that was overtaken changes nothing",
   },
   {
     breaks: "the window's lower bound",
     edits: [
       {
-        file: "sweep.ts",
+        file: "run/sweep.ts",
         replace: "return isBefore && comparePositions(position, settled) > 0;",
         by: "return isBefore;",
       },
       {
-        file: "sweep.ts",
+        file: "run/sweep.ts",
         replace: "(user) => comparePositions(positionOf(user, order), settled) > 0,",
         by: "() => comparePositions(settled, settled) === 0,",
       },
@@ -138,22 +142,22 @@ const teeth: Tooth[] = [
     breaks: "the count",
     edits: [
       {
-        file: "phases/count.ts",
+        file: "run/count.ts",
         replace: "Math.max(0, clerkUsers - counts.listed)",
         by: "0",
       },
     ],
     // No list of the histories lacks anybody for good any more.
-    file: "test/slips.test.ts",
+    file: "test/convergence/slips.test.ts",
     property: "also where an event changes a newcomer whom the walk has just made",
   },
   {
     breaks: "the look-back",
     edits: [
       {
-        file: "phases/walk.ts",
-        replace: "lookBackTo(run.startedAt - OVERLAP_MS)",
-        by: "lookBackTo(run.startedAt + 60_000 * MINUTE)",
+        file: "run/next.ts",
+        replace: "return await step.goTo(lookBackTo(step.run.startedAt - LAG_MS));",
+        by: "return await step.goTo(lookBackTo(step.run.startedAt + 3_600_000_000));",
       },
     ],
     property: "a completed run shows what changed while it walked",
@@ -162,7 +166,7 @@ const teeth: Tooth[] = [
     breaks: "patching only profile fields",
     edits: [
       {
-        file: "rows.ts",
+        file: "mirror/rows.ts",
         replace: "await patchRow(ctx, row._id, changes, isHearsay);",
         by: 'await patchRow(ctx, row._id, { ...changes, color: "red" }, isHearsay);',
       },
@@ -173,19 +177,19 @@ const teeth: Tooth[] = [
     breaks: "the doubt about events from before the running run",
     edits: [
       {
-        file: "mirror.ts",
+        file: "mirror/mirror.ts",
         replace: "{ fullRunStartedAt = -Infinity, lastFullRunStartedAt = Infinity }: SyncState,",
         by: "{ lastFullRunStartedAt: fullRunStartedAt = -Infinity, lastFullRunStartedAt = Infinity }: SyncState,",
       },
     ],
-    file: "test/promises.test.ts",
+    file: "test/no-false-deletion/promises.test.ts",
     property: "creates no ghost of a user whose deletion was lost",
   },
   {
     breaks: "the gate at the removal",
     edits: [
       {
-        file: "mirror.ts",
+        file: "mirror/mirror.ts",
         replace: "const kept = await whyKept(ctx, known, { askedAt, remover });",
         by: "const kept = (await whyKept(ctx, known, { askedAt, remover })) && null;",
       },
@@ -194,26 +198,28 @@ const teeth: Tooth[] = [
   },
   {
     breaks: "the freshness of the gate before a purge",
-    edits: [{ file: "gate.ts", replace: "  if (tooEarly !== null) return tooEarly;", by: "" }],
+    edits: [
+      { file: "mirror/gate.ts", replace: "  if (tooEarly !== null) return tooEarly;", by: "" },
+    ],
     property: "a purge is fresh",
   },
   {
     breaks: "the gate within the transaction of a purge",
     edits: [
       {
-        file: "mirror.ts",
+        file: "mirror/mirror.ts",
         replace: "const kept = await whyNotPurged(ctx, known, { askedAt, left });",
         by: "const kept = (await whyNotPurged(ctx, known, { askedAt, left })) && null;",
       },
     ],
-    file: "test/purge.test.ts",
+    file: "test/no-false-deletion/purge.test.ts",
     property: "is not purged where an event names it while Clerk is asked",
   },
   {
     breaks: "the time that a mark stays",
     edits: [
       {
-        file: "marks.ts",
+        file: "mirror/gate.ts",
         replace: "(row.deletedAt ?? now) <= now - afterMs",
         by: "(row.deletedAt ?? now) <= now",
       },
@@ -224,45 +230,43 @@ const teeth: Tooth[] = [
     breaks: "Clerk's answer right before a purge",
     edits: [
       {
-        file: "phases/deletion.ts",
+        file: "run/delete.ts",
         replace: "setAside === undefined ? await clerk.getUser(clerkId) : null;",
         by: "null;",
       },
     ],
-    file: "test/purge.test.ts",
+    file: "test/no-false-deletion/purge.test.ts",
     property: "is not purged where Clerk knows its user again right before",
   },
   {
     breaks: "purges wait while anybody is held",
-    edits: [
-      { file: "judgement.ts", replace: "  if (held > 0) {", by: "  if (held > 1_000_000) {" },
-    ],
-    file: "test/purge.test.ts",
+    edits: [{ file: "run/next.ts", replace: "  if (held > 0) {", by: "  if (held > 1_000_000) {" }],
+    file: "test/no-false-deletion/purge.test.ts",
     property: "stays in a run that holds but one whom nobody ever saw in Clerk",
   },
   {
     breaks: "the row goes last",
-    edits: [{ file: "erasure.ts", replace: 'if (answer === "more") {', by: "if (false) {" }],
+    edits: [{ file: "mirror/erasure.ts", replace: 'if (answer === "more") {', by: "if (false) {" }],
     property: "what hangs on a row goes before it",
   },
   {
     breaks: "nobody comes back to a row on its way out",
     edits: [
       {
-        file: "rows.ts",
+        file: "mirror/rows.ts",
         replace: "if (rows.length > 0 && (await isBeingErased(ctx, clerkId))) {",
         by: "if (false) {",
       },
     ],
-    file: "test/purge.test.ts",
+    file: "test/no-false-deletion/purge.test.ts",
     property: "that has begun is finished, and who comes back meanwhile gets a new row afterwards",
   },
   {
     breaks: "the gate's freshness",
     edits: [
       {
-        file: "plan.ts",
-        replace: "const settledAt = askedAt - SETTLING_MS;",
+        file: "mirror/plan.ts",
+        replace: "const settledAt = askedAt - LAG_MS;",
         by: "const settledAt = askedAt;",
       },
     ],
@@ -272,7 +276,7 @@ const teeth: Tooth[] = [
     breaks: "the gate's hold of repairs while the last full run is held",
     edits: [
       {
-        file: "gate.ts",
+        file: "mirror/gate.ts",
         replace: 'if (last?.state.kind === "held")',
         by: 'if (last?.state.kind === "running")',
       },
@@ -283,7 +287,7 @@ const teeth: Tooth[] = [
     breaks: "the gate's hold of repairs while a full run is under way",
     edits: [
       {
-        file: "gate.ts",
+        file: "mirror/gate.ts",
         replace: 'if (run?.mode === "full" && !run.dryRun) {',
         by: 'if (run?.mode === "doubts") {',
       },
@@ -293,8 +297,8 @@ const teeth: Tooth[] = [
   {
     breaks: "the gate's hold after a move",
     edits: [
-      { file: "gate.ts", replace: "if (state.isMoved === true)", by: "if (false)" },
-      { file: "plan.ts", replace: "  if (isMoved) {", by: "  if (isMoved && !isMoved) {" },
+      { file: "mirror/gate.ts", replace: "if (state.isMoved === true)", by: "if (false)" },
+      { file: "mirror/gate.ts", replace: "  if (isMoved) {", by: "  if (isMoved && !isMoved) {" },
     ],
     property: "nobody is removed unasked after a move",
   },
@@ -302,7 +306,7 @@ const teeth: Tooth[] = [
     breaks: "the gate's hold of whom nobody confirmed",
     edits: [
       {
-        file: "plan.ts",
+        file: "mirror/plan.ts",
         replace: "return isUnmet(known) || isForeign(known.version, instanceId);",
         by: "return isForeign(known.version, instanceId);",
       },
@@ -313,7 +317,7 @@ const teeth: Tooth[] = [
     breaks: "the gate's memory of whom a run held",
     edits: [
       {
-        file: "gate.ts",
+        file: "mirror/gate.ts",
         replace: "if (heldAt === undefined || (isByHand && isHeldByLimit)) return false;",
         by: "if (heldAt !== 0 || isByHand || isHeldByLimit) return false;",
       },
@@ -324,145 +328,145 @@ const teeth: Tooth[] = [
     breaks: "that a crowd is counted",
     edits: [
       {
-        file: "crowds.ts",
+        file: "run/places.ts",
         replace: "const isWhole = met >= stand && !isBroken && isSure;",
         by: "const isWhole = true;",
       },
     ],
-    file: "test/field.test.ts",
+    file: "test/convergence/lists.test.ts",
     property: "of creation are all met by a full run, 7 a page",
   },
   {
     breaks: "that a crowd's pages overlap",
     edits: [
       {
-        file: "crowds.ts",
+        file: "run/places.ts",
         replace: "const isBroken = crowd.isBroken === true || !page.isJoined;",
         by: "const isBroken = false;",
       },
     ],
-    file: "test/crowd.test.ts",
+    file: "test/convergence/crowd.test.ts",
     property: "two of a crowd who are deleted between two of its pages hide nobody of it",
   },
   {
     breaks: "that a page requested ahead begins before what is settled",
     edits: [
       {
-        file: "sweep.ts",
+        file: "run/sweep.ts",
         replace: "return keyOf(first, order) < settled.key && keyOf(last, order) > settled.key;",
         by: "return keyOf(last, order) > settled.key;",
       },
     ],
-    file: "test/ahead.test.ts",
+    file: "test/convergence/ahead.test.ts",
     property: "meets everyone once though all of a page that comes yet leaves between its requests",
   },
   {
     breaks: "that bodies of requests ahead wait to be read",
     edits: [
       {
-        file: "request.ts",
+        file: "api/request.ts",
         replace: "const sent = this.#fetch(path, query, false);",
         by: "const sent = this.#fetch(path, query, false).then(async (r) => new Response(await r.text(), r));",
       },
     ],
-    file: "test/heap.test.ts",
+    file: "test/silence/heap.test.ts",
     property: "four requested ahead",
   },
   {
     breaks: "that an event writes nothing that another one reads",
     edits: [
       {
-        file: "events.ts",
+        file: "webhook/event.ts",
         replace: "const other = instanceId === state.instanceId ? undefined : instanceId;",
         by: "const other = instanceId;",
       },
     ],
-    file: "test/burst.test.ts",
+    file: "test/convergence/burst.test.ts",
     property: "where an instance is mirrored",
   },
   {
     breaks: "that an id made a moment ago is fresh",
     edits: [
       {
-        file: "plan.ts",
+        file: "mirror/plan.ts",
         replace: "isYoungAtClerk(mintedAt(row.clerkId))",
         by: "isYoungAtClerk(null)",
       },
     ],
-    file: "test/slips.test.ts",
+    file: "test/convergence/slips.test.ts",
     property: "is kept by a run, though it was mirrored",
   },
   {
     breaks: "that a table whose users lack a clerkId is not begun on",
     edits: [
       {
-        file: "firstDay.ts",
+        file: "run/firstDay.ts",
         replace:
           'if (fault !== null) throw new ClerkError(fault.reason, "give up", 0, false, fault.next);',
         by: "",
       },
     ],
-    file: "test/first-day.test.ts",
+    file: "test/no-false-deletion/first-day.test.ts",
     property: "users whose id is in another column begins when that is filled in",
   },
   {
     breaks: "that an event without a key asks Clerk",
     edits: [
       {
-        file: "webhook.ts",
+        file: "webhook/webhook.ts",
         replace: "const missing = whyLacking(data) ?? undefined;",
         by: "const missing = undefined;",
       },
     ],
-    file: "test/records.test.ts",
+    file: "test/goes-on/records.test.ts",
     property: "clears nothing, and Clerk is asked at once",
   },
   {
     breaks: "that only what can be a signing secret is one",
     edits: [
       {
-        file: "secrets.ts",
+        file: "shared/secrets.ts",
         replace: "if (wrong === undefined) return null;",
         by: "if (wrong !== name) return null;",
       },
     ],
-    file: "test/secrets.test.ts",
+    file: "test/goes-on/secrets.test.ts",
     property: "lets nothing in, and is told by its kind",
   },
   {
     breaks: "that a short page ends nothing",
     edits: [
       {
-        file: "phases/walk.ts",
+        file: "run/walk.ts",
         replace: "page.length === 0 ||",
         by: "page.length < run.pageSize ||",
       },
       {
-        file: "phases/walk.ts",
+        file: "run/walk.ts",
         replace: "if (window?.until) {",
         by: "if (window?.until && page.length === run.pageSize) {",
       },
     ],
-    file: "test/field.test.ts",
+    file: "test/convergence/lists.test.ts",
     property: "ten at most: a full run meets everyone",
   },
   {
     breaks: "halving",
     edits: [
       {
-        file: "batch.ts",
+        file: "run/call.ts",
         replace: "const isAlone = this.#ids.length === 1;",
         by: "const isAlone = true;",
       },
     ],
-    file: "test/hooks.test.ts",
+    file: "test/ownership/hooks.test.ts",
     property: "one that throws sets that one user aside, and what it wrote until then is undone",
   },
   {
     breaks: "taking over the row that the app knows by its key",
     edits: [
       {
-        file: "rows.ts",
+        file: "mirror/rows.ts",
         replace: "if (!key) return null;",
         by: "return null;",
       },
@@ -473,85 +477,87 @@ const teeth: Tooth[] = [
     breaks: "taking over no row that is another user's",
     edits: [
       {
-        file: "rows.ts",
+        file: "mirror/rows.ts",
         replace: "return rows.find((row) => !hasClerkId(row)) ?? null;",
         by: "return rows[0] ?? null;",
       },
     ],
-    file: "test/key.test.ts",
+    file: "test/ownership/key.test.ts",
     property: "is left alone where it is another user's, and of several the oldest is taken",
   },
   {
     breaks: "leaving alone rows with an id of the app's own",
     edits: [
       {
-        file: "rows.ts",
+        file: "mirror/rows.ts",
         replace: "return isClerkId(clerkId);",
         by: 'return clerkId !== "";',
       },
     ],
-    file: "test/reconcile.test.ts",
+    file: "test/convergence/reconcile.test.ts",
     property: "rows whose id is no Clerk id are the app's own: counted, never asked for",
   },
   {
     breaks: "null where a column may not be absent",
-    edits: [{ file: "columns.ts", replace: "if (more.length === 0) return", by: "return" }],
-    file: "test/fields.test.ts",
+    edits: [{ file: "mirror/columns.ts", replace: "if (more.length === 0) return", by: "return" }],
+    file: "test/ownership/fields.test.ts",
     property: "has a required column be null that may be, and an optional one absent",
   },
   {
     breaks: "writing what else the schema takes",
     edits: [
       {
-        file: "columns.ts",
+        file: "mirror/columns.ts",
         replace: 'if (!("written" in one)) leftOut',
         by: "leftOut",
       },
     ],
-    file: "test/fields.test.ts",
+    file: "test/ownership/fields.test.ts",
     property: "sets that user aside with the column's name, and the other columns are written",
   },
   {
     breaks: "a full run for other columns",
     edits: [
       {
-        file: "runs.ts",
-        replace: "isDue || columns?.join() !== FINGERPRINTS.join()",
-        by: "isDue || columns === null",
+        file: "memory/lease.ts",
+        replace: "columns?.join() !== FINGERPRINTS.join();",
+        by: "columns === null;",
       },
     ],
-    file: "test/fields.test.ts",
+    file: "test/ownership/fields.test.ts",
     property: "make a tick a full run, whose drift counts for no webhook",
   },
   {
     breaks: "undoing a write that a trigger refuses",
     edits: [
       {
-        file: "columns.ts",
+        file: "mirror/columns.ts",
         replace: "if (hooks.database === undefined) return",
         by: "return",
       },
     ],
-    file: "test/hooks.test.ts",
+    file: "test/ownership/hooks.test.ts",
     property:
       "a trigger that the schema refuses undoes the write that it saw, and nobody is doubled",
   },
   {
     breaks: "giving a new row the key by which the app finds it",
-    edits: [{ file: "rows.ts", replace: "...(isColumn && { [key.column]: key.value }), ", by: "" }],
-    file: "test/key.test.ts",
+    edits: [
+      { file: "mirror/rows.ts", replace: "...(isColumn && { [key.column]: key.value }), ", by: "" },
+    ],
+    file: "test/ownership/key.test.ts",
     property: "a row that the sync makes has the key, by which the app's own sign-in finds it",
   },
   {
     breaks: "that a new row is made of nothing that an event lacks",
     edits: [
       {
-        file: "mirror.ts",
+        file: "mirror/mirror.ts",
         replace: "user.missing ?? (isNew ? missingForNew : undefined)",
         by: "user.missing",
       },
     ],
-    file: "test/fields.test.ts",
+    file: "test/ownership/fields.test.ts",
     property: "by a key that an event lacks has Clerk asked, of somebody who gets a row alone",
   },
 ];
@@ -588,7 +594,8 @@ function bites({ edits, property, file = HISTORIES }: Tooth): boolean {
       "--pool",
       "threads",
     ];
-    const only = file === HISTORIES ? ["-t", "the fixed seed"] : ["-t", property];
+    const only =
+      file === HISTORIES ? ["-t", "in any history, from a fixed seed"] : ["-t", property];
     const { status, stdout, stderr } = spawnSync(
       process.execPath,
       [...vitest, file, ...only, "--bail", "1"],

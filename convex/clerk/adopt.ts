@@ -1,32 +1,47 @@
-/**
- * Fills in `clerkId` where an app's rows hold Clerk's id elsewhere, before the first run:
- * `npx convex run clerk/adopt:fill '{"column":"externalId","dryRun":true}'`.
- */
-import { ConvexError, v, type Infer } from "convex/values";
+/** Fills in `clerkId` where an app's rows hold Clerk's id elsewhere, before the first run. */
+import { ConvexError, type Infer, v } from "convex/values";
 import { internal } from "../_generated/api.js";
-import { internalAction, internalMutation, type MutationCtx } from "../_generated/server.js";
-import { clock, MINUTE } from "./clock.js";
-import { deploymentFlag, runCommand } from "./commands.js";
-import { clerkIdWithin, isClerkId } from "./profile.js";
-import { fillClerkId, hasRow, rowsFrom, valueAt, vPlace, type Place } from "./rows.js";
+import {
+  internalAction,
+  internalMutation,
+  type MutationCtx,
+  type QueryCtx,
+} from "../_generated/server.js";
+import { readSyncState, updateSyncState } from "./memory/state.js";
+import { fillClerkId, hasRow, valueAt } from "./mirror/rows.js";
+import { deploymentFlag, runCommand } from "./report/report.js";
+import { clock, MINUTE } from "./shared/clock.js";
+import { clerkIdWithin, isClerkId } from "./shared/user.js";
 import type { User } from "./types.js";
-import { readSyncState, updateSyncState } from "./syncState.js";
 
 /** One call goes on for so long; an action may take ten minutes and more. */
 const MAX_CALL_MS = 8 * MINUTE;
 /** Of the rows and bytes that one transaction may read, which a row of 1 MiB must not overrun. */
 const MAX_ROWS = 500;
 const MAX_BYTES = 4 * 1024 * 1024;
-/** So many ids are named. */
 const MAX_NAMED = 20;
-/** What stands for the column where it is `clerkId` itself. */
 const ITSELF = "clerkId";
+
+/** A place in the order of `by_clerkId`, in which rows without a `clerkId` come first. */
+const vPlace = v.object({ clerkId: v.optional(v.string()), createdAt: v.number() });
+type Place = Infer<typeof vPlace>;
+
+async function* rowsFrom(ctx: QueryCtx, after: Place | null) {
+  const users = () => ctx.db.query("users");
+  const { clerkId, createdAt = -Infinity } = after ?? {};
+  yield* users().withIndex("by_clerkId", (q) =>
+    q.eq("clerkId", clerkId).gt("_creationTime", createdAt),
+  );
+  yield* users().withIndex("by_clerkId", (q) =>
+    clerkId === undefined ? q.gte("clerkId", "") : q.gt("clerkId", clerkId),
+  );
+}
 
 const vFilled = v.object({
   /** Rows without a Clerk user id, and how many of them were given one, or would be. */
   rows: v.number(),
   filled: v.number(),
-  /** Ids of which there is a row already: the oldest is mirrored from now on, see README. The first 20. */
+  /** Ids of which there is a row already, the first 20: the oldest row of each is mirrored, see the project README. */
   doubled: v.array(v.string()),
   summary: v.string(),
   /** What goes on, where one call was not enough, or what comes next. */
@@ -34,14 +49,16 @@ const vFilled = v.object({
 });
 
 /**
- * Fills in the `clerkId` of rows that have none, or one that is no Clerk user id, from another column: with
- * its text, or with what follows the last "|" of it, as in Convex's `tokenIdentifier`. Rows where that is no
- * Clerk user id, `user_…`, are guests, and left as they are. It can be stopped and begun again at any time;
- * until it is done no first run begins.
- * @param column where Clerk's id is, with dots within an object (`clerkUser.id`); without it, `clerkId` itself, of which what follows the last "|" stays
+ * Fills in the `clerkId` of rows that have none, or one that is no Clerk user id, from another column: with its text,
+ * or with what follows the last "|" of it, as in Convex's `tokenIdentifier`. Rows where that is no Clerk user id,
+ * `user_…`, are guests, left as they are. It can be stopped and begun again at any time; until done, no first run
+ * begins.
+ * @param column where Clerk's id is, with dots within an object (`clerkUser.id`); default: `clerkId` itself, of which
+ *   what follows the last "|" stays
  * @param dryRun say what would be filled, change nothing; default false
  * @param cursor where to go on, as `next` of the call before has it
- * @throws ConvexError where the app's own code refuses a row, or no row has the column
+ * @throws ConvexError where the app's own code refuses a row, no row has the column, or for another cursor
+ * @example npx convex run clerk/adopt:fill '{"column":"externalId","dryRun":true}'
  */
 export const fill = internalAction({
   args: {
@@ -118,7 +135,7 @@ function nextOf(
     : runCommand(flag, "reconcile:run", { dryRun: true });
 }
 
-/** A place as text to paste, which shows nothing of the row there. */
+/** A place as text to paste, whose `clerkId` nobody reads in passing. */
 function cursorOf(place: Place): string {
   return btoa(encodeURIComponent(JSON.stringify(place)));
 }
@@ -150,7 +167,7 @@ export const fillPage = internalMutation({
     let [read, next]: [number, Place | null] = [0, null];
     for await (const row of rowsFrom(ctx, after)) {
       read += 1;
-      // One that was filled in place stands further on now, and is met again there.
+      // One that was filled in place stands further on then, and is met again there.
       if (row.clerkId === undefined || !isClerkId(row.clerkId)) {
         page.rows += 1;
         page.hasColumn ||= valueAt(row, column) !== undefined;
@@ -184,7 +201,6 @@ async function isNearBudget(ctx: MutationCtx): Promise<boolean> {
   return bytesRead.used >= MAX_BYTES || bytesWritten.used >= MAX_BYTES;
 }
 
-/** The Clerk user id that a row holds in a column, or null. */
 function idIn(row: User, column: string): string | null {
   const value = valueAt(row, column);
   return typeof value === "string" ? clerkIdWithin(value) : null;

@@ -1,5 +1,5 @@
 /** What else of the sync is this app's: its own columns of a new row, what removal means, its code that runs with a change. */
-import { environment } from "./environment.js";
+import { environment } from "./shared/environment.js";
 import type { Hooks, IsBanned, Issuer, Key, NewUserFields, Removal } from "./types.js";
 
 /** Colours that new rows begin with. */

@@ -1,28 +1,25 @@
-/** What is set up wrongly, and how to mend it: `npx convex run clerk/doctor:check`. */
-import { v, type Infer } from "convex/values";
+/** What is set up wrongly, and how to mend it. */
+import { type Infer, v } from "convex/values";
 import { internal } from "../_generated/api.js";
-import { internalAction, type ActionCtx } from "../_generated/server.js";
-import { whyNotIssuer } from "./addresses.js";
-import { Clerk } from "./api.js";
-import { clock, HOUR, SECOND } from "./clock.js";
-import { deploymentFlag, runCommand } from "./commands.js";
-import { reasonOf } from "./conductor.js";
-import { describeDead, OVERDUE_MS, timeOf, vVerdict, type Status } from "./health.js";
-import { sampleTable, whyUnfit } from "./firstDay.js";
-import { HEALTH_PATH, PATH_HEADER, WEBHOOK_PATH } from "./paths.js";
-import { environment } from "./environment.js";
-import { ClerkError } from "./request.js";
-import type { Survey } from "./symptoms.js";
-import { Webhook } from "./svix.js";
-import { signingSecrets } from "./webhook.js";
+import { type ActionCtx, internalAction, internalQuery } from "../_generated/server.js";
+import { Clerk } from "./api/api.js";
+import { ClerkError } from "./api/request.js";
+import { isMirrored } from "./mirror/rows.js";
+import { deploymentFlag, runCommand } from "./report/report.js";
+import { describeDead, OVERDUE_MS, type Status, timeOf, vVerdict } from "./report/status.js";
+import { sampleTable, whyUnfit } from "./run/firstDay.js";
+import { reasonOf } from "./run/run.js";
+import { whyNotIssuer } from "./shared/addresses.js";
+import { clock, HOUR, SECOND } from "./shared/clock.js";
+import { environment, HEALTH_PATH, PATH_HEADER, WEBHOOK_PATH } from "./shared/environment.js";
+import { signingSecrets } from "./shared/secrets.js";
+import { Webhook } from "./shared/svix.js";
 
 const TIMEOUT_MS = 10 * SECOND;
 /** A schedule that has been silent for so long is taken for none; its ticks are minutes apart. */
 const SILENCE_MS = 2 * HOUR;
-/** How long the rows are looked through. */
 const MAX_SURVEY_MS = 60 * SECOND;
 const ADDRESS = "CLERK_API_URL";
-/** So many duplicates are named. */
 const MAX_NAMED = 20;
 
 const vCheck = v.object({
@@ -37,10 +34,10 @@ type Check = Infer<typeof vCheck>;
 const vExamined = v.object({ verdict: vVerdict, summary: v.string(), checks: v.array(vCheck) });
 
 /**
- * Examines the deployment it runs on: variables, Clerk's key and instance, the webhook's route and
- * secret, the schedule, what webhooks were missed, duplicates, rows without a creation time. It
- * changes nothing.
+ * Examines the deployment it runs on: variables, Clerk's key and instance, the webhook's route and secret, the
+ * schedule, what webhooks were missed, duplicates, rows without a creation time. It changes nothing.
  * @returns each point, with how to mend it; the secrets are nowhere in it
+ * @example npx convex run clerk/doctor:check
  */
 export const check = internalAction({
   args: {},
@@ -112,7 +109,6 @@ function checkPin(pinned: string | null, id: string, flag: string): Check {
   );
 }
 
-/** What keeps the first run from the table; and rows that have Clerk's id elsewhere, at any time. */
 async function checkTable(ctx: ActionCtx, { instanceId }: Status, flag: string): Promise<Check> {
   const name = "table";
   const isPinned = instanceId !== null;
@@ -140,7 +136,6 @@ async function orTell(name: string, look: () => Promise<Check[]>): Promise<Check
   }
 }
 
-/** Events of one instance, and a table of another: they are ignored. */
 function checkEvents({ instanceId, eventInstanceId }: Status): Check {
   const name = "instance of the events";
   if (eventInstanceId === null) return healthy(name, "None has come yet that names one.");
@@ -154,7 +149,6 @@ function checkEvents({ instanceId, eventInstanceId }: Status): Check {
   );
 }
 
-/** Why the last run failed, as its Report has it. */
 function checkLastRun({ lastRun }: Status): Check {
   const name = "last run";
   if (lastRun === null) return healthy(name, "None has ended yet.");
@@ -231,7 +225,6 @@ async function checkSigned(path: string, secrets: string[]): Promise<Check> {
   return healthy(name, "An event signed with CLERK_WEBHOOK_SECRET is accepted.");
 }
 
-/** Asks a route of this deployment: POST with a body, GET without. @returns null where there was no answer */
 async function send(
   path: string,
   body?: string,
@@ -264,7 +257,6 @@ function checkFullRun({ lastFullRunStartedAt }: Status, flag: string): Check {
   return isRecent ? healthy(name, found) : wrong(name, found, mend);
 }
 
-/** What the last full run that went through left to a person. */
 function checkFindings({ lastFullRun }: Status, flag: string): Check {
   const name = "findings";
   if (lastFullRun === null) return healthy(name, "No full run has gone through yet.");
@@ -324,7 +316,7 @@ async function surveyRows(ctx: ActionCtx) {
   let [rows, undated] = [0, 0];
   let next: string | null = "";
   while (next !== null && clock.now() < endsAt) {
-    const found: Survey = await ctx.runQuery(internal.clerk.symptoms.survey, { from: next });
+    const found: Survey = await ctx.runQuery(internal.clerk.doctor.survey, { from: next });
     duplicates.push(...found.duplicates);
     rows += found.rows;
     undated += found.undated;
@@ -332,3 +324,38 @@ async function surveyRows(ctx: ActionCtx) {
   }
   return { duplicates, rows, undated, isAll: next === null };
 }
+
+// What one query looks at, rows with all that the app keeps on them.
+const MAX_ROWS = 2000;
+const MAX_BYTES = 4 * 1024 * 1024;
+
+const vSurvey = v.object({
+  duplicates: v.array(v.string()),
+  rows: v.number(),
+  undated: v.number(),
+  next: v.nullable(v.string()),
+});
+type Survey = Infer<typeof vSurvey>;
+
+/** Looks at the mirror's rows by `clerkId`, from one on, as many as a query should. `next`: where to go on, or null. */
+export const survey = internalQuery({
+  args: { from: v.string() },
+  returns: vSurvey,
+  handler: async (ctx, { from }): Promise<Survey> => {
+    const duplicates = new Set<string>();
+    let [rows, undated, last] = [0, 0, ""];
+    const found = (next: string | null) => ({ duplicates: [...duplicates], rows, undated, next });
+    const mirror = ctx.db.query("users").withIndex("by_clerkId", (q) => q.gte("clerkId", from));
+    for await (const row of mirror) {
+      const { clerkId = "" } = row;
+      const { bytesRead, documentsRead } = await ctx.meta.getTransactionMetrics();
+      const isEnough = documentsRead.used > MAX_ROWS || bytesRead.used >= MAX_BYTES;
+      if (isEnough && clerkId !== last) return found(clerkId);
+      if (!isMirrored(row)) continue;
+      if (clerkId === last) duplicates.add(clerkId);
+      if (row.clerkCreatedAt === undefined) undated += 1;
+      [rows, last] = [rows + 1, clerkId];
+    }
+    return found(null);
+  },
+});

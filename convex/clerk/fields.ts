@@ -3,7 +3,13 @@
  * To mirror one more, add it to `schema.ts` and here. null clears an optional column, undefined leaves it as it is, a
  * required one must get a value.
  */
-import { fullName, isEmailVerified, primaryEmail, primaryPhone, unlessEmpty } from "./readers.js";
+import {
+  fullName,
+  isEmailVerified,
+  primaryEmail,
+  primaryPhone,
+  unlessEmpty,
+} from "./shared/readers.js";
 import type { Fields } from "./types.js";
 
 export const fields = {

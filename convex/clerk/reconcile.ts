@@ -1,45 +1,48 @@
 /** The functions that people and the schedule call, all internal. */
-import { ConvexError, v, type Infer } from "convex/values";
+import { ConvexError, type Infer, v } from "convex/values";
 import { internal } from "../_generated/api.js";
 import {
+  type ActionCtx,
   internalAction,
   internalMutation,
   internalQuery,
-  type ActionCtx,
   type QueryCtx,
 } from "../_generated/server.js";
-import { deploymentFlag } from "./commands.js";
-import { conduct, reasonOf } from "./conductor.js";
-import { statusOf, vStatus, type Status } from "./health.js";
-import { moveTo } from "./instance.js";
-import type { Begun, Leased } from "./lifecycle.js";
-import { INSTANCE_ID, isClerkId } from "./profile.js";
-import { repairUser, vRepaired } from "./repair.js";
-import { pageOfEntries } from "./driftEntries.js";
-import { DriftLog } from "./driftLog.js";
-import { log } from "./log.js";
-import { logEnd, ReconcileError, reportOf, vReport, type Report } from "./report.js";
-import { refusalOf } from "./refusal.js";
-import { ClerkError, isConfigured } from "./request.js";
-import { cancelRun, newestRun, type Run, type RunOptions } from "./runs.js";
-import { MAX_PAGE_SIZE, vDriftEntry, vMode, vReportMode } from "./runValidators.js";
+import { ClerkError, isConfigured } from "./api/request.js";
+import { pageOfEntries } from "./memory/entries.js";
+import { moveTo } from "./memory/instance.js";
+import { MAX_PAGE_SIZE, vDriftEntry, vMode, vReportMode } from "./memory/model.js";
+import { cancelRun } from "./memory/ended.js";
+import type { Begun, Leased } from "./memory/lease.js";
+import { newestRun, type Run, type RunOptions } from "./memory/runs.js";
+import {
+  deploymentFlag,
+  logEnd,
+  ReconcileError,
+  type Report,
+  reportOf,
+  vReport,
+} from "./report/report.js";
+import { type Status, statusOf, vStatus } from "./report/status.js";
+import { repairUser, vRepaired } from "./run/repair.js";
+import { conduct, reasonOf } from "./run/run.js";
+import { log, refusalOf } from "./shared/log.js";
+import { INSTANCE_ID, isClerkId } from "./shared/user.js";
 
 /** Entries that a query returns: an array holds 8,192 elements. */
 const MAX_ENTRIES_SHOWN = 8000;
 
 /**
  * Runs a reconciliation: compares the users of Clerk with the mirror and repairs every difference.
- * @param mode `full` (default): everyone; `recent`: those changed since the last run, deleting nobody;
- *   `due`: full when the last full run is a day old, else recent
+ * @param mode `full` (default): everyone; `recent`: those changed since the last run, deleting nobody; `due`: full when
+ *   the last full run is a day old, or a column of `fields.ts` has come or changed since, else recent
  * @param dryRun find out, change nothing; default false
- * @param maxDeletions allow up to this many deletions, instead of what the safety rules (`whyHold`)
- *   allow where it is left out
+ * @param maxDeletions users to delete or purge at most, in place of what the safety rules (`whyHold`) allow by default
  * @param pageSize users a request, 2 to 500; default 500
- * @returns the Report, within about a minute: a longer run goes on by itself. The Report of the run
- *   under way, if there is one
+ * @returns the Report, within about a minute: a longer run goes on by itself; or that of the run under way
  * @throws ConvexError for a pageSize or maxDeletions out of range
- * @throws ReconcileError when a run of the schedule (`due`) failed or is held, after it was recorded, so that
- *   exception reporting sees it
+ * @throws ReconcileError when a run of the schedule (`due`) failed or is held, once recorded, for exception reporting
+ * @example npx convex run clerk/reconcile:run '{"dryRun":true}'
  */
 export const run = internalAction({
   args: {
@@ -60,18 +63,18 @@ export const run = internalAction({
     const event = begun.kind === "resumed" ? "reconcile.resumed" : "reconcile.started";
     // Without a key the line that says so is all there is to say.
     if (isConfigured()) log("info", event, { runId, mode, dryRun });
-    return await goOn(ctx, begun);
+    return await conductAndTell(ctx, begun, flag);
   },
 });
 
 /** @returns the run, failed, where its first transaction threw */
 async function beginOrFail(ctx: ActionCtx, options: ReturnType<typeof optionsOf>) {
   try {
-    const begun: Begun = await ctx.runMutation(internal.clerk.lifecycle.begin, options);
+    const begun: Begun = await ctx.runMutation(internal.clerk.run.lifecycle.begin, options);
     return begun;
   } catch (error) {
     const reason = `it could not begin. ${reasonOf(error)}`;
-    const failed: Run = await ctx.runMutation(internal.clerk.lifecycle.failToBegin, {
+    const failed: Run = await ctx.runMutation(internal.clerk.run.lifecycle.failToBegin, {
       ...options,
       reason,
     });
@@ -80,35 +83,37 @@ async function beginOrFail(ctx: ActionCtx, options: ReturnType<typeof optionsOf>
 }
 
 /**
- * Goes on with a run where another call left it, or with the day's doubts. Scheduled by that one.
- * @param checked what the instance was known of to be right (`Requests.fingerprint`), where the call before had to
- *   wait as Clerk wished
- * @throws like `run`
+ * Goes on with a run, or with the day's doubts, where the call that scheduled this one left it.
+ * @param step the checkpoint that it goes on from; without effect where another call has taken the run further
+ * @param checked `Requests.fingerprint` of an instance known to be right, where the call before waited as Clerk wished
+ * @throws ReconcileError like `run`
  */
 export const advance = internalAction({
   args: { runId: v.id("clerkRuns"), step: v.number(), checked: v.optional(v.string()) },
   returns: v.null(),
   handler: async (ctx, { checked, ...at }): Promise<null> => {
-    const begun: Leased | null = await ctx.runQuery(internal.clerk.lifecycle.resume, at);
+    const begun: Leased | null = await ctx.runQuery(internal.clerk.run.lifecycle.resume, at);
     if (begun === null) return null;
     const { mode, _id: runId } = begun.run;
     if (mode !== "doubts") log("info", "reconcile.resumed", { runId });
-    await goOn(ctx, begun, checked);
+    await conductAndTell(ctx, begun, await deploymentFlag(ctx), checked);
     return null;
   },
 });
 
-async function goOn(ctx: ActionCtx, begun: Leased, checked?: string): Promise<Report> {
-  const drift = new DriftLog(begun.run._id);
-  const { run, isOvertaken } = await conduct(ctx, begun, drift, checked).finally(() => {
-    drift.end();
-  });
-  const report = reportOf(run, await deploymentFlag(ctx));
+async function conductAndTell(
+  ctx: ActionCtx,
+  begun: Leased,
+  flag: string,
+  checked?: string,
+): Promise<Report> {
+  const { run, isOvertaken, hasFound } = await conduct(ctx, begun, checked);
+  const report = reportOf(run, flag);
   if (isOvertaken || report.status === "running") return report;
   // The day's doubts end many times, most of them without a finding.
-  const isTold = run.mode !== "doubts" || drift.isUsed || report.status === "failed";
+  const isTold = run.mode !== "doubts" || hasFound || report.status === "failed";
   if (run.mode === "full" && !run.dryRun) {
-    await ctx.runMutation(internal.clerk.tombstones.prune, {});
+    await ctx.runMutation(internal.clerk.memory.retention.pruneTombstones, {});
   }
   // Before there is a key, every tick of a new deployment would be an exception.
   const isNew = begun.pinnedInstanceId === null && !isConfigured();
@@ -126,10 +131,12 @@ function endOf(report: Report, run: Run, { isTold = true, isNew = false } = {}):
 const vRepairedUser = vRepaired.extend({ clerkId: v.string() });
 
 /**
- * Repairs one user by Clerk's answer about that id: created, updated, deleted (only on 404
- * `resource_not_found`), unchanged, or absent from both. A person's word replaces the grounds of a hold
- * for this id, but it may be too early to judge: unchanged, with the reason.
- * @throws ConvexError when Clerk can't be asked, or the user can't be mirrored
+ * Repairs one user by Clerk's answer about that id: created, updated, deleted (only on 404 `resource_not_found`),
+ * unchanged, or absent from both. A person's word replaces the grounds of a hold for this id, but it may be too early
+ * to judge: unchanged, with the reason.
+ * @param dryRun say what would be done, change nothing; default false
+ * @throws ConvexError for what is no Clerk user id, when Clerk can't be asked, or the user can't be mirrored
+ * @example npx convex run clerk/reconcile:user '{"clerkId":"user_…"}'
  */
 export const user = internalAction({
   args: { clerkId: v.string(), dryRun: v.optional(v.boolean()) },
@@ -147,7 +154,7 @@ export const user = internalAction({
   },
 });
 
-/** Ends the run under way after its current page. @returns its Report, or null */
+/** Ends the run under way after its current page. @returns its Report; null where none is under way */
 export const cancel = internalMutation({
   args: {},
   returns: v.nullable(vReport),
@@ -163,9 +170,11 @@ export const cancel = internalMutation({
 const vMoved = v.object({ instanceId: v.string(), before: v.nullable(v.string()) });
 
 /**
- * Moves the mirror to another Clerk instance: from now on only that one is believed. Whoever it does
- * not know is an orphan of the next full run, which that run holds until it is told otherwise.
+ * Moves the mirror to another Clerk instance: only that one is believed from then on. Whoever it does not know is an
+ * orphan of the next full run, which that run holds until it is told otherwise.
+ * @returns the instance, and the one `before`; null where none was pinned
  * @throws ConvexError for what is no instance id
+ * @example npx convex run clerk/reconcile:pinInstance '{"instanceId":"ins_…"}'
  */
 export const pinInstance = internalMutation({
   args: { instanceId: v.string() },
@@ -195,9 +204,10 @@ const vReportAndEntries = vReport.extend({
 /**
  * A run's Report and what it found.
  * @param mode the newest of this mode, without `runId`; where both are left out, the newest full or recent run
- * @param cursor where to go on: `continueCursor` of the call before, which is null at the end; needs
- *   `runId`, since a newer run may have begun
+ * @param cursor where to go on: `continueCursor` of the call before; needs `runId`, since a newer run may have begun
+ * @returns up to 8,000 entries, `continueCursor` null at the end; null where there is no such run
  * @throws ConvexError for a cursor without runId
+ * @example npx convex run clerk/reconcile:report '{"mode":"doubts"}'
  */
 export const report = internalQuery({
   args: {

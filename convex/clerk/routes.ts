@@ -1,10 +1,10 @@
 /** The sync's HTTP routes. */
 import type { HttpRouter, PublicHttpAction } from "convex/server";
 import { internal } from "../_generated/api.js";
-import { httpAction, type ActionCtx } from "../_generated/server.js";
-import type { Status } from "./health.js";
-import { HEALTH_PATH, PATH_HEADER, WEBHOOK_PATH } from "./paths.js";
-import { webhook } from "./webhook.js";
+import { type ActionCtx, httpAction } from "../_generated/server.js";
+import type { Status } from "./report/status.js";
+import { HEALTH_PATH, PATH_HEADER, WEBHOOK_PATH } from "./shared/environment.js";
+import { webhook } from "./webhook/webhook.js";
 
 /**
  * Mounts the webhook and the health check on the app's router.
@@ -23,10 +23,7 @@ export function addClerkRoutes(
   http.route({ path: HEALTH_PATH, method: "GET", handler: healthOf(path) });
 }
 
-/**
- * 200 while `status` knows of no outage, else 503; whoever asks learns no more, but where the webhook is, which only
- * the router knows, and the doctor asks for.
- */
+/** 200 while `status` knows of no outage, else 503; besides only where the webhook is, as the doctor asks for it. */
 function healthOf(path: string): PublicHttpAction {
   return httpAction(async (ctx: ActionCtx): Promise<Response> => {
     const { isUp }: Status = await ctx.runQuery(internal.clerk.reconcile.status, {});

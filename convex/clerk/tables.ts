@@ -3,14 +3,14 @@ import { defineTable } from "convex/server";
 import { v } from "convex/values";
 import {
   vCounts,
+  vDelivery,
   vDoubtState,
   vDriftEntry,
   vReportMode,
   vRunOptions,
   vRunState,
   vVersion,
-} from "./runValidators.js";
-import { vDelivery } from "./validators.js";
+} from "./memory/model.js";
 
 /**
  * The sync's own tables, plain objects. Beside them stands the app's `users`, which needs `clerkId`, `clerkCreatedAt`
@@ -29,9 +29,8 @@ import { vDelivery } from "./validators.js";
  */
 export const clerkTables = {
   /**
-   * One row per Clerk id that a change was applied to. Written by `rows.ts` in the transaction
-   * that writes the user, deleted by `tombstones.ts`. Apart from `users` because it changes with
-   * every event.
+   * One row per Clerk id that a change was applied to. Written by `memory/versions.ts` in the transaction that writes
+   * the user, deleted by `memory/ended.ts`. Apart from `users` because it changes with every event.
    */
   clerkVersions: defineTable(vVersion)
     .index("by_clerkId", ["clerkId"])
@@ -40,7 +39,7 @@ export const clerkTables = {
     .index("by_updatedEventAt", ["updatedEventAt"])
     .index("by_deletedEventAt", ["deletedEventAt"])
     .index("by_untoldAt", ["untoldAt"]),
-  /** One row per run, and one a day of doubts. Written by `runs.ts` and `step.ts`, deleted by `runs.ts`; changes with every page, so subscribe to it sparingly. */
+  /** One row per run, and one a day of doubts. Written by `memory/lease.ts`, ended and deleted by `memory/ended.ts`; changes with every page, so subscribe to it sparingly. */
   clerkRuns: defineTable({
     ...vRunOptions.fields,
     mode: vReportMode,
@@ -53,15 +52,15 @@ export const clerkTables = {
     counts: vCounts,
     /** Whether it found anything; false until it ends. */
     hasFindings: v.boolean(),
-    /** The columns of `fields.ts` as it began, as `fingerprint.ts` tells them. */
+    /** The columns of `fields.ts` as it began, as `memory/state.ts` tells them. */
     columns: v.optional(v.array(v.string())),
   })
     .index("by_state_kind", ["state.kind"])
     .index("by_mode_and_hasFindings", ["mode", "hasFindings"])
     .index("by_hasFindings", ["hasFindings"]),
-  /** What a run found. Written by `findings.ts`, deleted with its run by `runs.ts`, both through `driftEntries.ts`. */
+  /** What a run found. Written by `memory/entries.ts`, deleted with its run by `memory/ended.ts`. */
   clerkDriftEntries: defineTable(vDriftEntry).index("by_runId_and_clerkId", ["runId", "clerkId"]),
-  /** Open questions, one entry per id: of a run, gone when it ends, or, without `runId`, of events and people. Written through `doubts.ts`. */
+  /** Open questions, one entry per id: of a run, gone when it ends, or, without `runId`, of events and people. Written by `memory/doubts.ts`. */
   clerkDoubts: defineTable({
     runId: v.optional(v.id("clerkRuns")),
     clerkId: v.string(),
@@ -76,7 +75,7 @@ export const clerkTables = {
   })
     .index("by_runId_and_state_and_dueAt", ["runId", "state", "dueAt"])
     .index("by_runId_and_clerkId", ["runId", "clerkId"]),
-  /** Rows of `users` on their way out, while the app's `erase` is at work on what hangs on them. Written by `erasure.ts`. */
+  /** Rows of `users` on their way out, while the app's `erase` is at work on what hangs on them. Written by `mirror/erasure.ts`. */
   clerkErasures: defineTable({
     clerkId: v.string(),
     userId: v.id("users"),
@@ -90,13 +89,13 @@ export const clerkTables = {
   })
     .index("by_clerkId", ["clerkId"])
     .index("by_calledAt", ["calledAt"]),
-  /** One small row. Written by `syncState.ts`. Every event reads it, so only one of another instance writes it, or the next one after it. */
+  /** One small row. Written by `memory/state.ts`. Every event reads it, so only one of another instance writes it, or the next one after it. */
   clerkSyncState: defineTable({
     /** The Clerk instance that is mirrored, set by the first full run, or by `pinInstance`. */
     instanceId: v.optional(v.string()),
     /** The instance of the newest verified event, where that is another one than the mirrored. */
     newestEventInstanceId: v.optional(v.string()),
-    /** No longer written. */
+    /** In rows of before 0.1.0 alone. */
     eventInstanceIds: v.optional(v.array(v.string())),
     /** Whether `instanceId` was changed on purpose and no full run has completed since; and when, ms. */
     isMoved: v.optional(v.boolean()),
@@ -118,7 +117,7 @@ export const clerkTables = {
     fillsFrom: v.optional(v.string()),
     /** The last real run that completed, was held or failed. */
     lastRunId: v.optional(v.id("clerkRuns")),
-    /** The same of the last real full run that completed or was held. */
+    /** The columns of `fields.ts` as the last real full run that completed or was held began. */
     columns: v.optional(v.array(v.string())),
     /** The last real full run that completed or was held. */
     lastFullRunId: v.optional(v.id("clerkRuns")),

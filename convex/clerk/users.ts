@@ -1,19 +1,17 @@
-/** What an app's own functions call: who is signed in, and how their row comes at sign-up. Every query that asks loads this file, so it is small. */
+/** What an app's functions call: who is signed in, and how their row comes at sign-up. Queries load it: it is small. */
 import { ConvexError, v } from "convex/values";
 import { internal } from "../_generated/api.js";
 import type { MutationCtx, QueryCtx } from "../_generated/server.js";
 import * as app from "./app.js";
-import { isBeingErased, isMarked } from "./gone.js";
 import type { IsBanned, User } from "./types.js";
 
-/** What is needed of a query's or a mutation's `ctx`. */
 type Ctx = Pick<QueryCtx, "auth" | "db">;
 
 /**
  * Who asks, as the page may know it.
  * - `signed out`: nobody, or somebody of another issuer.
- * - `syncing`: signed in, and without a row so far.
- * - `removed`: gone from Clerk, as far as the row tells; `banned`: by `isBanned` of `app.ts`. Their token may still live.
+ * - `syncing`: signed in, and without a row.
+ * - `removed`: gone from Clerk, as far as the row tells. `banned`: by `isBanned` of `app.ts`. Either token may live on.
  * - `ready`: with their row, or what was made of it.
  */
 export type CurrentUser<Shown = User> =
@@ -24,7 +22,7 @@ const MAX_ROWS = 100;
 
 /**
  * The row of the person who is signed in.
- * @returns null for whoever is not signed in with Clerk, has no row yet, is removed, or banned by `isBanned` of `app.ts`
+ * @returns null for whoever is not signed in with Clerk, has no row yet, is removed, or banned (`isBanned`)
  * @throws Error where `app.ts` does not say the issuer
  */
 export async function getCurrentUser(ctx: Ctx): Promise<User | null> {
@@ -43,8 +41,8 @@ export async function getCurrentUserOrThrow(ctx: Ctx): Promise<User> {
  * The definition of a query that tells the page who asks. A function, as are all here, so that the app's own files may
  * import this one from wherever they like.
  * @param show what the page gets of the row; default: all of it
- * @example
- * export const current = query(currentUserQuery(({ name }) => ({ name })));
+ * @returns what `query` takes; the query throws like `getCurrentUser`
+ * @example export const current = query(currentUserQuery(({ name }) => ({ name })));
  */
 export function currentUserQuery<Shown = User>(show?: (user: User) => Shown) {
   return {
@@ -61,9 +59,8 @@ export function currentUserQuery<Shown = User>(show?: (user: User) => Shown) {
  * The definition of a mutation by which a page has its own person's row made, or put right, where a webhook got lost:
  * Clerk is asked about that one id within a second or two, together with others, however often it is called. Without
  * effect for whoever has a row that lets them in.
- * @example
- * export const ensureSynced = mutation(ensureSyncedMutation());
- * @throws ConvexError for whoever is not signed in with Clerk
+ * @throws ConvexError in the mutation, for whoever is not signed in with Clerk
+ * @example export const ensureSynced = mutation(ensureSyncedMutation());
  */
 export function ensureSyncedMutation() {
   return {
@@ -73,7 +70,8 @@ export function ensureSyncedMutation() {
       const { status } = await findCurrentUser(ctx);
       const clerkId = await findClerkId(ctx);
       if (clerkId === null) throw new ConvexError(WHY_NOT["signed out"]);
-      if (status !== "ready") await ctx.runMutation(internal.clerk.worker.doubt, { clerkId });
+      if (status !== "ready")
+        await ctx.runMutation(internal.clerk.memory.worker.doubt, { clerkId });
       return null;
     },
   };
@@ -97,7 +95,7 @@ async function findCurrentUser(ctx: Ctx): Promise<CurrentUser> {
   const user = rows.find((row) => !isMarked(row));
   if (user === undefined) return { status: rows.length > 0 ? "removed" : "syncing" };
   if (await isBeingErased(ctx, clerkId)) return { status: "removed" };
-  // An `app.ts` of before may not say.
+  // An `app.ts` that was not brought up to date may not say.
   const isBanned = app.isBanned as IsBanned | undefined;
   return isBanned?.(user) === true ? { status: "banned" } : { status: "ready", user };
 }
@@ -112,7 +110,24 @@ async function findClerkId({ auth }: Ctx): Promise<string | null> {
   return bare(issuer) === bare(caller.issuer) ? caller.subject : null;
 }
 
-/** An issuer as Convex compares them: `https://` is understood, and a slash at the end is nothing (`AuthInfo` of its backend). */
+/** As Convex compares issuers (`AuthInfo` of its backend): without `https://`, and without a slash at the end. */
 function bare(issuer: string): string {
   return issuer.replace(/^https:\/\//, "").replace(/\/+$/, "");
+}
+
+/** Whether a row is marked as removed. What else an app has a `deletedAt` for is its own. */
+export function isMarked({ deletedAt }: User): boolean {
+  return app.removal !== "delete" && deletedAt !== undefined;
+}
+
+/** Whether any row is on its way out. */
+export async function isAnyErased(ctx: Pick<QueryCtx, "db">): Promise<boolean> {
+  return app.hooks.erase !== undefined && (await ctx.db.query("clerkErasures").first()) !== null;
+}
+
+/** Whether a row of an id is on its way out. An app without `erase` pays for no look-up. */
+export async function isBeingErased(ctx: Pick<QueryCtx, "db">, clerkId: string): Promise<boolean> {
+  if (app.hooks.erase === undefined) return false;
+  const erasures = ctx.db.query("clerkErasures");
+  return (await erasures.withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId)).first()) !== null;
 }

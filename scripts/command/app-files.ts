@@ -4,11 +4,11 @@ import type { AppKey } from "./key";
 
 const READERS = ["fullName", "isEmailVerified", "primaryEmail", "primaryPhone", "unlessEmpty"];
 
-/** `import { … } from "./readers.js"`, of those that expressions use. */
+/** `import { … } from "./shared/readers.js"`, of those that expressions use. */
 function readersImport(expressions: (string | null)[]): string {
   const text = plain(expressions);
   const used = READERS.filter((name) => new RegExp(`\\b${name}\\b`).test(text));
-  return used.length === 0 ? "" : `import { ${used.join(", ")} } from "./readers.js";\n`;
+  return used.length === 0 ? "" : `import { ${used.join(", ")} } from "./shared/readers.js";\n`;
 }
 
 /** Expressions without what stands in quotes; what a template puts in stays. */
@@ -22,7 +22,7 @@ export function fieldsFile({ fields }: Columns, notes: string[]): string {
   const left = notes.map((note) => `  // ${note}`);
   return `/**
  * Which columns of \`users\` mirror Clerk, and how each is read from Clerk's user: one line a column. null clears an
- * optional column, undefined leaves it as it is, a required one must get a value. \`readers.ts\` has the usual readers.
+ * optional column, undefined leaves it as it is, a required one must get a value. \`shared/readers.ts\` has the usual readers.
  */
 ${readersImport([...fields.values()])}import type { Fields } from "./types.js";
 
@@ -48,7 +48,7 @@ export function appFile(
   const parameter = /\buser\b/.test(text) ? "user" : "";
   const usesToken = key?.holds === "token" || text.includes("tokenOf(");
   const isVariable = issuer !== null && "variable" in issuer;
-  const environment = isVariable ? 'import { environment } from "./environment.js";\n' : "";
+  const environment = isVariable ? 'import { environment } from "./shared/environment.js";\n' : "";
   const parts = [
     `/** What else of the sync is this app's: its own columns of a new row, what removal means, its code that runs with a change. */
 ${environment}${readersImport([...own.values()])}import type { Hooks, IsBanned, Key, NewUserFields, Removal } from "./types.js";`,

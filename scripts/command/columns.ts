@@ -96,6 +96,8 @@ const SYNC_COLUMNS = ["clerkId", "clerkCreatedAt"];
 export type Columns = {
   /** For `fields.ts`: the reader's text of each column. */
   fields: Map<string, string>;
+  /** Of those the required ones, and what each may hold once its user is gone. */
+  required: Map<string, string>;
   /** For `newUserFields`: an expression over `user`; null where the person has to say. */
   own: Map<string, string | null>;
   /** Columns whose meaning is known, left to people, and where they write them. */
@@ -108,10 +110,19 @@ export type Columns = {
   unsaid: { column: string; at: Spot[] }[];
 };
 
+/** What says nothing of anybody, as the schema takes it. */
+function emptyOf({ type, value }: Validator): string {
+  const members = type === "union" ? (value as Validator[]).map((member) => member.type) : [type];
+  if (members.includes("null")) return "null";
+  const empty = { string: '""', boolean: "false", number: "0" }[members[0] ?? ""];
+  return empty ?? "{}";
+}
+
 /** @param key the column by which the app knows its users, if it is not `clerkId` */
 export function sortColumns(users: Table, own: OwnCode, key: AppKey | null): Columns {
   const result: Columns = {
     fields: new Map(),
+    required: new Map(),
     own: new Map(),
     edited: new Map(),
     misfits: new Map(),
@@ -133,6 +144,7 @@ export function sortColumns(users: Table, own: OwnCode, key: AppKey | null): Col
     if (meaning && fits && !write) {
       const reader = readerText(meaning, column);
       result.fields.set(name, reader);
+      if (!column.isOptional) result.required.set(name, emptyOf(column.validator));
       result.otherwise.push(...readOtherwise(name, meaning, reader, own));
     } else sayOwn(result, name, column, own, meaning);
   }

@@ -220,13 +220,19 @@ function accountSteps({ project, hasIssuer, columns, referring }: Plan): string[
       "const current = useCurrentUser(api.account.current, api.account.ensureSynced);",
     )}`,
     `If you like: deletions that one can take back for 30 days, and what hangs on a row${hanging} gone with it, in parts, before the row goes. In ${app}, with deletedAt: v.optional(v.number()) in your schema:${typed(
-      "export const removal: Removal = { mark: {}, purgeAfterMs: 30 * 24 * 60 * 60 * 1000 };",
+      `export const removal: Removal = { mark: ${markOf(columns)}, purgeAfterMs: 30 * 24 * 60 * 60 * 1000 };`,
       "export const hooks: Hooks = { erase: async (ctx, user) => {",
       "  // delete up to 500 documents of this user",
       '  return count === 500 ? "more" : undefined; // "more" has it called again',
       "} };",
     )}`,
   ];
+}
+
+/** A marked row keeps what the schema requires. */
+function markOf({ required }: Plan["columns"]): string {
+  const kept = Array.from(required, ([name, empty]) => `${name}: ${empty}`);
+  return kept.length === 0 ? "{}" : `{ ${kept.join(", ")} }`;
 }
 
 function secretStep({ webhookPath }: Plan, webhooks: Webhook[]): string {

@@ -1,5 +1,5 @@
 /** `update`: writes the files anew that were copied, and leaves what is the app's own. */
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { checkChanges, diffOf, realChanges, type Changes } from "./change";
 import { installCommand, lackingPackages, refuseDirtyLock, withPackages } from "./packages";
@@ -52,11 +52,16 @@ export async function update(options: UpdateOptions, terminal: Terminal): Promis
     terminal.print(diffOf(changes, project.top));
     return;
   }
+  const lost = lostImports(project, changes);
   await terminal.agree("Go ahead?");
   await withPackages(project, packages, changesNow);
   const news = changesBetween(copied.version, version());
+  const left =
+    lost.length === 0
+      ? ""
+      : ` First change what imports files that have another place or are gone:\n  ${lost.join("\n  ")}`;
   terminal.say(
-    `${news === "" ? "" : `${news}\n\n`}Done. Deploy it: npx convex dev, or npx convex deploy.`,
+    `${news === "" ? "" : `${news}\n\n`}Done. Deploy it: npx convex dev, or npx convex deploy.${left}`,
   );
 }
 
@@ -67,6 +72,29 @@ function changesOf(project: Project, copied: Copied): Changes {
     .map((name) => path.join(folderOf(project), name))
     .filter((file) => !files.has(file) && existsSync(file));
   return new Map([...gone.map((file): [string, null] => [file, null]), ...files]);
+}
+
+/** What the app's own files import of those that go, and where that is now: those files are left as they are. */
+function lostImports(project: Project, changes: Changes): string[] {
+  const bare = (file: string) => file.replace(/\.[jt]s$/, "");
+  const gone = new Set([...changes].flatMap(([file, text]) => (text === null ? bare(file) : [])));
+  if (gone.size === 0) return [];
+  return readdirSync(project.functions, { recursive: true, encoding: "utf8" })
+    .map((name) => path.join(project.functions, name))
+    .filter((file) => /\.tsx?$/.test(file) && !changes.has(file))
+    .flatMap((file) => {
+      const specifiers = readFileSync(file, "utf8").matchAll(/ from "(\.[^"]+)"/g);
+      return [...specifiers].flatMap(([, from = ""]) => {
+        const target = bare(path.resolve(path.dirname(file), from));
+        if (!gone.has(target)) return [];
+        const base = path.basename(target);
+        const place = [...changes].find(
+          ([other, text]) => text !== null && path.basename(bare(other)) === base,
+        )?.[0];
+        const now = place && `./${posixFrom(path.dirname(file), bare(place))}`;
+        return `${posixFrom(project.top, file)}: "${from}" ${now ? `is "${now}"` : "is gone"}`;
+      });
+    });
 }
 
 /** @throws Problem where the app has files of its own by the names of new ones */

@@ -1,12 +1,12 @@
 /** What happens behind the chat room of the demo: people in Clerk, its webhooks, runs. */
 import { randomUUID } from "node:crypto";
-import { clock } from "../../convex/clerk/clock";
-import type { ClerkUserJSON, UserEvent } from "../clerk-json";
-import { ClerkStandIn, ISSUER } from "../clerk-stand-in";
-import { compare, type Difference } from "../compare";
-import { startInProcess, type InProcessHost } from "../in-process-host";
-import { signedEvent } from "../signed-event";
-import type { Report } from "../story";
+import { clock } from "../../convex/clerk/shared/clock";
+import type { ClerkUserJSON, UserEvent } from "../stand-in/clerk-json";
+import { ClerkStandIn, ISSUER } from "../stand-in/clerk-stand-in";
+import { compare, type Difference } from "./compare";
+import { startInProcess, type InProcessHost } from "../host/in-process-host";
+import { signedEvent } from "../stand-in/signed-event";
+import type { Report } from "./story";
 
 const WEBHOOK_SECRET = `whsec_${Buffer.from("the chat room's signing secret").toString("base64")}`;
 const YEAR = 365 * 86_400_000;

@@ -1,0 +1,106 @@
+/** Pages of Clerk's user lists → their entries, each with what it is sorted by. */
+import { readUsers, type Unread } from "../profile/profile.js";
+import { hashOf } from "../shared/listed.js";
+import { type Reading } from "../shared/user.js";
+import { keyAt, keyOf, type Order } from "../shared/listed.js";
+
+/** An answer of Clerk that can't be what was asked for. The message holds nothing of it. */
+export class UnexpectedAnswer extends Error {}
+
+/**
+ * Reads a page of a user list in the `order` asked for, if any. What can't be read has its place by the entries around
+ * it, or, where none has a time, by `from` (creation, ms) or `settled` (change, ms: users are settled back to it).
+ * @throws UnexpectedAnswer for what is not a list of at most `limit` users in the order asked for, which must never be
+ *   taken for a list with fewer users
+ */
+export function readPage(
+  json: unknown,
+  asked: { limit: number; order: Order | null; from?: number | null; settled?: number },
+): Reading[] {
+  if (!Array.isArray(json)) throw new UnexpectedAnswer(`not a list but ${nameOfType(json)}`);
+  if (json.length > asked.limit) {
+    throw new UnexpectedAnswer(`${json.length} users where at most ${asked.limit} were asked for`);
+  }
+  const { order, from = null, settled = null } = asked;
+  const users = placed(json, order, { clerkCreatedAt: from ?? 0, version: settled ?? 0 });
+  if (order === null) return users;
+  const keys = users.map((user) => keyOf(user, order));
+  if (!keys.every((key, index) => index === 0 || (keys[index - 1] ?? key) <= key)) {
+    throw new UnexpectedAnswer(`users that are not in the order asked for (${order})`);
+  }
+  // Whether the time asked for is included is not documented.
+  if (from !== null && (keys[0] ?? from) < from - 1) {
+    throw new UnexpectedAnswer("users from before the time asked for");
+  }
+  return users;
+}
+
+/**
+ * Gives entries what they lack to have a place: a time from the entry before, or else from the next one, which one out
+ * of place gets, too, if it can't be read; and a name that is the same on each page.
+ */
+function placed(json: unknown[], order: Order | null, otherwise: Times): Reading[] {
+  const entries = readUsers(json);
+  let at = {
+    clerkCreatedAt: entries.map(createdAtOf).find(isGiven) ?? otherwise.clerkCreatedAt,
+    version: entries.map(({ version }) => version).find(isGiven) ?? otherwise.version,
+  };
+  let before: string | null = null;
+  const names: string[] = [];
+  return entries.map((entry, index) => {
+    const own = {
+      clerkCreatedAt: createdAtOf(entry) ?? at.clerkCreatedAt,
+      version: entry.version ?? at.version,
+    };
+    if (entry.kind === "profile") {
+      [before, at] = [entry.profile.clerkId, own];
+      return entry;
+    }
+    const next = entries.slice(index).find(isProfile);
+    if (order === null || isBetween(own, at, next, order)) at = own;
+    const { kind, clerkId, reason } = entry;
+    if (clerkId !== null) {
+      before = clerkId;
+      return { kind, clerkId, ...at, reason };
+    }
+    const name = nameOf(json[index]);
+    const namesakes = names.filter((other) => other === name).length;
+    names.push(name);
+    return {
+      kind,
+      clerkId: namesakes === 0 ? name : `${name} +${namesakes}`,
+      ...at,
+      reason: `${reason} (${before === null ? "the first entry of its page" : `the entry after ${before}`})`,
+    };
+  });
+}
+
+/** A name for an entry without a usable id, which shows nothing of it. */
+function nameOf(json: unknown): string {
+  const id = typeof json === "object" && json !== null && "id" in json ? json.id : undefined;
+  return `entry ${hashOf(JSON.stringify(typeof id === "string" ? id : json))}`;
+}
+
+function isProfile(entry: Reading | Unread): entry is Extract<Reading, { kind: "profile" }> {
+  return entry.kind === "profile";
+}
+
+type Times = { clerkCreatedAt: number; version: number };
+
+function isBetween(own: Times, last: Times, next: Reading | undefined, order: Order): boolean {
+  const key = keyAt(own, order);
+  return key >= keyAt(last, order) && (next === undefined || key <= keyOf(next, order));
+}
+
+function createdAtOf(entry: Reading | Unread): number | null {
+  return entry.kind === "profile" ? entry.profile.clerkCreatedAt : entry.clerkCreatedAt;
+}
+
+function isGiven(value: number | null): value is number {
+  return value !== null;
+}
+
+function nameOfType(json: unknown): string {
+  if (json === null) return "null";
+  return typeof json === "object" ? "an object" : `a ${typeof json}`;
+}

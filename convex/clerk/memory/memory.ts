@@ -1,0 +1,54 @@
+/** What other rooms may ask of the sync's memory, and write down in it. */
+export { judgeDeliveries, newestEventInstance, readDeliveries } from "./deliveries.js";
+export {
+  changeDoubt,
+  doubtOf,
+  endDoubt,
+  markMet,
+  metAmong,
+  nextDoubts,
+  raiseAll,
+} from "./doubts.js";
+export { type End, endRun } from "./ended.js";
+export { MAX_ENTRIES, addEntry, entriesOf } from "./entries.js";
+export {
+  type Begun,
+  FULL_PERIOD_MS,
+  type Leased,
+  handOn,
+  isPastResuming,
+  readAt,
+  readLeased,
+  recordFailure,
+  renewLease,
+  takeLease,
+} from "./lease.js";
+export {
+  type Counts,
+  type Crowd,
+  type DriftEntry,
+  type Phase,
+  type Position,
+  type Version,
+  vCheckpoint,
+  vCrowd,
+  vDoubtState,
+  vMode,
+  vPosition,
+  vReportMode,
+  vReported,
+  vRunOptions,
+} from "./model.js";
+export { type Run, type RunIn, type RunningRun, noteRun, runningRun } from "./runs.js";
+export { type SyncState, areChanged, readSyncState, stateFor, updateSyncState } from "./state.js";
+export {
+  type Source,
+  type StoredVersion,
+  eventMarks,
+  metVersion,
+  newestEvents,
+  noteVersion,
+  readVersion,
+  writeVersion,
+} from "./versions.js";
+export { FAR_MS, PACE_MS, leaveDoubt, reportOfToday, wakeForDoubts } from "./worker.js";

@@ -1,0 +1,85 @@
+/** Runs, as `clerkRuns` has them. `lease.ts` says who takes one further, `ended.ts` what one leaves. */
+import type { Infer } from "convex/values";
+import type { Doc } from "../../_generated/dataModel.js";
+import type { MutationCtx, QueryCtx } from "../../_generated/server.js";
+import { clock } from "../shared/clock.js";
+import type { Counts, Phase, RunState, vRunOptions } from "./model.js";
+import { FINGERPRINTS } from "./state.js";
+
+/** More than are ever under way at once: one run, and the worker's. */
+const MAX_RUNNING = 10;
+
+const NO_COUNTS: Counts = {
+  clerkUsers: 0,
+  scanned: 0,
+  listed: 0,
+  unlisted: 0,
+  unchanged: 0,
+  drift: { missing: 0, stale: 0, orphaned: 0 },
+  repaired: { created: 0, updated: 0, deleted: 0 },
+  setAside: 0,
+  postponed: 0,
+  postponedOrphans: 0,
+  held: 0,
+  requests: 0,
+  confirmed: 0,
+  lone: 0,
+  entries: 0,
+  missed: { created: 0, updated: 0, deleted: 0 },
+};
+
+export type Run = Doc<"clerkRuns">;
+export type RunOptions = Infer<typeof vRunOptions>;
+type Phases = { [Each in Phase as Each["kind"]]: Each };
+export type Running = Extract<RunState, { kind: "running" }>;
+export type RunIn<Kind extends Phase["kind"]> = Run & {
+  state: Running & { phase: Phases[Kind] };
+};
+export type RunningRun = RunIn<Phase["kind"]>;
+/** Whether a run is under way, alive or not. */
+export function isRunning(run: Run): run is RunningRun {
+  return run.state.kind === "running";
+}
+
+/** The run that holds the lease, dead or alive, or null. The worker's is none: it takes no lease from others. */
+export async function runningRun(ctx: QueryCtx): Promise<RunningRun | null> {
+  const runs = await ctx.db
+    .query("clerkRuns")
+    .withIndex("by_state_kind", (q) => q.eq("state.kind", "running"))
+    .take(MAX_RUNNING);
+  return runs.filter(isRunning).find(({ mode }) => mode !== "doubts") ?? null;
+}
+
+/** The run of a mode that began last, or null. */
+export async function newestRun(ctx: QueryCtx, mode: Run["mode"]): Promise<Run | null> {
+  const newest = async (hasFindings: boolean) =>
+    await ctx.db
+      .query("clerkRuns")
+      .withIndex("by_mode_and_hasFindings", (q) =>
+        q.eq("mode", mode).eq("hasFindings", hasFindings),
+      )
+      .order("desc")
+      .first();
+  const [one, other] = [await newest(true), await newest(false)];
+  return (one?._creationTime ?? 0) > (other?._creationTime ?? 0) ? one : other;
+}
+
+export type Options = Pick<Run, "mode" | "dryRun" | "maxDeletions" | "pageSize" | "isScheduled">;
+
+/** Writes down a new run in a state, and returns it. */
+export async function insertRun(ctx: MutationCtx, options: Options, state: RunState): Promise<Run> {
+  const startedAt = clock.now();
+  const made = { startedAt, state, counts: NO_COUNTS, hasFindings: false, columns: FINGERPRINTS };
+  const run = { ...options, ...made };
+  const _id = await ctx.db.insert("clerkRuns", run);
+  return { _id, _creationTime: startedAt, ...run };
+}
+
+/** Writes down what is known of a run beside its state: the instance that it asks, or what a repair found. */
+export async function noteRun(
+  ctx: MutationCtx,
+  { _id }: Run,
+  known: Partial<Pick<Run, "instanceId" | "counts" | "hasFindings">>,
+): Promise<void> {
+  await ctx.db.patch("clerkRuns", _id, known);
+}

@@ -1,0 +1,213 @@
+/** How events, runs and repairs write users, inside their own transactions: reads what is known, lets `plan.ts` decide,
+ * applies. The door of the room.
+ */
+import type { MutationCtx } from "../../_generated/server.js";
+import {
+  eventMarks,
+  metVersion,
+  noteVersion,
+  readSyncState,
+  readVersion,
+  type Source,
+  type SyncState,
+} from "../memory/memory.js";
+import { clock } from "../shared/clock.js";
+import { countRemoval, type Kept, type Remover, whyKept, whyNotPurged } from "./gate.js";
+import {
+  isForeign,
+  isShown,
+  isUnmet,
+  type Plan,
+  planEvent,
+  planEvidence,
+  planListed,
+} from "./plan.js";
+import { type KnownRows, purgeRows, readKnown } from "./rows.js";
+import {
+  BY_RUN,
+  carryOut,
+  type Incoming,
+  type Outcome,
+  rehearse,
+  remove,
+  untouched,
+} from "./write.js";
+
+export { describeLeftOut } from "./columns.js";
+export { MANY_CALLS, erasures, wakeErasures } from "./erasure.js";
+export {
+  type Kept,
+  LONE,
+  type Remover,
+  isLone,
+  isToPurge,
+  mostRemovals,
+  purgeAfterMs,
+  rowsLeft,
+  whyHold,
+  whyKept,
+  whyNotPurged,
+} from "./gate.js";
+export { type Known, LAG_MS } from "./plan.js";
+export {
+  type KnownRows,
+  hasClerkId,
+  hasRow,
+  isMirrored,
+  readKnown,
+  readListed,
+  sortRows,
+  valueAt,
+} from "./rows.js";
+export { type Outcome, vOutcomeKind } from "./write.js";
+
+/**
+ * Applies what an event says of a user, and writes down that it named them. Who signed up since `lastFullRunStartedAt`
+ * (ms, of the last full run that went through) can only be known by an event. @throws like `createRow`
+ * @returns what became of the user: `late`, `unclear` and `refused` change nothing
+ */
+export async function applyEvent(
+  ctx: MutationCtx,
+  { missingForNew, ...user }: Incoming & { missing?: string; missingForNew?: string },
+  source: Source,
+  { fullRunStartedAt = -Infinity, lastFullRunStartedAt = Infinity }: SyncState,
+): Promise<Outcome> {
+  const known = await readKnown(ctx, user.profile.clerkId, { isThere: true });
+  const isNew = known.row === null && known.marked === null;
+  const incoming = { ...user, missing: user.missing ?? (isNew ? missingForNew : undefined) };
+  const plan = planEvent(known, incoming, { now: clock.now(), fullRunStartedAt });
+  const { clerkCreatedAt } = user.profile;
+  const isUntold =
+    plan.write === "insert" &&
+    source.type !== "user.created" &&
+    known.version?.version === undefined &&
+    known.version?.kind !== "tombstone" &&
+    clerkCreatedAt > lastFullRunStartedAt;
+  const event = isUntold ? { ...source, untoldAt: clerkCreatedAt } : source;
+  const outcome = await carryOut(ctx, plan, known, user, { by: { event } });
+  const isWritten = !["refused", "unclear"].includes(outcome.kind) && plan.write !== "nothing";
+  if (!isWritten) await noteNamed(ctx, user.profile.clerkId, known.version, source);
+  return outcome;
+}
+
+/**
+ * Compares a listed user with what is `known`, and repairs the difference. `seenAt`: ms, before the list was asked for;
+ * `confirms`: the mirrored instance, if a right row is to be confirmed that only an event of another one told of: only
+ * then `known` needs the version of a right row. @throws like `createRow`
+ */
+export async function applyListed(
+  ctx: MutationCtx,
+  user: Incoming,
+  known: KnownRows,
+  { seenAt, dryRun, confirms }: { seenAt: number; dryRun: boolean; confirms?: string },
+): Promise<Outcome> {
+  const isToConfirm = confirms !== undefined && isForeign(known.version, confirms);
+  const isRight = isShown(known.row, user.profile);
+  // Of whom the row is right, the version may not have been read.
+  if (isRight && !isToConfirm) return { kind: "unchanged", fields: [], known };
+  const plan: Plan = isRight ? { write: "version" } : planListed(known, user, seenAt);
+  return await carryOut(ctx, plan, known, user, { by: BY_RUN, dryRun });
+}
+
+/**
+ * Settles one id by Clerk's answer about it, null for "not found", asked for after `askedAt` (ms). Removes nobody: an
+ * orphan is only reported. @throws like `createRow`
+ */
+export async function applyEvidence(
+  ctx: MutationCtx,
+  clerkId: string,
+  answer: Incoming | null,
+  { askedAt, dryRun }: { askedAt: number; dryRun: boolean },
+): Promise<Outcome> {
+  const read = await readKnown(ctx, clerkId, { isThere: answer !== null });
+  const known = answer === null ? await meet(ctx, clerkId, read, dryRun) : read;
+  const verdict = planEvidence(known, answer, askedAt);
+  if (verdict.write === "remove") return { kind: "orphaned", fields: [], known };
+  if (answer === null) return untouched(verdict, known);
+  return await carryOut(ctx, verdict, known, answer, { by: BY_RUN, dryRun });
+}
+
+/** Notes that an event named an id and changed nothing: for five minutes Clerk's 404 may be older than that. */
+export async function noteNamed(
+  ctx: MutationCtx,
+  clerkId: string,
+  version: KnownRows["version"],
+  source: Source,
+): Promise<void> {
+  await noteVersion(ctx, version, { clerkId, ...eventMarks(version, source) });
+}
+
+/** A row of the app's that the sync meets for the first time: the app may just have put the id on it. */
+async function meet(
+  ctx: MutationCtx,
+  clerkId: string,
+  known: KnownRows,
+  dryRun: boolean,
+): Promise<KnownRows> {
+  if (!isUnmet(known) || known.version?.metAt !== undefined) return known;
+  const { lastFullRunStartedAt, hasRunFull = lastFullRunStartedAt !== undefined } =
+    await readSyncState(ctx);
+  const metAt = hasRunFull ? clock.now() : 0;
+  const version = dryRun
+    ? { ...(known.version ?? metVersion(clerkId, {})), metAt }
+    : await noteVersion(ctx, known.version, { clerkId, metAt });
+  return { ...known, version };
+}
+
+/** What became of somebody who was to be removed. `gone`: there was no row. */
+type Removal =
+  | { kind: "removed"; known: KnownRows; refusal: string | null }
+  | { kind: "gone"; known: KnownRows }
+  | (Kept & { known: KnownRows });
+
+/**
+ * Removes a user of whom Clerk just said 404 `resource_not_found`, asked about this id after `askedAt` (ms), if the
+ * gate lets it: the one way by which anything but Clerk's own event removes anybody. @throws like `removeRows`
+ */
+export async function removeByEvidence(
+  ctx: MutationCtx,
+  clerkId: string,
+  { askedAt, remover, dryRun }: { askedAt: number; remover: Remover; dryRun: boolean },
+): Promise<Removal> {
+  const known = await meet(ctx, clerkId, await readKnown(ctx, clerkId), dryRun);
+  if (known.row === null) return { kind: "gone", known };
+  const kept = await whyKept(ctx, known, { askedAt, remover });
+  if (kept !== null) return { ...kept, known };
+  if (dryRun) {
+    const { refusal } = await rehearse(ctx, { kind: "removed", clerkId });
+    return { kind: "removed", known, refusal };
+  }
+  const { refusal } = await remove(ctx, clerkId, known, BY_RUN);
+  await countRemoval(ctx, remover);
+  return { kind: "removed", known, refusal };
+}
+
+/**
+ * Lets the marked row of a removed user go, of whom Clerk just said 404 `resource_not_found`, asked about this id after
+ * `askedAt` (ms), if the gate lets it. `left`: rows that the run may still remove. @throws like `letGo`
+ * @returns how many rows of the id are gone, or on their way out; in a dry run, would be
+ */
+export async function purgeByEvidence(
+  ctx: MutationCtx,
+  clerkId: string,
+  { askedAt, left, dryRun }: { askedAt: number; left: number; dryRun: boolean },
+): Promise<number> {
+  const known = await readKnown(ctx, clerkId);
+  const kept = await whyNotPurged(ctx, known, { askedAt, left });
+  if (kept !== null) return 0;
+  if (dryRun) return (await rehearse(ctx, { kind: "purged", clerkId, askedAt })).purged ?? 0;
+  // The tombstone of its removal stands as long as the row did.
+  return await purgeRows(ctx, clerkId, askedAt);
+}
+
+/** Removes a user by Clerk's own word. @returns if there was a row, and the hook's refusal @throws like `removeRows` */
+export async function removeByEvent(
+  ctx: MutationCtx,
+  clerkId: string,
+  source: Source,
+): Promise<{ outcome: "deleted" | "absent"; refusal?: string }> {
+  const known = { version: await readVersion(ctx, clerkId) };
+  const { wasHere, refusal } = await remove(ctx, clerkId, known, { event: source });
+  const outcome = wasHere ? "deleted" : "absent";
+  return refusal === null ? { outcome } : { outcome, refusal };
+}

@@ -1,0 +1,159 @@
+/** What a function call that takes a run further keeps between its steps. */
+import { internal } from "../../_generated/api.js";
+import type { ActionCtx } from "../../_generated/server.js";
+import { type Clerk, ClerkError } from "../api/api.js";
+import type { Phase, RunningRun } from "../memory/memory.js";
+import { SECOND } from "../shared/clock.js";
+import { type Reading } from "../shared/user.js";
+import { idOf } from "../shared/listed.js";
+import type { Ahead } from "./ahead.js";
+import { comparePositions } from "./places.js";
+import { type StepResult } from "./step.js";
+import type { Looked, Window } from "./sweep.js";
+
+export type Call = {
+  ctx: ActionCtx;
+  clerk: Clerk;
+  ahead: Ahead;
+  instanceId: string;
+  isPinned: boolean;
+  batch: Batch;
+  /** The last page's window, while part of it is left to settle; `next`: of a look-back. */
+  window?: Window & Partial<Pick<Looked, "next">> & { seenAt: number };
+  /** The page of a crowd that is being settled, and where in the list it begins. */
+  page?: { users: Reading[]; offset: number; seenAt: number };
+  /** Who stood at the end of the last page: see `seamOf`. */
+  seam?: Set<string> | null;
+  /** How many pages of a look-back, one after the other, have led no further. */
+  still?: number;
+};
+
+/** What taking a step gives: null when another call has taken the run further, or ended it. */
+export type Taken = Promise<StepResult | null>;
+
+/** The checkpoint that a step goes on from, with the requests that it is to count. */
+export function checkpoint({ clerk }: Call, { _id: runId, state: { step } }: RunningRun) {
+  return { runId, step, requests: clerk.requests.uncounted };
+}
+
+/** Ids of the next doubts in a state, at most `most`, and no more than the transaction may take. */
+export async function doubtsOf(
+  { ctx, batch }: Call,
+  run: RunningRun,
+  state: "open" | "orphaned" | "marked",
+  most: number,
+): Promise<string[]> {
+  const { _id, mode } = run;
+  const args = { run: { _id, mode }, state, count: Math.min(batch.limit, most) };
+  return await ctx.runQuery(internal.clerk.run.lifecycle.doubts, args);
+}
+
+/** The phase in which a step has left a run; undefined where it ended, or another call has it. */
+export function phaseAfter(result: StepResult | null): Phase | undefined {
+  const state = result?.run.state;
+  return state?.kind === "running" ? state.phase : undefined;
+}
+
+/** Whether part of a window is left to settle after a step. @param kind the phase that settles it */
+export function isLeftOf(
+  { until }: Window,
+  result: StepResult | null,
+  kind: "walk" | "lookBack",
+): boolean {
+  const phase = phaseAfter(result);
+  if (phase?.kind !== kind) return false;
+  return until === null || comparePositions(phase.settled, until) < 0;
+}
+
+/** Whether a list ends before `offset`: pages may be shorter than what there is. False at 429. @throws ClerkError */
+export async function isEnd(
+  offset: number,
+  list: (offset: number) => Promise<Reading[]>,
+): Promise<boolean> {
+  return await unlessSlowed(async () => (await list(offset)).length === 0, false);
+}
+
+/** A page; an empty one is asked for once more, as it ends a list. @throws ClerkError, but not at the second's 429 */
+export async function listTwice(list: () => Promise<Reading[]>): Promise<Reading[]> {
+  const page = await list();
+  return page.length === 0 ? await unlessSlowed(list, page) : page;
+}
+
+/** Asks a step's second question; `otherwise` at 429: Clerk may let through one and refuse the next, time and again. */
+export async function unlessSlowed<Answer>(
+  ask: () => Promise<Answer>,
+  otherwise: Answer,
+): Promise<Answer> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (error instanceof ClerkError && error.whatNext === "slow down") return otherwise;
+    throw error;
+  }
+}
+
+/** Answers to questions that are asked at once. @throws what the first one throws, once all are answered */
+export async function askAtOnce<Answer>(questions: Promise<Answer>[]): Promise<Answer[]> {
+  await Promise.allSettled(questions);
+  return await Promise.all(questions);
+}
+
+/** Tries of a transaction about several users before it is halved: once more, in case it was a conflict. */
+const TRIES = 2;
+/** Tries of a transaction about one user, at growing intervals, before that user is set aside. */
+const TRIES_OF_ONE = 4;
+
+/** Users of the next transaction. One that throws is tried again, then halved, until one is alone, who is set aside. */
+export class Batch {
+  limit = Infinity;
+  /** Whom the transaction is about that comes next, or threw; nobody, while Clerk is asked. */
+  #ids: string[] = [];
+  #throws = 0;
+  #setAside: { clerkId: string; reason: string } | undefined;
+
+  /** A step begins: until `take`, what throws is not about anybody. */
+  clear(): void {
+    this.#ids = [];
+  }
+
+  /** Notes whom the next transaction is about, at most `limit`. @returns why a lone one is to be set aside, if so */
+  take(ids: string[]): string | undefined {
+    this.#ids = ids;
+    const isAlone = ids.length === 1 && ids[0] === this.#setAside?.clerkId;
+    return isAlone ? this.#setAside?.reason : undefined;
+  }
+
+  /** The same for users, as the transaction is to see them: who is set aside can't be read. */
+  takeUsers(users: Reading[]): Reading[] {
+    const reason = this.take(users.map(idOf));
+    if (reason === undefined) return users;
+    return users.map((user) => {
+      const { clerkId, clerkCreatedAt } = user.kind === "profile" ? user.profile : user;
+      return { kind: "unreadable", clerkId, clerkCreatedAt, version: user.version, reason };
+    });
+  }
+
+  /** The transaction was made: the next one may take twice as many. */
+  succeed(): void {
+    this.#throws = 0;
+    this.#setAside = undefined;
+    this.limit *= 2;
+  }
+
+  /**
+   * The transaction threw, or Clerk refused whom it is about. `isFinal`: the same again can't help.
+   * @returns ms to wait before the next one; null when it is not about users that could be fewer, or set aside
+   */
+  shrink(reason: string, isFinal = false): number | null {
+    const [first] = this.#ids;
+    if (first === undefined || first === this.#setAside?.clerkId) return null;
+    this.#throws += 1;
+    const isAlone = this.#ids.length === 1;
+    if (!isFinal && isAlone && this.#throws < TRIES_OF_ONE) return SECOND * 2 ** (this.#throws - 1);
+    if (!isFinal && !isAlone && this.#throws < TRIES) return 0;
+    if (isAlone) this.#setAside = { clerkId: first, reason };
+    else this.limit = Math.floor(this.#ids.length / 2);
+    this.#throws = 0;
+    return 0;
+  }
+}

@@ -1,0 +1,205 @@
+/** Compares users whom Clerk lists with the mirror, within a step of a run. */
+import { hooks } from "../app.js";
+import {
+  leaveDoubt,
+  raiseAll,
+  readVersion,
+  type Run,
+  type RunIn,
+  type SyncState,
+} from "../memory/memory.js";
+import {
+  applyListed,
+  isToPurge,
+  type KnownRows,
+  type Outcome,
+  purgeAfterMs,
+  readListed,
+  type sortRows,
+} from "../mirror/mirror.js";
+import { clock } from "../shared/clock.js";
+import { chunksOf, inParallel, PARALLEL_READS } from "../shared/parallel.js";
+import { type Reading } from "../shared/user.js";
+import { idOf, keyOf, type Order } from "../shared/listed.js";
+import type { User } from "../types.js";
+import { isAnyErased, isBeingErased } from "../users.js";
+import type { Step } from "./step.js";
+
+type Mirrorable = Extract<Reading, { kind: "profile" }>;
+
+/**
+ * Compares users, each given once, until the transaction has read or written enough: what is known of a few is read
+ * side by side, then each has their turn.
+ * @param rows rows that the caller has read; others are looked up by id
+ * @param seenAt ms, taken before Clerk was asked
+ * @returns how many were compared, from the first on
+ */
+export async function compareUsers(
+  step: Step<"walk" | "lookBack">,
+  users: Reading[],
+  rows: User[],
+  seenAt: number,
+): Promise<number> {
+  // While rows are on their way out, each is looked up.
+  const rowsOf = groupById((await isAnyErased(step.ctx)) ? [] : rows);
+  if (users.length === 0) return 0;
+  // Of a row that is right the version tells who is to be confirmed, and whether the walk has counted a new one.
+  const isConfirming = confirmsFor(step.run, await step.state()) !== undefined;
+  const newSince = isConfirming
+    ? -Infinity
+    : isPlacing(step.run)
+      ? step.run._creationTime
+      : Infinity;
+  let compared = 0;
+  // The app's own code may write the row of any user, and read and write as much as it likes.
+  const hasHooks = Boolean(hooks.created ?? hooks.updated ?? hooks.database);
+  for (const some of chunksOf(users, hasHooks ? 1 : PARALLEL_READS)) {
+    const known = await readListed(step.ctx, some, rowsOf, newSince);
+    const late: string[] = [];
+    let isWritten = false;
+    for (const user of some) {
+      const clerkId = idOf(user);
+      const rowsOfUser = rowsOf.get(clerkId) ?? [];
+      const kind =
+        user.kind === "unreadable"
+          ? await setAside(step, user, rowsOfUser.length > 0)
+          : await compareUser(step, user, knownOf(known, clerkId), seenAt);
+      isWritten ||= kind === "created" || kind === "updated";
+      // What is known is newer than the list: Clerk is asked about the id itself.
+      if (kind === "late") late.push(clerkId);
+      if (rowsOfUser.length > 1) await step.findings.duplicated(clerkId);
+      compared += 1;
+    }
+    if (late.length > 0) await raiseAll(step.ctx, step.run, late);
+    const isDue = isWritten || compared % PARALLEL_READS === 0;
+    if (isDue && compared < users.length && (await step.isNearBudget())) return compared;
+  }
+  return compared;
+}
+
+/** @throws Error where it was not read: somebody who is known must never be taken for somebody who is not */
+function knownOf(known: Map<string, KnownRows>, clerkId: string): KnownRows {
+  const rows = known.get(clerkId);
+  if (rows === undefined) throw new Error("expected what is known of each user");
+  return rows;
+}
+
+/** In which order a run goes through Clerk's users. */
+export function orderOf({ state }: RunIn<"walk" | "lookBack">): Order {
+  return state.phase.kind === "walk" ? "+created_at" : "-updated_at";
+}
+
+/** @param isThere whether their row is where they stand in the list */
+async function setAside(
+  step: Step<"walk" | "lookBack">,
+  user: Extract<Reading, { kind: "unreadable" }>,
+  isThere: boolean,
+): Promise<null> {
+  const { clerkId, reason } = user;
+  // Who may have no time stands at another place on each page.
+  const isKnown = await step.findings.isListed(clerkId, "setAside");
+  if (!isKnown) countMet(step, user);
+  if (!isKnown && isThere && step.findings.isFirstLook) step.counts.confirmed += 1;
+  await step.findings.notMirrored(clerkId, reason);
+  return null;
+}
+
+function countMet({ run, counts, findings }: Step<"walk" | "lookBack">, user: Reading): void {
+  if (findings.isFirstLook) counts.scanned += 1;
+  const isCounted = run.state.phase.kind === "walk" && keyOf(user, "+created_at") <= run.startedAt;
+  if (isCounted) counts.listed += 1;
+}
+
+async function compareUser(
+  step: Step<"walk" | "lookBack">,
+  user: Mirrorable,
+  known: KnownRows,
+  seenAt: number,
+): Promise<Outcome["kind"]> {
+  const { clerkId } = user.profile;
+  const { counts, run, ctx } = step;
+  const isFirst = step.findings.isFirstLook;
+  countMet(step, user);
+  const how = { seenAt, dryRun: run.dryRun, confirms: confirmsFor(run, await step.state()) };
+  const outcome = await applyListed(ctx, user, known, how);
+  const { kind } = outcome;
+  if (isFirst && kind === "unchanged") counts.unchanged += 1;
+  // Whoever is late is confirmed by the evidence that is asked for.
+  if (isFirst && kind !== "late" && isFromBefore(known.row, run)) counts.confirmed += 1;
+  const isWritten = (kind === "created" || kind === "updated") && !run.dryRun;
+  if (isWritten && user.endsInMs !== undefined) await leaveDoubt(ctx, clerkId, user.endsInMs);
+  if (kind === "refused") await step.findings.notMirrored(clerkId, outcome.reason ?? "");
+  const isNew = await step.findings.repaired(clerkId, outcome, user);
+  if (isNew || kind === "unchanged") await countPlaced(step, user, outcome);
+  await step.findings.leftOut(user, outcome.leftOut);
+  if (known.isDuplicated) await step.findings.duplicated(clerkId);
+  return kind;
+}
+
+/** The mirrored instance, where rows that are right are to be confirmed by a full run. */
+function confirmsFor({ mode, dryRun }: Run, state: SyncState): string | undefined {
+  return mode === "full" && !dryRun && state.isToConfirm === true ? state.instanceId : undefined;
+}
+
+function isFromBefore(row: User | null, run: Run): boolean {
+  return row !== null && row._creationTime < run._creationTime;
+}
+
+/** Whether `countPlaced` needs the version: what is right and new the walk wrote, or an event did, behind the walk. */
+function isPlacing({ mode, state: { phase } }: RunIn<"walk" | "lookBack">): boolean {
+  return phase.kind === "lookBack" && mode === "full" && !phase.isAgain;
+}
+
+/** Counts who is new, by this look or by an event, where a full run's walk had passed: Clerk counts them, too. */
+async function countPlaced(
+  { counts, run, findings }: Step<"walk" | "lookBack">,
+  user: Mirrorable,
+  { kind, fields, known }: Outcome,
+): Promise<void> {
+  const { clerkId, clerkCreatedAt } = user.profile;
+  const isLookBack = run.state.phase.kind === "lookBack" && run.mode === "full";
+  if (!isLookBack || clerkCreatedAt > run.startedAt) return;
+  const isMade = kind === "created" || fields.includes("clerkCreatedAt");
+  // Whom the walk has made itself, it has counted.
+  const isHeard =
+    kind === "unchanged" &&
+    isPlacing(run) &&
+    !isFromBefore(known.row, run) &&
+    known.version?.appliedBy === "event" &&
+    !(await findings.isListed(clerkId, "created"));
+  if (isMade || isHeard) counts.listed += 1;
+}
+
+/** The oldest row of an id first: that one is the mirror's. */
+function groupById(rows: User[]): Map<string, User[]> {
+  const groups = new Map<string, User[]>();
+  for (const row of [...rows].sort((a, b) => a._creationTime - b._creationTime)) {
+    if (row.clerkId === undefined) continue;
+    groups.set(row.clerkId, [...(groups.get(row.clerkId) ?? []), row]);
+  }
+  return groups;
+}
+
+/**
+ * What becomes of rows that a full run meets and Clerk does not list, each once. A mirrored one is doubted; a marked one
+ * is counted, and doubted once its time is over and if it was the sync that marked it; the app's own are counted.
+ */
+export async function meetRows(
+  { ctx, run, counts }: Step<"walk" | "count" | "undated">,
+  { mirrored, marked, appOwned }: ReturnType<typeof sortRows>,
+): Promise<void> {
+  counts.appOwned = (counts.appOwned ?? 0) + appOwned.length;
+  const doubted = mirrored.flatMap(({ clerkId }) => clerkId ?? []);
+  if (marked.length > 0 && purgeAfterMs() !== null) {
+    const now = clock.now();
+    const due = marked.filter((row) => isToPurge(row, now));
+    const found = await inParallel(due, async ({ clerkId = "" }) => {
+      const isOurs = (await readVersion(ctx, clerkId))?.kind === "tombstone";
+      return isOurs && !(await isBeingErased(ctx, clerkId)) ? [clerkId] : [];
+    });
+    const ids = found.flat();
+    counts.waiting = (counts.waiting ?? 0) + marked.length - due.length + ids.length;
+    doubted.push(...ids);
+  }
+  if (doubted.length > 0) await raiseAll(ctx, run, doubted);
+}

@@ -1,0 +1,126 @@
+/** Of the phases "walk" and "lookBack": users who share one key and may be more than a page. */
+import { v } from "convex/values";
+import { internal } from "../../_generated/api.js";
+import { internalMutation } from "../../_generated/server.js";
+import {
+  type Crowd,
+  markMet,
+  metAmong,
+  type RunIn,
+  vCheckpoint,
+  vCrowd,
+} from "../memory/memory.js";
+import { clock } from "../shared/clock.js";
+import { chunksOf, inParallel } from "../shared/parallel.js";
+import { type Reading, vReading } from "../shared/user.js";
+import { idOf } from "../shared/listed.js";
+import { type Call, checkpoint, isEnd, listTwice, phaseAfter, type Taken } from "./call.js";
+import { compareUsers, orderOf } from "./compare.js";
+import { afterLookBack } from "./next.js";
+import { before, crowdAfter, crowdIn } from "./places.js";
+import { Step, type StepResult } from "./step.js";
+
+/** Takes the next page of a crowd. @param list asks for the list from an offset on. @throws ClerkError */
+export async function ask(
+  call: Call,
+  run: RunIn<"walk" | "lookBack">,
+  crowd: Crowd,
+  list: (offset: number) => Promise<Reading[]>,
+): Taken {
+  const { ctx, batch } = call;
+  call.page ??= await askFor(crowd.offset, list);
+  const { users: all, offset, seenAt } = call.page;
+  const listed = all.slice(crowd.offset - offset);
+  const { users, page } = crowdIn(listed, crowd, batch.limit, orderOf(run));
+  // Where the last page's end comes again, nobody is hidden; but pages may be short.
+  const isShort = async () => !(await isEnd(crowd.offset + page.length, list));
+  if (page.isEnd && page.length > 0 && (await isShort())) page.isEnd = false;
+  const isLast = page.isEnd && page.length > 0;
+  const args = { at: checkpoint(call, run), users: batch.takeUsers(users), page, seenAt, isLast };
+  const settled = internal.clerk.run.crowd.settle;
+  const result: StepResult | null = await ctx.runMutation(settled, { ...args, crowd });
+  // What is left of a page is taken from it: asked for again, it may be in another order.
+  if (!page.isCut && !isPart(crowd, result)) call.page = undefined;
+  return result;
+}
+
+async function askFor(offset: number, list: (offset: number) => Promise<Reading[]>) {
+  const seenAt = clock.now();
+  return { users: await listTwice(async () => await list(offset)), offset, seenAt };
+}
+
+/** Whether a page was settled in part, for all that a transaction may take. */
+function isPart({ offset, fresh }: Crowd, result: StepResult | null): boolean {
+  const phase = phaseAfter(result);
+  const after = phase !== undefined && "crowd" in phase ? phase.crowd : undefined;
+  return after?.offset === offset && after.fresh > fresh;
+}
+
+const vPage = v.object({
+  length: v.number(),
+  first: v.nullable(v.number()),
+  beyond: v.nullable(v.number()),
+  last: v.optional(v.string()),
+  isCut: v.boolean(),
+  isEnd: v.boolean(),
+  isJoined: v.boolean(),
+});
+
+/**
+ * Compares a page's users of a crowd, met before or not, and marks them as met: only once all were, the rows that share
+ * their creation time can be judged. `isLast`: Clerk has nobody after the crowd. `seenAt`: ms, before Clerk was asked.
+ */
+export const settle = internalMutation({
+  args: {
+    at: vCheckpoint,
+    users: v.array(vReading),
+    page: vPage,
+    seenAt: v.number(),
+    isLast: v.boolean(),
+    crowd: vCrowd,
+  },
+  handler: async (ctx, { at, users, page, seenAt, isLast, crowd }): Promise<StepResult | null> => {
+    const step = await Step.at(ctx, at);
+    if (!step?.isIn("walk") && !step?.isIn("lookBack")) return null;
+    const { run } = step;
+    const { phase } = run.state;
+    let fresh = 0;
+    const chunks = chunksOf(users);
+    for (const [index, some] of chunks.entries()) {
+      const ids = some.map(idOf);
+      const met = await metAmong(ctx, run, ids, crowd.key);
+      // Listed twice, somebody is one.
+      const unmet = some.filter((user, i) => !met.has(idOf(user)) && ids.indexOf(idOf(user)) === i);
+      const compared = await compareUsers(step, unmet, [], seenAt);
+      await inParallel(unmet.slice(0, compared), async (user) => {
+        await markMet(ctx, run, idOf(user), crowd.key);
+      });
+      fresh += compared;
+      const isLeft = compared < unmet.length || index < chunks.length - 1;
+      // What is left of the page comes again: the crowd stands where it stood.
+      if (isLeft && (compared < unmet.length || (await step.isNearBudget()))) {
+        const grown = { ...crowd, met: crowd.met + fresh, fresh: crowd.fresh + fresh };
+        return await step.goTo({ ...phase, crowd: grown });
+      }
+    }
+    const after = crowdAfter(crowd, page, fresh, step.counts.scanned);
+    if (!after.isListed) return await step.goTo({ ...phase, crowd: after.crowd });
+    if (step.isIn("lookBack")) return await goBeyond(step, crowd.key, after.end);
+    const { settled } = phase;
+    const metCrowd = { key: crowd.key, isLast };
+    return await step.goTo({ kind: "walk", settled, metCrowd });
+  },
+});
+
+/** @param end where the first one after a crowd stands in the list, if there is one */
+async function goBeyond(
+  step: Step<"lookBack">,
+  key: number,
+  end: number | null,
+): Promise<StepResult> {
+  if (end === null) return await afterLookBack(step);
+  // From the last of them on: that nobody is left out in between.
+  const offset = Math.max(0, end - 1);
+  const { phase } = step.run.state;
+  return await step.goTo({ ...phase, crowd: undefined, settled: before(key + 1), offset });
+}

@@ -1,0 +1,220 @@
+/** What becomes of a doubt: absence from a listing is a doubt, only Clerk's answer about the very id is evidence. */
+import type { MutationCtx } from "../../_generated/server.js";
+import {
+  type Counts,
+  leaveDoubt,
+  noteVersion,
+  changeDoubt,
+  readSyncState,
+  type Run,
+  endDoubt,
+  stateFor,
+} from "../memory/memory.js";
+import {
+  applyEvidence,
+  isLone,
+  type Kept,
+  type Known,
+  type KnownRows,
+  type Outcome,
+  purgeByEvidence,
+  readKnown,
+  removeByEvidence,
+  type Remover,
+  rowsLeft,
+  LAG_MS,
+  whyKept,
+  whyNotPurged,
+} from "../mirror/mirror.js";
+import { clock } from "../shared/clock.js";
+import type { Reading } from "../shared/user.js";
+import type { Findings } from "./findings.js";
+
+/** How often it is looked whether a lockout has ended, each time when Clerk says that it will have. */
+const MAX_ROUNDS = 5;
+
+/** Who judges: a step of a run, or a person's repair; what is found is counted and listed there. */
+export type Judge = { ctx: MutationCtx; run: Run; findings: Findings; counts: Counts };
+
+/** Sets an id aside: nothing is changed about it. @param answer what Clerk said of it */
+export async function setAsideOne(
+  judge: Judge,
+  clerkId: string,
+  answer: Reading | null,
+  reason: string,
+): Promise<void> {
+  await endDoubt(judge.ctx, judge.run, clerkId);
+  if (answer !== null) await judge.findings.notMirrored(clerkId, reason);
+  else {
+    const { row, marked } = await readKnown(judge.ctx, clerkId);
+    const kind = row === null && marked !== null ? "marked" : "orphaned";
+    await judge.findings.setAside({ clerkId, kind, fields: [], reason });
+    if (kind === "orphaned") await goOnHolding(judge, clerkId);
+  }
+}
+
+/**
+ * Settles one id by Clerk's answer about it, null where unknown there: repairs the row, calls it an orphan, or leaves
+ * it to later. `askedAt`: ms, taken before Clerk was asked. @returns what became of it; null where it is set aside
+ */
+export async function judgeOne(
+  judge: Judge,
+  clerkId: string,
+  answer: Reading | null,
+  askedAt: number,
+): Promise<Outcome | null> {
+  const { ctx, run, findings, counts } = judge;
+  if (answer?.kind === "unreadable") {
+    await setAsideOne(judge, clerkId, answer, answer.reason);
+    return null;
+  }
+  const outcome = await applyEvidence(ctx, clerkId, answer, { askedAt, dryRun: run.dryRun });
+  const { kind, reason = "", known } = outcome;
+  const isAbsent = answer === null && known.row !== null;
+  // A recent run never judges absence.
+  if (isAbsent && run.mode === "recent") await endDoubt(judge.ctx, judge.run, clerkId);
+  else if (kind === "orphaned") await suspect(judge, clerkId, outcome, askedAt);
+  else if (kind === "gone" && run.mode === "full" && (await isToGo(judge, known, askedAt))) {
+    await changeDoubt(ctx, run, clerkId, { state: "marked" });
+  } else if (kind === "unclear") {
+    const ours = known.row === null ? "missing" : "stale";
+    await keep(judge, clerkId, isAbsent ? "orphaned" : ours, { kind, reason });
+  } else if (kind === "refused") {
+    await endDoubt(judge.ctx, judge.run, clerkId);
+    await findings.notMirrored(clerkId, reason);
+  } else {
+    const { rounds = 0 } = (await endDoubt(judge.ctx, judge.run, clerkId)) ?? {};
+    const isWritten = kind === "created" || kind === "updated";
+    // A lockout may last longer than was said; but not for ever.
+    const isLeft = isWritten || (run.mode === "doubts" && rounds < MAX_ROUNDS);
+    if (answer?.endsInMs !== undefined && isLeft && !run.dryRun) {
+      await leaveDoubt(ctx, clerkId, answer.endsInMs, rounds + 1);
+    }
+    if (known.row !== null && known.row._creationTime < run._creationTime) counts.confirmed += 1;
+  }
+  await findings.repaired(clerkId, outcome, answer);
+  if (answer !== null) await findings.leftOut(answer, outcome.leftOut);
+  if (answer !== null && known.isDuplicated) await findings.duplicated(clerkId);
+  return outcome;
+}
+
+async function isToGo(
+  { ctx, run, counts }: Judge,
+  known: KnownRows,
+  askedAt: number,
+): Promise<boolean> {
+  const how = { askedAt, left: rowsLeft(run, counts) };
+  return (await whyNotPurged(ctx, known, how)) === null;
+}
+
+/**
+ * What held an id that a full run does not judge, as Clerk does not know it or does not answer, a move to another
+ * instance or a run before, holds it alone from then on, though the run may complete.
+ */
+async function goOnHolding({ ctx, run }: Judge, clerkId: string): Promise<void> {
+  if (run.mode !== "full" || run.dryRun) return;
+  const state = await readSyncState(ctx);
+  const known = await readKnown(ctx, clerkId);
+  if (state.isMoved !== true && !isLone(known, state)) return;
+  await noteVersion(ctx, known.version, { clerkId, heldAt: clock.now(), isHeldByLimit: false });
+}
+
+/** Takes an id for an orphan; where the worker could not remove it anyway, it is held at once. */
+async function suspect(judge: Judge, clerkId: string, { known }: Outcome, askedAt: number) {
+  const { ctx, run, counts } = judge;
+  const how = { askedAt, remover: { by: "doubts" as const } };
+  const kept = run.mode === "doubts" && (await whyKept(ctx, known, how));
+  if (kept) {
+    await keep(judge, clerkId, "orphaned", kept);
+    return;
+  }
+  const isAlone =
+    run.maxDeletions === undefined && isLone(known, await stateFor(ctx, run), !run.isScheduled);
+  counts.drift.orphaned += 1;
+  if (isAlone) counts.lone += 1;
+  await changeDoubt(ctx, run, clerkId, { state: isAlone ? "lone" : "orphaned" });
+}
+
+/** Removes somebody whom Clerk has just said to be gone, if the gate lets it. `askedAt`: ms, before Clerk was asked. */
+export async function removeOne(
+  judge: Judge,
+  clerkId: string,
+  askedAt: number,
+  remover: Remover,
+): Promise<void> {
+  const { ctx, run, counts } = judge;
+  const { dryRun } = run;
+  const removal = await removeByEvidence(ctx, clerkId, { askedAt, remover, dryRun });
+  const { kind } = removal;
+  if (kind === "unclear" || kind === "held") {
+    if (kind === "unclear") counts.drift.orphaned -= 1;
+    await keep(judge, clerkId, "orphaned", removal);
+    return;
+  }
+  await endDoubt(judge.ctx, judge.run, clerkId);
+  if (removal.kind === "removed") await listRemoval(judge, clerkId, removal);
+}
+
+/** Counts and lists a removal, and what the app's hook refused of it. */
+export async function listRemoval(
+  { run, findings, counts }: Judge,
+  clerkId: string,
+  { known: { version }, refusal }: { known: Known; refusal: string | null },
+): Promise<void> {
+  if (!run.dryRun) counts.repaired.deleted += 1;
+  // What has a tombstone, an event had told of.
+  if (version?.kind === "live") noteMissedDeletion({ run, counts });
+  const action = run.dryRun ? "none" : "deleted";
+  await findings.add({ clerkId, kind: "orphaned", fields: [], action });
+  if (refusal !== null) {
+    await findings.setAside({ clerkId, kind: "orphaned", fields: [], reason: refusal });
+  }
+}
+
+/** Leaves an id as it is. Too early to judge, it is asked about in five minutes; held, the next full run finds it. */
+export async function keep(
+  judge: Judge,
+  clerkId: string,
+  kind: "orphaned" | "missing" | "stale",
+  { kind: because, reason }: Kept,
+): Promise<void> {
+  const { ctx, run, findings, counts } = judge;
+  if (run.mode === "doubts" && because === "unclear") {
+    const dueAt = clock.now() + LAG_MS;
+    await changeDoubt(ctx, run, clerkId, { state: "open", dueAt });
+    return;
+  }
+  await endDoubt(ctx, run, clerkId);
+  const action = because === "held" ? "held" : "postponed";
+  // The worker may hold an id several times a day.
+  if (await findings.isListed(clerkId, action)) return;
+  counts[action] += 1;
+  if (action === "postponed" && kind === "orphaned") {
+    counts.postponedOrphans += 1;
+    await goOnHolding(judge, clerkId);
+  }
+  await findings.add({ clerkId, kind, fields: [], action, reason });
+  if (because === "unclear" && !run.dryRun) await leaveDoubt(ctx, clerkId, LAG_MS);
+}
+
+/** Clerk tells no time of a deletion: it was missed at the latest by the time it was found. */
+export function noteMissedDeletion({ run, counts }: Pick<Judge, "run" | "counts">): void {
+  if (run.mode !== "doubts") counts.missed.deleted = clock.now();
+}
+
+/**
+ * Purges the marked row of whom Clerk has just said to be gone, if the gate lets it; else the next full run finds it.
+ * `askedAt`: ms, before Clerk was asked about this very id.
+ */
+export async function purgeOne(judge: Judge, clerkId: string, askedAt: number): Promise<void> {
+  const { ctx, run, findings, counts } = judge;
+  const { dryRun } = run;
+  const how = { askedAt, left: rowsLeft(run, counts), dryRun };
+  const purged = await purgeByEvidence(ctx, clerkId, how);
+  await endDoubt(judge.ctx, judge.run, clerkId);
+  if (purged === 0) return;
+  counts.purged = (counts.purged ?? 0) + purged;
+  if (!dryRun) counts.waiting = Math.max(0, (counts.waiting ?? 0) - purged);
+  const action = dryRun ? "none" : "purged";
+  await findings.add({ clerkId, kind: "marked", fields: [], action });
+}

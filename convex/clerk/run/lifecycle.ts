@@ -1,0 +1,94 @@
+/** What calls ask of the database about their run: to begin it, to go on, to hand it on and to end it. */
+import { v } from "convex/values";
+import { internalMutation, internalQuery } from "../../_generated/server.js";
+import {
+  type Begun,
+  handOn,
+  type Leased,
+  nextDoubts,
+  readLeased,
+  recordFailure,
+  type Run,
+  takeLease,
+  vCheckpoint,
+  vDoubtState,
+  vMode,
+  vReportMode,
+  vRunOptions,
+  wakeForDoubts,
+} from "../memory/memory.js";
+import { wakeErasures } from "../mirror/mirror.js";
+import { Step, type StepResult } from "./step.js";
+
+const vAsked = { ...vRunOptions.fields, mode: v.union(vMode, v.literal("due")) };
+
+/** Takes the lease: see `takeLease`. What else waits for a tick is woken, but not by a dry run. */
+export const begin = internalMutation({
+  args: vAsked,
+  handler: async (ctx, asked): Promise<Begun> => {
+    if (!asked.dryRun) {
+      await wakeForDoubts(ctx, "tick");
+      await wakeErasures(ctx);
+    }
+    return await takeLease(ctx, asked);
+  },
+});
+
+/** Writes down a run that could not begin: see `recordFailure`. */
+export const failToBegin = internalMutation({
+  args: { ...vAsked, reason: v.string() },
+  handler: async (ctx, { reason, ...asked }): Promise<Run> =>
+    await recordFailure(ctx, asked, reason),
+});
+
+/** Where a run stands, for the call that goes on with it; null when another call has. */
+export const resume = internalQuery({
+  args: { runId: v.id("clerkRuns"), step: v.number() },
+  handler: async (ctx, at): Promise<Leased | null> => await readLeased(ctx, at),
+});
+
+/** A run; null where it is gone. */
+export const read = internalQuery({
+  args: { runId: v.id("clerkRuns") },
+  handler: async (ctx, { runId }): Promise<Run | null> => await ctx.db.get("clerkRuns", runId),
+});
+
+/** Ids of up to `count` doubts in a state that are due, which a run judges. */
+export const doubts = internalQuery({
+  args: {
+    run: v.object({ _id: v.id("clerkRuns"), mode: vReportMode }),
+    state: vDoubtState,
+    count: v.number(),
+  },
+  handler: async (ctx, { run, state, count }): Promise<string[]> => {
+    const found = await nextDoubts(ctx, run, state, count);
+    return found.map(({ clerkId }) => clerkId);
+  },
+});
+
+/** Hands the run to another call in `delayMs` ms, scheduled together with that. `checked`: see `reconcile:advance`. */
+export const continueLater = internalMutation({
+  args: {
+    at: vCheckpoint,
+    delayMs: v.number(),
+    failingSince: v.optional(v.number()),
+    waitsFor: v.optional(v.string()),
+    checked: v.optional(v.string()),
+  },
+  handler: async (ctx, { at, checked, delayMs, ...change }): Promise<StepResult | null> => {
+    const step = await Step.at(ctx, at);
+    if (step === null) return null;
+    const { counts } = step;
+    const state = { ...step.run.state, ...change };
+    return { run: await handOn(ctx, step.run, state, { delayMs, checked, counts }), entries: [] };
+  },
+});
+
+/** Ends a run that can't go on. Without effect on one that another call took further. */
+export const fail = internalMutation({
+  args: { at: vCheckpoint, reason: v.string(), next: v.optional(v.string()) },
+  handler: async (ctx, { at, ...why }): Promise<StepResult | null> => {
+    const step = await Step.at(ctx, at);
+    return (await step?.end({ kind: "failed", ...why })) ?? null;
+  },
+});

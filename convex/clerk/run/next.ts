@@ -1,0 +1,155 @@
+/** Which phase follows, and how a run ends. */
+import {
+  FAR_MS,
+  MAX_ENTRIES,
+  nextDoubts,
+  noteVersion,
+  PACE_MS,
+  type Phase,
+  readVersion,
+} from "../memory/memory.js";
+import { LAG_MS, LONE, mostRemovals, whyHold } from "../mirror/mirror.js";
+import { clock } from "../shared/clock.js";
+import { keep, noteMissedDeletion } from "./judge.js";
+import { START } from "./places.js";
+import type { Step, StepResult } from "./step.js";
+import { lookBackTo } from "./sweep.js";
+
+/** A full run walks through all users; a recent one looks back to the last that went through, or fails without one. */
+export async function afterBegin(step: Step<"begin">): Promise<StepResult> {
+  if (step.run.mode === "full") return await step.goTo({ kind: "walk", settled: START });
+  const { lastFullRunStartedAt: full, lastRecentRunStartedAt: recent } = await step.state();
+  if (full === undefined) {
+    const reason = "a recent run needs a completed full run before it.";
+    return await step.end({ kind: "failed", reason });
+  }
+  return await step.goTo(lookBackTo(Math.max(full, recent ?? full) - LAG_MS));
+}
+
+/** A full run looks back at what changed meanwhile. */
+export async function afterWalk(step: Step<"walk">): Promise<StepResult> {
+  return await step.goTo(lookBackTo(step.run.startedAt - LAG_MS));
+}
+
+/** Once more, five minutes later, where Clerk counts more users than it listed. */
+export async function lookAgain(step: Step<"count">): Promise<StepResult> {
+  const { clerkUsers, listed } = step.counts;
+  const waitsFor = `Clerk counts ${clerkUsers} users and listed ${listed}: it is asked once more.`;
+  const again = lookBackTo(step.run.startedAt - LAG_MS, true);
+  return await step.goTo(again, { notBefore: clock.now() + LAG_MS, waitsFor });
+}
+
+/** A full run has Clerk count; a recent one has listed all that it looks for. */
+export async function afterLookBack(step: Step<"lookBack">): Promise<StepResult> {
+  if (step.run.mode === "recent") return await decide(step);
+  return await step.goTo({ kind: "count", isAgain: step.run.state.phase.isAgain });
+}
+
+/** What follows once nothing is left to list, and after each batch of evidence. */
+export async function decide(
+  step: Step<"lookBack" | "count" | "undated" | "evidence">,
+): Promise<StepResult> {
+  const { ctx, run } = step;
+  if (run.mode === "doubts") return await decideDoubts(step);
+  const [open] = await nextDoubts(ctx, run, "open", 1);
+  if (open !== undefined) return await step.goTo({ kind: "evidence" });
+  return run.mode === "recent" ? await step.end({ kind: "completed" }) : await decideFull(step);
+}
+
+/** Held with all orphans listed, by `whyHold`; else some are held alone (`isLone`), and the others deleted. */
+async function decideFull(
+  step: Step<"lookBack" | "count" | "undated" | "evidence">,
+): Promise<StepResult> {
+  const { run, counts } = step;
+  const { drift, lone, confirmed, postponedOrphans } = counts;
+  if (drift.orphaned === 0) return await endFull(step);
+  const { isMoved = false, completedFullRun } = await step.state();
+  const metNobody = completedFullRun?.met === 0 || (await isOfEventsAlone(step));
+  const orphaned = drift.orphaned + postponedOrphans;
+  const reason = whyHold({
+    orphaned,
+    mirrored: confirmed + orphaned,
+    confirmed,
+    isMoved,
+    metNobody,
+    maxDeletions: run.maxDeletions,
+  });
+  if (reason !== null) {
+    if (drift.orphaned > lone) noteMissedDeletion(step);
+    await hold(step, "lone", lone, LONE);
+    await hold(step, "orphaned", drift.orphaned - lone, reason);
+    return await step.end({ kind: "held", reason });
+  }
+  await hold(step, "lone", lone, LONE);
+  const allowed = drift.orphaned - lone;
+  return allowed > 0 ? await step.goTo({ kind: "delete", allowed }) : await endFull(step);
+}
+
+/** Whether a first run's few orphans came by this instance's events: deleted again, or made up, no sign of another. */
+async function isOfEventsAlone(
+  step: Step<"lookBack" | "count" | "undated" | "evidence">,
+): Promise<boolean> {
+  const { ctx, run, counts } = step;
+  const { hasRunFull = false, instanceId } = await step.state();
+  if (hasRunFull || counts.lone > 0 || counts.drift.orphaned > mostRemovals(0)) return false;
+  const orphans = await nextDoubts(ctx, run, "orphaned", counts.drift.orphaned);
+  for (const { clerkId } of orphans) {
+    const version = await readVersion(ctx, clerkId);
+    const isByEvent = version?.kind === "live" && version.appliedBy === "event";
+    if (!isByEvent || version.instanceId !== instanceId) return false;
+  }
+  return true;
+}
+
+/** Ends a full run that has deleted whom it may: one that holds nobody once it has purged what is due. */
+export async function endFull(step: Step<Phase["kind"]>): Promise<StepResult> {
+  const { ctx, run } = step;
+  const { held } = step.counts;
+  if (held > 0) {
+    const who = held === 1 ? "1 user" : `${held} users`;
+    return await step.end({ kind: "held", reason: `${who} to delete: ${LONE}` });
+  }
+  const [marked] = await nextDoubts(ctx, run, "marked", 1);
+  return marked === undefined
+    ? await step.end({ kind: "completed" })
+    : await step.goTo({ kind: "delete", allowed: 0 });
+}
+
+async function hold(
+  step: Step<Phase["kind"]>,
+  state: "orphaned" | "lone",
+  count: number,
+  reason: string,
+) {
+  const { ctx, run, counts, findings } = step;
+  const left = Math.max(0, MAX_ENTRIES - counts.held);
+  counts.held += count;
+  for (const { clerkId } of await nextDoubts(ctx, run, state, left)) {
+    await findings.add({ clerkId, kind: "orphaned", fields: [], action: "held", reason });
+    if (run.dryRun) continue;
+    const version = await readVersion(ctx, clerkId);
+    // Held by a rule before, it stays so, whatever limit a person sets.
+    const isByLimit =
+      run.maxDeletions !== undefined && (version?.heldAt === undefined || version.isHeldByLimit);
+    const held = { heldAt: clock.now(), isHeldByLimit: isByLimit };
+    await noteVersion(ctx, version, { clerkId, ...held });
+  }
+}
+
+/** The worker deletes the orphans of a batch, all or none, then goes on with what is due next. */
+export async function decideDoubts(step: Step<Phase["kind"]>): Promise<StepResult> {
+  const { ctx } = step;
+  const orphans = await nextDoubts(ctx, null, "orphaned", MAX_ENTRIES);
+  const { removalsLeft = 0 } = (await step.state()).completedFullRun ?? {};
+  if (orphans.length > removalsLeft) {
+    const reason = `${orphans.length} users at once, and ${removalsLeft} more may be removed before the next full run completes`;
+    for (const { clerkId } of orphans) {
+      await keep(step, clerkId, "orphaned", { kind: "held", reason });
+    }
+  } else if (orphans.length > 0) return await step.goTo({ kind: "delete", allowed: 0 });
+  const [next] = await nextDoubts(ctx, null, "open", 1, Infinity);
+  const isFar = next !== undefined && next.dueAt - clock.now() > FAR_MS;
+  if (next === undefined || isFar) return await step.end({ kind: "completed" });
+  const notBefore = Math.max(clock.now() + PACE_MS, next.dueAt);
+  return await step.goTo({ kind: "evidence" }, { notBefore, waitsFor: "what is due next" });
+}

@@ -1,0 +1,136 @@
+/** Repair of one user whom a person names: asks Clerk about the very id, at once. */
+import type { FunctionArgs } from "convex/server";
+import { ConvexError, type Infer, v } from "convex/values";
+import { internal } from "../../_generated/api.js";
+import { type ActionCtx, internalMutation } from "../../_generated/server.js";
+import { checkInstance, Clerk } from "../api/api.js";
+import { type DriftEntry, noteRun, readSyncState, reportOfToday } from "../memory/memory.js";
+import { describeLeftOut, removeByEvidence } from "../mirror/mirror.js";
+import { clock } from "../shared/clock.js";
+import { log } from "../shared/log.js";
+import { type Reading, vReading } from "../shared/user.js";
+import { Findings } from "./findings.js";
+import { type Judge, judgeOne, listRemoval } from "./judge.js";
+
+/** What `reconcile:user` answers. `reason`: what is left out, or why it is too early to judge. */
+export const vRepaired = v.object({
+  outcome: v.union(
+    v.literal("created"),
+    v.literal("updated"),
+    v.literal("deleted"),
+    v.literal("unchanged"),
+    v.literal("absent"),
+  ),
+  reason: v.optional(v.string()),
+});
+type Repaired = Infer<typeof vRepaired>;
+
+/**
+ * Asks Clerk about one user and repairs the row. What is found stands in the Report of the day's doubts.
+ * @throws ClerkError when Clerk can't be asked, or is another instance than the one mirrored
+ * @throws ConvexError when the user can't be mirrored, the mirror moves meanwhile, or a deletion finds nothing pinned
+ */
+export async function repairUser(
+  ctx: ActionCtx,
+  clerkId: string,
+  dryRun: boolean,
+): Promise<Repaired> {
+  const clerk = new Clerk();
+  const pinned: string | null = await ctx.runQuery(internal.clerk.memory.instance.pinned, {});
+  const instanceId = await checkInstance(clerk, pinned);
+  const askedAt = clock.now();
+  const answer = await clerk.getUser(clerkId);
+  const args = { clerkId, instanceId, answer, askedAt, dryRun };
+  const { repaired, entries } = await settleOrRehearse(ctx, args);
+  for (const { kind, fields, action, reason } of entries) {
+    log("info", "reconcile.drift", { clerkId, kind, fields, action, reason });
+  }
+  if (answer?.kind === "unreadable") {
+    throw new ConvexError(`It can't be mirrored: ${answer.reason}`);
+  }
+  return repaired;
+}
+
+type Settled = { repaired: Repaired; entries: DriftEntry[] };
+
+/** In a dry run the transaction throws what it would have given. */
+async function settleOrRehearse(
+  ctx: ActionCtx,
+  args: FunctionArgs<typeof internal.clerk.run.repair.settle>,
+): Promise<Settled> {
+  try {
+    return await ctx.runMutation(internal.clerk.run.repair.settle, args);
+  } catch (error) {
+    const data: unknown = error instanceof ConvexError ? error.data : null;
+    const isRehearsed = typeof data === "object" && data !== null && "rehearsed" in data;
+    if (!isRehearsed) throw error;
+    return data.rehearsed as Settled;
+  }
+}
+
+/** Applies Clerk's answer about an id. @throws ConvexError as `repairUser`; in a dry run with what it would give */
+export const settle = internalMutation({
+  args: {
+    clerkId: v.string(),
+    instanceId: v.string(),
+    answer: v.nullable(vReading),
+    askedAt: v.number(),
+    dryRun: v.boolean(),
+  },
+  handler: async (ctx, { clerkId, instanceId, answer, askedAt, dryRun }): Promise<Settled> => {
+    const { instanceId: pinned } = await readSyncState(ctx);
+    if (pinned !== undefined && pinned !== instanceId) {
+      throw new ConvexError("The mirror was moved to another Clerk instance meanwhile.");
+    }
+    const run = { ...(await reportOfToday(ctx)), dryRun };
+    const findings = new Findings(ctx, run, true);
+    const { counts, entries } = findings;
+    const judge = { ctx, run, findings, counts };
+    const repaired =
+      answer === null
+        ? await removeNamed(judge, clerkId, { askedAt, isPinned: pinned !== undefined })
+        : await judgeNamed(judge, clerkId, answer, askedAt);
+    // Nothing stays of what is only tried, not even the entry.
+    if (dryRun) throw new ConvexError({ rehearsed: { repaired, entries } });
+    const hasFindings = run.hasFindings || entries.length > 0;
+    await noteRun(ctx, run, { counts, hasFindings });
+    return { repaired, entries };
+  },
+});
+
+async function judgeNamed(
+  judge: Judge,
+  clerkId: string,
+  answer: Reading,
+  askedAt: number,
+): Promise<Repaired> {
+  const outcome = await judgeOne(judge, clerkId, answer, askedAt);
+  const unheld = answer.kind === "profile" ? answer.leftOut : [];
+  const leftOut = [...unheld, ...(outcome?.leftOut ?? [])];
+  const reason = outcome?.reason ?? (leftOut.length > 0 ? describeLeftOut(leftOut) : undefined);
+  if (outcome?.kind === "created" || outcome?.kind === "updated") {
+    return { outcome: outcome.kind, reason };
+  }
+  return { outcome: "unchanged", reason };
+}
+
+async function removeNamed(
+  judge: Judge,
+  clerkId: string,
+  { askedAt, isPinned }: { askedAt: number; isPinned: boolean },
+): Promise<Repaired> {
+  const { ctx, run, counts } = judge;
+  const how = { askedAt, remover: { by: "person" as const }, dryRun: run.dryRun || !isPinned };
+  const removal = await removeByEvidence(ctx, clerkId, how);
+  if (removal.kind === "gone") return { outcome: "absent" };
+  if (!isPinned) {
+    throw new ConvexError(
+      "No Clerk instance is pinned yet, so nobody is deleted: run clerk/reconcile:run first.",
+    );
+  }
+  if (removal.kind !== "removed") return { outcome: "unchanged", reason: removal.reason };
+  counts.drift.orphaned += 1;
+  await listRemoval(judge, clerkId, removal);
+  const { refusal } = removal;
+  return refusal === null ? { outcome: "deleted" } : { outcome: "deleted", reason: refusal };
+}

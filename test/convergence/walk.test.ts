@@ -1,0 +1,69 @@
+/** What moves in Clerk and in the table while a full run walks. */
+import { describe, expect, test } from "vitest";
+import { expectMirror, signUp } from "../world/people";
+import { complete, LONG_AGO, post, useSetting } from "../world/setting";
+
+const setting = useSetting({ http: false });
+
+describe("users whose creation time changes while a run walks", () => {
+  test.each([false, true])("are right after the run (webhooks: %s)", async (withWebhooks) => {
+    const { t, clerk } = setting;
+    const ids = signUp(setting, 30);
+    await complete(t, { pageSize: 5 });
+    let listed = 0;
+    const posted: Promise<unknown>[] = [];
+    const change = (id: string | undefined, created_at: number) => {
+      const event = clerk.updateUser(id ?? "", { created_at }, Date.now());
+      if (withWebhooks) posted.push(post(t, event));
+    };
+    clerk.onRequest = ({ query }) => {
+      if (query.get("order_by") !== "+created_at" || ++listed !== 4) return;
+      change(ids[29], LONG_AGO + 2);
+      change(ids[25], LONG_AGO + 3);
+      change(ids[1], LONG_AGO + 28_500);
+      const { event } = clerk.createUser({
+        created_at: LONG_AGO + 1,
+        updated_at: Date.now(),
+        first_name: "I",
+      });
+      if (withWebhooks) posted.push(post(t, event));
+    };
+    const report = await complete(t, { pageSize: 5 });
+    await Promise.all(posted);
+    expect(report).toMatchObject({ status: "completed", repaired: { deleted: 0 } });
+    await expectMirror(setting);
+  });
+});
+
+test("a user whom an event moves behind the walk is not missed in Clerk's count", async () => {
+  const { t, clerk } = setting;
+  const ids = signUp(setting, 30);
+  await complete(t, { pageSize: 5 });
+  let listed = 0;
+  clerk.onRequest = ({ query }) => {
+    if (query.get("order_by") !== "+created_at" || ++listed !== 4) return;
+    const moved = post(
+      t,
+      clerk.updateUser(ids[29] ?? "", { created_at: LONG_AGO + 2 }, Date.now()),
+    );
+    clerk.order(/created_at_after/, { kind: "wait", for: moved }, 1);
+  };
+  expect(await complete(t, { pageSize: 5 })).toMatchObject({ status: "completed", scanned: 29 });
+  await expectMirror(setting);
+});
+
+test("an import behind the walk, with its event, and a deletion ahead of it fail no run", async () => {
+  const { t, clerk } = setting;
+  const ids = signUp(setting, 12);
+  await complete(t, { pageSize: 4 });
+  let listed = 0;
+  clerk.onRequest = ({ query }) => {
+    if (query.get("order_by") !== "+created_at" || ++listed !== 3) return;
+    const { event } = clerk.createUser({ created_at: LONG_AGO + 1, updated_at: Date.now() });
+    clerk.order(/created_at_after/, { kind: "wait", for: post(t, event) }, 1);
+    clerk.users.delete(ids[11] ?? "");
+  };
+  const report = await complete(t, { pageSize: 4 });
+  expect(report).toMatchObject({ status: "completed", repaired: { deleted: 1 } });
+  await expectMirror(setting);
+});
