@@ -32,6 +32,9 @@ const exits = Array.from({ length: PROCESSES }, async (_, index) => {
     "run",
     "--config",
     "test/vitest.config.ts",
+    // Of the file's tests those that live through as many as told.
+    "--tagsFilter",
+    "!slow",
     "test/convergence/histories.test.ts",
   ];
   const share = Math.ceil(histories / PROCESSES);

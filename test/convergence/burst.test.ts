@@ -105,9 +105,9 @@ describe("messages of an outage, resent while a full run is under way,", () => {
   );
 });
 
-describe("1,000 events at once", () => {
+describe("400 events at once", () => {
   const people = () =>
-    Array.from({ length: 500 }, () => setting.clerk.createUser({ created_at: Date.now() }));
+    Array.from({ length: 200 }, () => setting.clerk.createUser({ created_at: Date.now() }));
 
   test.each([
     ["where an instance is mirrored", true],

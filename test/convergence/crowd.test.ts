@@ -18,7 +18,7 @@ describe("users who share one creation time, more than a page", () => {
   }
 
   test.each([
-    [true, { pageSize: 200 }],
+    [true, { pageSize: 100 }],
     [false, { pageSize: 100 }],
   ])(
     "are mirrored, and orphans among them found (inclusive: %s, by pages: %o)",

@@ -59,7 +59,7 @@ vi.mock("../../convex/clerk/app", async (importOriginal) => {
 /** As many as `npm run test:long` was told to live through; by itself, a file of tests lives through a few. */
 const HISTORIES = process.env.HISTORIES === undefined ? null : Number(process.env.HISTORIES);
 /** In the loop, from the fixed seed, and from a fresh one, which finds something new in the long runs. */
-const IN_THE_LOOP = [6, 3] as const;
+const IN_THE_LOOP = [4, 2] as const;
 const SLOW = 150;
 /** Of so few histories a danger that 8 % meet may be met by less than 5 %. */
 const MANY = 2000;

@@ -80,7 +80,7 @@ async function completeBeside(args: FunctionArgs<typeof run>) {
 describe("a long run", () => {
   test(
     "of 2,000 users, one page a call, finishes with the Report of a run in one go",
-    { timeout: 120_000 },
+    { tags: ["slow"], timeout: 120_000 },
     async () => {
       const { t, clerk } = setting;
       const ids = signUp(setting, 2000);

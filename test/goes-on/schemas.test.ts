@@ -7,7 +7,7 @@ import { complete, LONG_AGO, post, rows, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
 
-const COUNT = 500;
+const COUNT = 250;
 const FIXED_SEED = 19;
 const FRESH_SEED = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 

@@ -114,7 +114,7 @@ describe("a first day on a table of", () => {
 
   test(
     "3,000 guests and the users of another instance is not written from this one",
-    { timeout: 120_000 },
+    { tags: ["slow"], timeout: 120_000 },
     async () => {
       const ids = Array.from({ length: 20 }, (_, i) => ({ clerkId: `user_ofAnother${i}` }));
       await insert([...guests(52), ...ids, ...guests(2948)]);

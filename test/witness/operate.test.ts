@@ -111,33 +111,37 @@ describe("a run of the schedule", () => {
   });
 });
 
-test("a week of being held says so once a full run, keeps to its size, and asks for attention", async () => {
-  const { t, clerk } = setting;
-  const ids = await backfilled(40);
-  for (const id of ids.slice(0, 20)) clerk.users.delete(id);
-  const [before] = setting.log.splice(0);
-  expect(before).toBeDefined();
-  let thrown = 0;
-  for (let hour = 0; hour < 7 * 24; hour++) {
-    pass(HOUR);
-    await t.action(run, { mode: "due" }).catch((error: unknown) => {
-      expect(error).toBeInstanceOf(ReconcileError);
-      thrown += 1;
-    });
-    if (hour >= 24) expect((await status()).verdict).toBe("attention");
-  }
-  const fullRuns = lines("reconcile.started").filter(({ mode }) => mode === "full").length;
-  expect(fullRuns).toBe(7);
-  expect(lines("reconcile.held")).toHaveLength(7);
-  expect(thrown).toBe(7);
-  const kept = await t.run(async (ctx) => ({
-    runs: (await ctx.db.query("clerkRuns").take(500)).length,
-    entries: (await ctx.db.query("clerkDriftEntries").take(500)).length,
-    suspects: (await ctx.db.query("clerkDoubts").take(500)).length,
-  }));
-  // The seven, the backfill, and the newest quiet run of the recent ones.
-  expect(kept).toEqual({ runs: 9, entries: 7 * 20 + 40, suspects: 0 });
-});
+test(
+  "a week of being held says so once a full run, keeps to its size, and asks for attention",
+  { tags: ["slow"] },
+  async () => {
+    const { t, clerk } = setting;
+    const ids = await backfilled(40);
+    for (const id of ids.slice(0, 20)) clerk.users.delete(id);
+    const [before] = setting.log.splice(0);
+    expect(before).toBeDefined();
+    let thrown = 0;
+    for (let hour = 0; hour < 7 * 24; hour++) {
+      pass(HOUR);
+      await t.action(run, { mode: "due" }).catch((error: unknown) => {
+        expect(error).toBeInstanceOf(ReconcileError);
+        thrown += 1;
+      });
+      if (hour >= 24) expect((await status()).verdict).toBe("attention");
+    }
+    const fullRuns = lines("reconcile.started").filter(({ mode }) => mode === "full").length;
+    expect(fullRuns).toBe(7);
+    expect(lines("reconcile.held")).toHaveLength(7);
+    expect(thrown).toBe(7);
+    const kept = await t.run(async (ctx) => ({
+      runs: (await ctx.db.query("clerkRuns").take(500)).length,
+      entries: (await ctx.db.query("clerkDriftEntries").take(500)).length,
+      suspects: (await ctx.db.query("clerkDoubts").take(500)).length,
+    }));
+    // The seven, the backfill, and the newest quiet run of the recent ones.
+    expect(kept).toEqual({ runs: 9, entries: 7 * 20 + 40, suspects: 0 });
+  },
+);
 
 test("runs that status tells of outlive a hundred others", { tags: ["slow"] }, async () => {
   const { t, clerk } = setting;
