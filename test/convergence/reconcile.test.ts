@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from "vitest";
-import { expectMirror, loseRows, seed, signUp } from "../world/people";
+import { backfill, expectMirror, loseRows, seed, signUp, typeNext } from "../world/people";
 import {
   complete,
   everything,
@@ -14,13 +14,6 @@ import {
 
 const setting = useSetting();
 const DAY = 86_400_000;
-
-/** Types a Report's `next` as a person would. */
-async function typeNext(next: string | null) {
-  const [, args] = /^npx convex run clerk\/reconcile:run(?: '(.*)')?$/.exec(next ?? "") ?? [];
-  if (next === null) throw new Error("nothing to type");
-  return await complete(setting.t, JSON.parse(args ?? "{}") as { maxDeletions?: number });
-}
 
 /** Drift of all three kinds: every `step`th user is deleted, renamed, or missing here. */
 async function drift(ids: string[], step: number) {
@@ -46,8 +39,8 @@ describe("a full run after a backfill", () => {
   const repairs = async (count: number, pageSize: number) => {
     const { t } = setting;
     const ids = signUp(setting, count);
-    const backfill = await complete(t, { pageSize });
-    expect(backfill).toMatchObject({ status: "completed", drift: { missing: count } });
+    const first = await complete(t, { pageSize });
+    expect(first).toMatchObject({ status: "completed", drift: { missing: count } });
     await t.run(async (ctx) => {
       for (const row of await ctx.db.query("users").take(count)) {
         await ctx.db.patch("users", row._id, { color: `own ${row.clerkId}` });
@@ -135,14 +128,14 @@ describe("a full run after a backfill", () => {
 describe("a dry run", () => {
   test("writes nothing but its own report, and tells what the run after it finds", async () => {
     const { t } = setting;
-    await drift(await backfilled(100), 11);
+    await drift(await backfill(setting, 100), 11);
     const own = async () => JSON.stringify([await rows(t), await versions()]);
     const before = await own();
     const dry = await complete(t, { dryRun: true, pageSize: 10 });
     expect(await own()).toBe(before);
     expect(dry).toMatchObject({ repaired: { created: 0, updated: 0, deleted: 0 } });
     expect(dry.next).toBe("npx convex run clerk/reconcile:run");
-    const real = await typeNext(dry.next);
+    const real = await typeNext(setting, dry.next);
     expect(real.drift).toEqual(dry.drift);
     expect(real.status).toBe(dry.status);
     expect(real.drift.missing * real.drift.stale * real.drift.orphaned).toBeGreaterThan(0);
@@ -182,7 +175,7 @@ describe("a dry run", () => {
 
   test("of users whose creation time changed counts each once", async () => {
     const { t, clerk } = setting;
-    const ids = await backfilled(20);
+    const ids = await backfill(setting, 20);
     clerk.updateUser(ids[2] ?? "", { created_at: LONG_AGO + 15_500 }, LONG_AGO + DAY);
     clerk.updateUser(ids[15] ?? "", { created_at: LONG_AGO + 2_500 }, LONG_AGO + DAY);
     const dry = await complete(t, { dryRun: true, pageSize: 4 });
@@ -198,12 +191,6 @@ describe("a dry run", () => {
     ).toBeNull();
   });
 });
-
-async function backfilled(count: number): Promise<string[]> {
-  const ids = signUp(setting, count);
-  expect((await complete(setting.t, { pageSize: 50 })).status).toBe("completed");
-  return ids;
-}
 
 async function versions() {
   return await setting.t.run(async (ctx) => await ctx.db.query("clerkVersions").take(10_000));
@@ -239,7 +226,7 @@ describe("configuration", () => {
 describe("users that can't be mirrored", () => {
   test("are set aside with a reason, and the run goes on", async () => {
     const { t, clerk } = setting;
-    await backfilled(10);
+    await backfill(setting, 10);
     const { user } = clerk.createUser({ created_at: LONG_AGO + 3500, banned: "yes" as never });
     const partly = clerk.createUser({ created_at: LONG_AGO + 5500, public_metadata: { $ref: 1 } });
     const result = await complete(t, { pageSize: 4 });
@@ -267,7 +254,7 @@ describe("users that can't be mirrored", () => {
 
   test("a second row of an id is set aside and kept", async () => {
     const { t, clerk } = setting;
-    const [id = ""] = await backfilled(3);
+    const [id = ""] = await backfill(setting, 3);
     const { created_at } = clerk.users.get(id) ?? { created_at: 0 };
     const second = { clerkId: id, clerkCreatedAt: created_at, color: "second" };
     await t.run(async (ctx) => await ctx.db.insert("users", second));
@@ -277,7 +264,7 @@ describe("users that can't be mirrored", () => {
 
   test("rows whose id is no Clerk id are the app's own: counted, never asked for", async () => {
     const { t, clerk } = setting;
-    await backfilled(3);
+    await backfill(setting, 3);
     await t.run(async (ctx) => {
       await ctx.db.insert("users", { clerkId: "../instance", clerkCreatedAt: 5, color: "x" });
       for (const clerkId of ["guest_1", "guest_2", "user_1|x", ""]) {
@@ -295,7 +282,7 @@ describe("users that can't be mirrored", () => {
 describe("what changes during a run", () => {
   test("behind the cursor is caught by the look-back", async () => {
     const { t, clerk } = setting;
-    const ids = await backfilled(30);
+    const ids = await backfill(setting, 30);
     let listed = 0;
     clerk.onRequest = ({ query }) => {
       if (query.get("order_by") !== "+created_at" || ++listed !== 4) return;
@@ -372,7 +359,7 @@ describe("what changes during a run", () => {
 
 test("doubts of a run don't outlive their run", async () => {
   const { t, clerk } = setting;
-  const ids = await backfilled(30);
+  const ids = await backfill(setting, 30);
   for (const id of ids.slice(0, 20)) clerk.deleteUser(id, LONG_AGO + DAY);
   await complete(t, { pageSize: 5 });
   await complete(t, { pageSize: 5, dryRun: true });

@@ -2,7 +2,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { userEvent, type ClerkUserJSON } from "../../scripts/stand-in/clerk-json";
 import { updateSyncState } from "../../convex/clerk/memory/state";
-import { expectMirror, signUp } from "../world/people";
+import { backfill, expectMirror, signUp, typeNext } from "../world/people";
 import {
   complete,
   post,
@@ -17,29 +17,16 @@ import {
 const setting = useSetting();
 const DAY = 86_400_000;
 
-/** Types a Report's `next` as a person would. */
-async function typeNext(next: string | null) {
-  const [, args] = /^npx convex run clerk\/reconcile:run(?: '(.*)')?$/.exec(next ?? "") ?? [];
-  if (next === null) throw new Error("nothing to type");
-  return await complete(setting.t, JSON.parse(args ?? "{}") as { maxDeletions?: number });
-}
-
-async function backfilled(count: number): Promise<string[]> {
-  const ids = signUp(setting, count);
-  expect((await complete(setting.t, { pageSize: 50 })).status).toBe("completed");
-  return ids;
-}
-
 describe("deletions", () => {
   test("an empty Clerk is held, and emptied by the printed command", async () => {
     const { t, clerk } = setting;
-    await backfilled(5);
+    await backfill(setting, 5);
     clerk.users.clear();
     const held = await complete(t, {});
     expect(held).toMatchObject({ status: "held", held: 5, repaired: { deleted: 0 } });
     expect((await rows(t)).length).toBe(5);
     expect(held.next).toBe(`npx convex run clerk/reconcile:run '{"maxDeletions":5}'`);
-    expect(await typeNext(held.next)).toMatchObject({
+    expect(await typeNext(setting, held.next)).toMatchObject({
       status: "completed",
       repaired: { deleted: 5 },
     });
@@ -48,7 +35,7 @@ describe("deletions", () => {
 
   test("more than the limit are held, all of them, and the printed command deletes just those", async () => {
     const { t, clerk, log } = setting;
-    const ids = await backfilled(100);
+    const ids = await backfill(setting, 100);
     for (const id of ids.slice(0, 11)) clerk.deleteUser(id, LONG_AGO + DAY);
     clerk.updateUser(ids[50] ?? "", { first_name: "Renamed" }, LONG_AGO + DAY);
     const held = await complete(t, { pageSize: 30 });
@@ -59,7 +46,7 @@ describe("deletions", () => {
     expect(log.at(-1)).toMatchObject({ level: "error", event: "reconcile.held", held: 11 });
     expect((await rows(t)).length).toBe(100);
 
-    const done = await typeNext(held.next);
+    const done = await typeNext(setting, held.next);
     expect(done).toMatchObject({ status: "completed", repaired: { deleted: 11 } });
     await expectMirror(setting);
     const report = await t.query(reportQuery, {});
@@ -69,7 +56,7 @@ describe("deletions", () => {
 
   test("up to the limit are made: 10 of few, 5 % of many", async () => {
     const { t, clerk } = setting;
-    const ids = await backfilled(260);
+    const ids = await backfill(setting, 260);
     for (const id of ids.slice(0, 13)) clerk.deleteUser(id, LONG_AGO + DAY);
     expect(await complete(t, {})).toMatchObject({
       status: "completed",
@@ -81,7 +68,7 @@ describe("deletions", () => {
 
   test("maxDeletions 0 allows none, and is not inherited", async () => {
     const { t, clerk } = setting;
-    const [id = ""] = await backfilled(3);
+    const [id = ""] = await backfill(setting, 3);
     clerk.deleteUser(id, LONG_AGO + DAY);
     expect(await complete(t, { maxDeletions: 0 })).toMatchObject({ status: "held", held: 1 });
     expect(await complete(t, {})).toMatchObject({
@@ -92,7 +79,7 @@ describe("deletions", () => {
 
   test("of a row that the sync never saw in Clerk is held", async () => {
     const { t } = setting;
-    await backfilled(3);
+    await backfill(setting, 3);
     await t.run(async (ctx) => {
       await ctx.db.insert("users", { clerkId: "user_before", clerkCreatedAt: 7, color: "own" });
       await ctx.db.insert("users", { clerkId: "user_undated", color: "own" });
@@ -109,13 +96,13 @@ describe("deletions", () => {
     pass(6 * 60_000);
     const held = await complete(t, {});
     expect(held).toMatchObject({ status: "held", held: 1, repaired: { deleted: 0 } });
-    expect(await typeNext(held.next)).toMatchObject({ repaired: { deleted: 1 } });
+    expect(await typeNext(setting, held.next)).toMatchObject({ repaired: { deleted: 1 } });
     expect((await rows(t)).filter((row) => row.clerkId === undefined).length).toBe(1);
   });
 
   test("are not made when Clerk knows the user after all, or answers anything but resource_not_found", async () => {
     const { t, clerk } = setting;
-    const [id = ""] = await backfilled(3);
+    const [id = ""] = await backfill(setting, 3);
     // The listing, the count and the look-up by ids all lack a user who exists.
     const without = (json: unknown) => (json as ClerkUserJSON[]).filter((user) => user.id !== id);
     const loseUser = () => {
@@ -143,7 +130,7 @@ describe("deletions", () => {
 
   test("are not made when an event touches the user while Clerk is asked", async () => {
     const { t, clerk } = setting;
-    const [id = ""] = await backfilled(3);
+    const [id = ""] = await backfill(setting, 3);
     const user = clerk.users.get(id);
     clerk.deleteUser(id, LONG_AGO + DAY);
     const touched = new Promise<unknown>((resolve) => {
@@ -166,7 +153,7 @@ describe("deletions", () => {
 
   test("wait while an event of the last five minutes says otherwise, and are made then", async () => {
     const { t, clerk } = setting;
-    const [user] = (await backfilled(3)).map((id) => clerk.users.get(id));
+    const [user] = (await backfill(setting, 3)).map((id) => clerk.users.get(id));
     if (user === undefined) throw new Error("nobody");
     const data = { ...user, updated_at: Date.now(), username: "just_now" };
     await post(t, userEvent("user.updated", data, { instanceId: clerk.instanceId, at: 0 }));
@@ -225,7 +212,7 @@ describe("an answer of Clerk that can't be right deletes nobody and fails the ru
     ],
   ] as const)("%s", async (_, path, fault, sentence) => {
     const { t, clerk, log } = setting;
-    const ids = await backfilled(40);
+    const ids = await backfill(setting, 40);
     const before = JSON.stringify(await rows(t));
     // An orphan, so that evidence is asked for.
     if (path.source === "user_id") clerk.deleteUser(ids[0] ?? "", LONG_AGO + DAY);
@@ -246,7 +233,7 @@ describe("an answer of Clerk that can't be right deletes nobody and fails the ru
     ["a page longer than asked for", (users) => [...users, ...users], "at most 15 were asked for"],
   ])("%s", async (_, change, sentence) => {
     const { t, clerk } = setting;
-    await backfilled(40);
+    await backfill(setting, 40);
     const before = JSON.stringify(await rows(t));
     clerk.order(/order_by=%2Bcreated_at/, { kind: "change", change: change as never });
     const failed = await complete(t, { pageSize: 15 });
@@ -257,7 +244,7 @@ describe("an answer of Clerk that can't be right deletes nobody and fails the ru
 
   test("another instance", async () => {
     const { t, clerk } = setting;
-    await backfilled(4);
+    await backfill(setting, 4);
     clerk.users.clear();
     clerk.instanceId = "ins_other";
     const failed = await complete(t, { maxDeletions: 100 });
@@ -300,7 +287,7 @@ test.each([
   "of whom a run held more than it could write down (%s), a run (%s) deletes %i",
   async (held, mode, deleted) => {
     const { t, clerk } = setting;
-    const [id = ""] = await backfilled(20);
+    const [id = ""] = await backfill(setting, 20);
     pass(2 * DAY);
     await t.run(async (ctx) => {
       await updateSyncState(ctx, { [held]: true });

@@ -2,7 +2,7 @@
 import { expect } from "vitest";
 import { DAY } from "../../convex/clerk/shared/clock";
 import { readUser } from "../../convex/clerk/profile/profile";
-import { LONG_AGO, rows, type Setting } from "./setting";
+import { complete, LONG_AGO, rows, type Setting } from "./setting";
 
 /** Users sign up a second apart, long ago. @returns their ids */
 export function signUp({ clerk }: Setting, count: number, from = 0): string[] {
@@ -10,6 +10,20 @@ export function signUp({ clerk }: Setting, count: number, from = 0): string[] {
     const created_at = LONG_AGO + (from + i) * 1000;
     return clerk.createUser({ created_at, first_name: `N${from + i}` }).user.id;
   });
+}
+
+/** So many users sign up, and a run mirrors them. @returns their ids */
+export async function backfill(setting: Setting, count: number): Promise<string[]> {
+  const ids = signUp(setting, count);
+  expect((await complete(setting.t, { pageSize: 50 })).status).toBe("completed");
+  return ids;
+}
+
+/** Types a Report's `next` as a person would. @returns the Report of that run */
+export async function typeNext({ t }: Setting, next: string | null) {
+  if (next === null) throw new Error("nothing to type");
+  const [, args] = /^npx convex run clerk\/reconcile:run(?: '(.*)')?$/.exec(next) ?? [];
+  return await complete(t, JSON.parse(args ?? "{}") as { maxDeletions?: number });
 }
 
 type Shown = { id: string; first_name: string | null; created_at: number };

@@ -19,7 +19,7 @@ import {
 } from "../mirror/mirror.js";
 import { clock } from "../shared/clock.js";
 import { chunksOf, inParallel, PARALLEL_READS } from "../shared/parallel.js";
-import { type Reading } from "../shared/user.js";
+import type { Reading } from "../shared/user.js";
 import { idOf, keyOf, type Order } from "../shared/listed.js";
 import type { User } from "../types.js";
 import { isAnyErased, isBeingErased } from "../users.js";
@@ -40,9 +40,9 @@ export async function compareUsers(
   rows: User[],
   seenAt: number,
 ): Promise<number> {
+  if (users.length === 0) return 0;
   // While rows are on their way out, each is looked up.
   const rowsOf = groupById((await isAnyErased(step.ctx)) ? [] : rows);
-  if (users.length === 0) return 0;
   // Of a row that is right the version tells who is to be confirmed, and whether the walk has counted a new one.
   const isConfirming = confirmsFor(step.run, await step.state()) !== undefined;
   const newSince = isConfirming

@@ -2,7 +2,7 @@
 import { internal } from "../../_generated/api.js";
 import type { ActionCtx } from "../../_generated/server.js";
 import { checkInstance, Clerk, ClerkError } from "../api/api.js";
-import { type Leased, type Phase, type Run, type RunningRun } from "../memory/memory.js";
+import type { Leased, Phase, Run, RunningRun } from "../memory/memory.js";
 import { DriftLog } from "../report/report.js";
 import { clock, MINUTE, SECOND } from "../shared/clock.js";
 import { nameOfError, refusalOf } from "../shared/log.js";
