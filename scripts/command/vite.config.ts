@@ -11,7 +11,7 @@ export default defineConfig({
     ssr: path.join(root, "scripts/cli.ts"),
     outDir: "dist",
     target: "node20",
-    rollupOptions: { output: { entryFileNames: "cli.js" } },
+    rolldownOptions: { output: { entryFileNames: "cli.js" } },
   },
   ssr: { noExternal: true },
 });

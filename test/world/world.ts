@@ -278,9 +278,8 @@ export class World {
         await this.#leaveInDoubt(step);
         return;
       case "refuse a newcomer": {
-        this.#create(null);
+        appChoice.refused.add(this.#create(null));
         const event = this.#events.at(-1);
-        appChoice.refused.add((event?.event.data as { id: string }).id);
         if (event !== undefined) await this.#deliverThis(event);
         return;
       }
@@ -323,8 +322,8 @@ export class World {
     const isTaken = on !== "a new row" && mayTake && taken !== undefined;
     // Of a row that was mirrored nothing but the id tells that it is another one's.
     const isMirrored = isTaken && on === "a mirrored row";
-    this.#create(null, false, isMirrored ? clerkIdAt(this.#clerkNow, this.#looks) : undefined);
-    const { id: clerkId } = this.#events.at(-1)?.event.data as { id: string };
+    const id = isMirrored ? clerkIdAt(this.#clerkNow, this.#looks) : undefined;
+    const clerkId = this.#create(null, false, id);
     await this.#t.run(async (ctx) => {
       if (isMirrored) await ctx.db.patch("users", taken._id, { clerkId });
       else if (isTaken) await ctx.db.patch("users", taken._id, { clerkId, name: undefined });
@@ -433,7 +432,7 @@ export class World {
     return `look${this.#looks}`;
   }
 
-  #create(created: number | null, inOneMoment = false, id?: string): void {
+  #create(created: number | null, inOneMoment = false, id?: string): string {
     // Every change takes Clerk a moment, unless two are in the same one.
     if (!inOneMoment) vi.setSystemTime(Date.now() + 1);
     const now = this.#clerkNow;
@@ -447,6 +446,7 @@ export class World {
     this.#oracle.changed(user.id, this.#looks);
     this.#emit(event);
     this.#oracle.placed();
+    return user.id;
   }
 
   #change(step: Change): void {
