@@ -5,6 +5,7 @@ import { internal } from "../../convex/_generated/api";
 import type { Doc } from "../../convex/_generated/dataModel";
 import { newUserFields } from "../../convex/clerk/app";
 import { clock, DAY, HOUR } from "../../convex/clerk/shared/clock";
+import { columnsOf } from "../../convex/clerk/mirror/plan";
 import { readUser } from "../../convex/clerk/profile/profile";
 import { endRun } from "../../convex/clerk/memory/ended";
 import { insertRun } from "../../convex/clerk/memory/runs";
@@ -134,8 +135,8 @@ export class Mirror {
         for (const user of users.slice(from, from + SEEDED_AT_ONCE)) {
           const reading = readUser(user);
           if (reading.kind !== "profile") throw new Error("expected a user that can be mirrored");
-          const { profile, version } = reading;
-          const held = Object.entries(profile).filter(([, value]) => value !== null);
+          const { version } = reading;
+          const held = Object.entries(columnsOf(reading)).filter(([, value]) => value !== null);
           const row = { ...newUserFields(user), ...Object.fromEntries(held), ...change };
           await ctx.db.insert("users", row);
           const applied = { clerkId: user.id, appliedAt: at, appliedBy: "run" as const };

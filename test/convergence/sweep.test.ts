@@ -2,9 +2,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { crowdAfter, crowdIn, crowdOf } from "../../convex/clerk/run/places";
 import { before, comparePositions, START } from "../../convex/clerk/run/places";
-import { idOf } from "../../convex/clerk/shared/listed";
 import { readPage } from "../../convex/clerk/api/pages";
-import { keyOf } from "../../convex/clerk/shared/listed";
+import { keyOf } from "../../convex/clerk/shared/user";
 import {
   lookBackOf,
   lookBackTo,
@@ -27,12 +26,14 @@ function user(clerkId: string, clerkCreatedAt: number, size = 0): Reading {
 }
 const changed = (clerkId: string, version: number): Reading => ({
   kind: "profile",
-  profile: { clerkId, clerkCreatedAt: 1 },
+  clerkId,
+  clerkCreatedAt: 1,
   version,
+  columns: {},
   leftOut: [],
 });
 const at = (key: number, clerkId = ""): Position => ({ key, clerkId });
-const ids = (users: Reading[] | undefined) => users?.map(idOf);
+const ids = (users: Reading[] | undefined) => users?.map(({ clerkId }) => clerkId);
 
 describe("a window", () => {
   const page = [user("user_b", 5), user("user_a", 5), user("user_c", 6), user("user_d", 7)];
@@ -123,7 +124,7 @@ describe("a crowd", () => {
     for (let pages = 1; pages < 10_000; pages += 1) {
       const { users, page: shown } = crowdIn(page(at.offset), at, most, CREATED);
       const known = met.size;
-      for (const each of users) met.add(idOf(each));
+      for (const each of users) met.add(each.clerkId);
       const after = crowdAfter(at, shown, met.size - known);
       if (after.isListed) return { met, pages, end: after.end };
       at = after.crowd;
@@ -170,7 +171,7 @@ describe("a crowd", () => {
     let asked = 0;
     const page = (offset: number) => {
       asked += 1;
-      const listed = asked < 2 ? others : others.filter((each) => idOf(each) !== id);
+      const listed = asked < 2 ? others : others.filter((each) => each.clerkId !== id);
       return listed.slice(offset, offset + 10);
     };
     const { met } = list(page, crowdOf(5));
@@ -193,7 +194,7 @@ describe("a crowd", () => {
 
   test("of which a page always lacks one ends all the same", () => {
     const page = (offset: number) =>
-      others.slice(offset, offset + 10).filter((each) => idOf(each) !== "user_7");
+      others.slice(offset, offset + 10).filter((each) => each.clerkId !== "user_7");
     expect(list(page, crowdOf(5)).met.size).toBe(35);
   });
 
@@ -216,7 +217,7 @@ describe("a look back", () => {
     for (let count = 1; count < 1000; count += 1) {
       const looked: Looked = lookBackOf(pages(at.offset), at, seam);
       seam = seamOf(pages(at.offset), looked.until.key, looked.until.key, CHANGED);
-      met.push(...looked.users.map(idOf));
+      met.push(...looked.users.map(({ clerkId }) => clerkId));
       if (looked.next === null || looked.next.crowd) return { met, looked, count };
       at = { ...at, settled: looked.until, offset: looked.next.offset };
     }
@@ -335,7 +336,7 @@ describe("a page", () => {
     const odd = readPage(listed, asked).filter(({ kind }) => kind === "unreadable");
     expect(odd.map((each) => keyOf(each, CREATED))).toEqual(places.map(([, key]) => key));
     places.forEach(([id], index) => {
-      const name = odd.map(idOf)[index];
+      const name = odd.map(({ clerkId }) => clerkId)[index];
       if (id === null) expect(name).toMatch(NAME);
       else expect(name).toBe(id);
     });
@@ -346,10 +347,10 @@ describe("a page", () => {
     const [one, other] = [json("user_a", 5), json("user_b", 5)].map((before) => {
       return readPage([before, odd], asked)[1];
     });
-    expect(one && idOf(one)).toBe(other && idOf(other));
+    expect(one && one.clerkId).toBe(other && other.clerkId);
     expect(one?.kind === "unreadable" && one.reason).toMatch("the entry after user_a");
     expect(JSON.stringify(one)).not.toMatch("import-7");
-    const twins = readPage([null, null], asked).map(idOf);
+    const twins = readPage([null, null], asked).map(({ clerkId }) => clerkId);
     expect(new Set(twins).size).toBe(2);
   });
 

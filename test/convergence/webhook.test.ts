@@ -132,17 +132,14 @@ describe("a genuine event", () => {
     const { t } = setting;
     const cost = async (data: ReturnType<typeof ada>) =>
       await t.mutation(async (ctx) => {
-        const profile = {
-          clerkId: data.id,
-          clerkCreatedAt: data.created_at,
-          name: data.first_name ?? "",
-        };
         await ctx.runMutation(internal.clerk.webhook.event.apply, {
           type: "user.updated",
           instanceId: undefined,
           change: {
             kind: "user",
-            profile,
+            clerkId: data.id,
+            clerkCreatedAt: data.created_at,
+            columns: { name: data.first_name ?? "" },
             newFields: { columns: { color: "teal" } },
             version: data.updated_at,
           },

@@ -7,8 +7,10 @@ const REASON = "the hook threw";
 function usersOf(count: number): Reading[] {
   return Array.from({ length: count }, (_, i) => ({
     kind: "profile",
-    profile: { clerkId: `user_${i}`, clerkCreatedAt: i },
+    clerkId: `user_${i}`,
+    clerkCreatedAt: i,
     version: i,
+    columns: {},
     leftOut: [],
   }));
 }

@@ -14,13 +14,13 @@ const DAY = 86_400_000;
 const person = (clerkCreatedAt = LONG_AGO, name = "Ada"): Profile => ({
   clerkId: "user_ada",
   clerkCreatedAt,
-  name,
+  columns: { name },
 });
 
 const newFields = { columns: { color: "teal" } };
 
 async function hear(profile: Profile, type: "user.created" | "user.updated" = "user.created") {
-  const change = { kind: "user" as const, profile, newFields, version: Date.now() };
+  const change = { kind: "user" as const, ...profile, newFields, version: Date.now() };
   return await setting.t.mutation(internal.clerk.webhook.event.apply, { type, change });
 }
 
@@ -111,7 +111,7 @@ describe("a new user made known by", () => {
     await hear(profile);
     await beginFullRun();
     vi.setSystemTime(Date.now() + 1);
-    await hear({ ...profile, name: "Augusta" }, "user.updated");
+    await hear({ ...profile, columns: { name: "Augusta" } }, "user.updated");
     // The app lost the row.
     await setting.t.run(async (ctx) => {
       for (const { _id } of await ctx.db.query("users").take(1)) await ctx.db.delete("users", _id);
@@ -126,7 +126,7 @@ describe("what a run applies", () => {
   const how = (dryRun: boolean) => ({ askedAt: Date.now(), dryRun });
   const answer = (profile: Profile) => ({
     kind: "profile" as const,
-    profile,
+    ...profile,
     newFields,
     version: LONG_AGO,
     leftOut: [],

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
+  columnsOf,
   differingFields,
   planEvent,
   planEvidence,
@@ -14,7 +15,11 @@ import type { Version } from "../../convex/clerk/memory/model";
 import type { Profile } from "../../convex/clerk/shared/user";
 
 const NOW = 1_800_000_000_000;
-const profile = (name: string): Profile => ({ clerkId: "user_1", clerkCreatedAt: 1, name });
+const profile = (name: string): Profile => ({
+  clerkId: "user_1",
+  clerkCreatedAt: 1,
+  columns: { name },
+});
 const live = (
   version: number,
   appliedAt = 0,
@@ -33,10 +38,10 @@ const tombstone = (appliedAt: number, appliedBy: Version["appliedBy"] = "event")
   appliedBy,
 });
 const known = (row: string | null, version: Version | null): Known => ({
-  row: row === null ? null : profile(row),
+  row: row === null ? null : columnsOf(profile(row)),
   version,
 });
-const incoming = (name: string, version: number) => ({ profile: profile(name), version });
+const incoming = (name: string, version: number) => ({ ...profile(name), version });
 const patch = { write: "patch", fields: ["name"] };
 const nothing = (because: string, reason?: string) => ({
   write: "nothing",
@@ -232,17 +237,21 @@ describe("evidence", () => {
 });
 
 describe("the difference of metadata", () => {
-  const withMetadata = (publicMetadata: Record<string, unknown> | undefined) => ({
+  type Metadata = Record<string, unknown> | undefined;
+  const withMetadata = (publicMetadata: Metadata) => ({
     ...profile("A"),
-    publicMetadata,
+    columns: { publicMetadata },
   });
+  /** Columns in which a row with one differs from a profile with the other. */
+  const differing = (one: Metadata, other: Metadata) =>
+    differingFields(columnsOf(withMetadata(one)), withMetadata(other));
 
   test("is none between a value and its copy, whatever the order of keys", () => {
     fc.assert(
       fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (metadata) => {
         const copy = JSON.parse(JSON.stringify(metadata)) as Record<string, unknown>;
         const reversed = Object.fromEntries(Object.entries(copy).reverse());
-        expect(differingFields(withMetadata(metadata), withMetadata(reversed))).toEqual([]);
+        expect(differing(metadata, reversed)).toEqual([]);
       }),
     );
   });
@@ -261,18 +270,16 @@ describe("the difference of metadata", () => {
         const isSame =
           JSON.stringify([sorted(a), typeof a, Array.isArray(a)]) ===
           JSON.stringify([sorted(b), typeof b, Array.isArray(b)]);
-        const fields = differingFields(withMetadata({ a }), withMetadata({ a: b }));
+        const fields = differing({ a }, { a: b });
         expect(fields).toEqual(isSame ? [] : ["publicMetadata"]);
       }),
     );
   });
 
   test("tells a key that is inherited from one that is there", () => {
-    const a = withMetadata({ a: JSON.parse('{"toString": 1}') as unknown });
-    expect(differingFields(a, withMetadata({ a: { valueOf: 1 } }))).toEqual(["publicMetadata"]);
-    expect(differingFields(withMetadata(undefined), withMetadata({ a: 1 }))).toEqual([
-      "publicMetadata",
-    ]);
+    const a = JSON.parse('{"toString": 1}') as unknown;
+    expect(differing({ a }, { a: { valueOf: 1 } })).toEqual(["publicMetadata"]);
+    expect(differing(undefined, { a: 1 })).toEqual(["publicMetadata"]);
   });
 });
 

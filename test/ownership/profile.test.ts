@@ -1,5 +1,6 @@
 import { convexToJson, type Value } from "convex/values";
 import { describe, expect, test } from "vitest";
+import { columnsOf } from "../../convex/clerk/mirror/plan";
 import { readUser } from "../../convex/clerk/profile/profile";
 import { clerkUser, emailAddress } from "../../scripts/stand-in/clerk-json";
 import { everything, LONG_AGO, post, run, useSetting } from "../world/setting";
@@ -10,7 +11,7 @@ const base = { id: "user_1", created_at: LONG_AGO };
 function profileOf(json: unknown): Record<string, unknown> {
   const reading = readUser(json);
   if (reading.kind !== "profile") throw new Error(`unreadable: ${JSON.stringify(reading)}`);
-  return reading.profile;
+  return columnsOf(reading);
 }
 
 describe("a profile", () => {
@@ -102,7 +103,7 @@ describe("metadata that Convex can't hold is left out alone", () => {
   ])("%s", (_, public_metadata, kept, reason) => {
     const user = clerkUser({ ...base, username: "ada" });
     const reading = readUser({ ...user, public_metadata });
-    expect(reading).toMatchObject({ kind: "profile", profile: { username: "ada" } });
+    expect(reading).toMatchObject({ kind: "profile", columns: { username: "ada" } });
     expect(reading).toMatchObject({ leftOut: [{ field: "publicMetadata", reason }] });
     const { publicMetadata = null } = profileOf({ ...user, public_metadata });
     expect(publicMetadata).toEqual(kept);
@@ -112,7 +113,7 @@ describe("metadata that Convex can't hold is left out alone", () => {
 
   test.each([16, 40])("what lies deeper than Convex holds, of %i levels", (levels) => {
     const reading = readUser({ ...clerkUser(base), public_metadata: { role, deep: deep(levels) } });
-    expect(reading).toMatchObject({ kind: "profile", profile: { publicMetadata: { role } } });
+    expect(reading).toMatchObject({ kind: "profile", columns: { publicMetadata: { role } } });
     expect(JSON.stringify(reading)).toMatch("nested more than 15 levels deep");
   });
 
@@ -142,8 +143,8 @@ describe("a column whose reader throws", () => {
       ...clerkUser({ ...base, first_name: "Ada" }),
       email_addresses: 4711,
     });
-    expect(reading).toMatchObject({ kind: "profile", profile: { firstName: "Ada" } });
-    expect(reading.kind === "profile" && "email" in reading.profile).toBe(false);
+    expect(reading).toMatchObject({ kind: "profile", columns: { firstName: "Ada" } });
+    expect(reading.kind === "profile" && "email" in reading.columns).toBe(false);
     const reason = "its reader threw TypeError";
     expect(reading).toMatchObject({
       leftOut: [

@@ -4,7 +4,7 @@
  */
 import { Ahead } from "../../convex/clerk/run/ahead";
 import { Clerk } from "../../convex/clerk/api/api";
-import { keyOf } from "../../convex/clerk/shared/listed";
+import { keyOf } from "../../convex/clerk/shared/user";
 import { START } from "../../convex/clerk/run/places";
 import { usersBetween, windowOf } from "../../convex/clerk/run/sweep";
 

@@ -1,6 +1,7 @@
 /** Users of the stand-in, and what the table should show of them. */
 import { expect } from "vitest";
 import { DAY } from "../../convex/clerk/shared/clock";
+import { columnsOf } from "../../convex/clerk/mirror/plan";
 import { readUser } from "../../convex/clerk/profile/profile";
 import { complete, LONG_AGO, rows, type Setting } from "./setting";
 
@@ -55,8 +56,9 @@ export async function seed({ t, clerk }: Setting, ids: string[]): Promise<void> 
         if (user === undefined) continue;
         const reading = readUser(user);
         if (reading.kind !== "profile") throw new Error(`${id} can't be read`);
-        const { profile, version } = reading;
-        const row = Object.fromEntries(Object.entries(profile).filter(([, each]) => each !== null));
+        const { version } = reading;
+        const columns = Object.entries(columnsOf(reading));
+        const row = Object.fromEntries(columns.filter(([, each]) => each !== null));
         await ctx.db.insert("users", { ...row, color: "own" });
         const applied = { clerkId: id, appliedAt: LONG_AGO, appliedBy: "run" as const };
         await ctx.db.insert("clerkVersions", { kind: "live", version, ...applied });

@@ -1,6 +1,5 @@
 /** What the sync asks of Clerk's Backend API, and what it takes for an answer. */
 import { INSTANCE_ID, isClerkId, type Reading } from "../shared/user.js";
-import { idOf } from "../shared/listed.js";
 import { readPage, UnexpectedAnswer } from "./pages.js";
 import {
   ClerkError,
@@ -85,8 +84,8 @@ export class Clerk {
     const users = await this.#list(query, { limit: MAX_IDS, order: null }, { isNamed: true });
     const asked = new Set(ids);
     // Of an entry without an id nothing is known, not even that it was asked for.
-    const named = users.filter((user) => isClerkId(idOf(user)));
-    if (!named.every((user) => asked.delete(idOf(user)))) {
+    const named = users.filter((user) => isClerkId(user.clerkId));
+    if (!named.every((user) => asked.delete(user.clerkId))) {
       throw unexpected("/users?user_id", "users who were not asked for, or more than once");
     }
     const isShort = named.length > 0 && asked.size > 0;
@@ -103,7 +102,7 @@ export class Clerk {
     });
     if (status === 404) return null;
     const [user] = readPage([json], { limit: 1, order: null });
-    if (user === undefined || idOf(user) !== id)
+    if (user === undefined || user.clerkId !== id)
       throw unexpected("/users/{id}", "not the user asked for");
     return user;
   }

@@ -1,8 +1,8 @@
 /** Pages of Clerk's user lists → their entries, each with what it is sorted by. */
 import { readUsers, type Unread } from "../profile/profile.js";
-import { hashOf } from "../shared/listed.js";
+import { hashOf } from "../shared/hash.js";
 import { type Reading } from "../shared/user.js";
-import { keyAt, keyOf, type Order } from "../shared/listed.js";
+import { keyOf, type Order } from "../shared/user.js";
 
 /** An answer of Clerk that can't be what was asked for. The message holds nothing of it. */
 export class UnexpectedAnswer extends Error {}
@@ -42,18 +42,19 @@ export function readPage(
 function placed(json: unknown[], order: Order | null, otherwise: Times): Reading[] {
   const entries = readUsers(json);
   let at = {
-    clerkCreatedAt: entries.map(createdAtOf).find(isGiven) ?? otherwise.clerkCreatedAt,
+    clerkCreatedAt:
+      entries.map(({ clerkCreatedAt }) => clerkCreatedAt).find(isGiven) ?? otherwise.clerkCreatedAt,
     version: entries.map(({ version }) => version).find(isGiven) ?? otherwise.version,
   };
   let before: string | null = null;
   const names: string[] = [];
   return entries.map((entry, index) => {
     const own = {
-      clerkCreatedAt: createdAtOf(entry) ?? at.clerkCreatedAt,
+      clerkCreatedAt: entry.clerkCreatedAt ?? at.clerkCreatedAt,
       version: entry.version ?? at.version,
     };
     if (entry.kind === "profile") {
-      [before, at] = [entry.profile.clerkId, own];
+      [before, at] = [entry.clerkId, own];
       return entry;
     }
     const next = entries.slice(index).find(isProfile);
@@ -85,15 +86,11 @@ function isProfile(entry: Reading | Unread): entry is Extract<Reading, { kind: "
   return entry.kind === "profile";
 }
 
-type Times = { clerkCreatedAt: number; version: number };
+type Times = Pick<Reading, "clerkCreatedAt" | "version">;
 
 function isBetween(own: Times, last: Times, next: Reading | undefined, order: Order): boolean {
-  const key = keyAt(own, order);
-  return key >= keyAt(last, order) && (next === undefined || key <= keyOf(next, order));
-}
-
-function createdAtOf(entry: Reading | Unread): number | null {
-  return entry.kind === "profile" ? entry.profile.clerkCreatedAt : entry.clerkCreatedAt;
+  const key = keyOf(own, order);
+  return key >= keyOf(last, order) && (next === undefined || key <= keyOf(next, order));
 }
 
 function isGiven(value: number | null): value is number {

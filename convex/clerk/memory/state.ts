@@ -2,7 +2,7 @@
 import type { Doc } from "../../_generated/dataModel.js";
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js";
 import { READERS } from "../profile/profile.js";
-import { hashOf } from "../shared/listed.js";
+import { hashOf } from "../shared/hash.js";
 
 /** Its fields, none of them before the first tick or run. */
 export type SyncState = Partial<Omit<Doc<"clerkSyncState">, "_id">>;

@@ -5,11 +5,11 @@ import type { Id } from "../../_generated/dataModel.js";
 import { internalMutation, type MutationCtx } from "../../_generated/server.js";
 import { hooks } from "../app.js";
 import { thrownBy } from "../shared/log.js";
+import { orUndone, undo } from "../shared/undo.js";
 import { type Columns, type LeftOut, type Profile, vColumns } from "../shared/user.js";
 
 /** The row, or, where the schema does not take the columns, the one that it names. */
-type Tried = { written: Id<"users"> } | Misfit;
-type Misfit = { column: string | null };
+type Tried = { written: Id<"users"> } | { column: string | null };
 
 /** The database through which rows of users are written: that of `hooks.database`, or Convex's own. */
 export function databaseOf(ctx: MutationCtx): MutationCtx["db"] {
@@ -24,7 +24,7 @@ export function databaseOf(ctx: MutationCtx): MutationCtx["db"] {
 export async function insertRow(
   ctx: MutationCtx,
   own: Columns,
-  { clerkId, clerkCreatedAt, ...columns }: Profile,
+  { clerkId, clerkCreatedAt, columns }: Profile,
   isHearsay: boolean,
 ): Promise<{ id: Id<"users">; leftOut: LeftOut[] } | { refusal: string }> {
   const bare = { ...own, clerkId, clerkCreatedAt };
@@ -98,24 +98,15 @@ type Change = { id: Id<"users"> | null; columns: Columns; asNull: string[] };
 /** Where the app's own code sees the write, it may throw when that is done: then all of it is undone. */
 async function tryOnce(ctx: MutationCtx, change: Change): Promise<Tried> {
   if (hooks.database === undefined) return await tryHere(ctx, change);
-  try {
-    return { written: await ctx.runMutation(internal.clerk.mirror.columns.tryApart, change) };
-  } catch (error) {
-    const data: unknown = error instanceof ConvexError ? error.data : null;
-    const isMisfit = typeof data === "object" && data !== null && "misfit" in data;
-    if (!isMisfit) throw error;
-    return data.misfit as Misfit;
-  }
+  return await orUndone(ctx.runMutation(internal.clerk.mirror.columns.tryApart, change));
 }
 
-/** Writes columns to a row, or a new one. @returns its id @throws ConvexError with the `misfit`, or a `refusal` */
+/** The same as a transaction within another. @throws ConvexError with a misfit, see `undo`, or with a `refusal` */
 export const tryApart = internalMutation({
   args: { id: v.nullable(v.id("users")), columns: vColumns, asNull: v.array(v.string()) },
-  returns: v.id("users"),
-  handler: async (ctx, change): Promise<Id<"users">> => {
+  handler: async (ctx, change): Promise<Tried> => {
     const tried = await tryHere(ctx, change);
-    if ("written" in tried) return tried.written;
-    throw new ConvexError({ misfit: tried });
+    return "written" in tried ? tried : undo(tried);
   },
 });
 

@@ -72,11 +72,11 @@ export async function applyEvent(
   source: Source,
   { fullRunStartedAt = -Infinity, lastFullRunStartedAt = Infinity }: SyncState,
 ): Promise<Outcome> {
-  const known = await readKnown(ctx, user.profile.clerkId, { isThere: true });
+  const known = await readKnown(ctx, user.clerkId, { isThere: true });
   const isNew = known.row === null && known.marked === null;
   const incoming = { ...user, missing: user.missing ?? (isNew ? missingForNew : undefined) };
   const plan = planEvent(known, incoming, { now: clock.now(), fullRunStartedAt });
-  const { clerkCreatedAt } = user.profile;
+  const { clerkCreatedAt } = user;
   const isUntold =
     plan.write === "insert" &&
     source.type !== "user.created" &&
@@ -86,7 +86,7 @@ export async function applyEvent(
   const event = isUntold ? { ...source, untoldAt: clerkCreatedAt } : source;
   const outcome = await carryOut(ctx, plan, known, user, { by: { event } });
   const isWritten = !["refused", "unclear"].includes(outcome.kind) && plan.write !== "nothing";
-  if (!isWritten) await noteNamed(ctx, user.profile.clerkId, known.version, source);
+  if (!isWritten) await noteNamed(ctx, user.clerkId, known.version, source);
   return outcome;
 }
 
@@ -102,7 +102,7 @@ export async function applyListed(
   { seenAt, dryRun, confirms }: { seenAt: number; dryRun: boolean; confirms?: string },
 ): Promise<Outcome> {
   const isToConfirm = confirms !== undefined && isForeign(known.version, confirms);
-  const isRight = isShown(known.row, user.profile);
+  const isRight = isShown(known.row, user);
   // Of whom the row is right, the version may not have been read.
   if (isRight && !isToConfirm) return { kind: "unchanged", fields: [], known };
   const plan: Plan = isRight ? { write: "version" } : planListed(known, user, seenAt);
@@ -174,7 +174,7 @@ export async function removeByEvidence(
   const kept = await whyKept(ctx, known, { askedAt, remover });
   if (kept !== null) return { ...kept, known };
   if (dryRun) {
-    const { refusal } = await rehearse(ctx, { kind: "removed", clerkId });
+    const refusal = await rehearse(ctx, { kind: "removed", clerkId });
     return { kind: "removed", known, refusal };
   }
   const { refusal } = await remove(ctx, clerkId, known, BY_RUN);
@@ -195,7 +195,7 @@ export async function purgeByEvidence(
   const known = await readKnown(ctx, clerkId);
   const kept = await whyNotPurged(ctx, known, { askedAt, left });
   if (kept !== null) return 0;
-  if (dryRun) return (await rehearse(ctx, { kind: "purged", clerkId, askedAt })).purged ?? 0;
+  if (dryRun) return await rehearse(ctx, { kind: "purged", clerkId, askedAt });
   // The tombstone of its removal stands as long as the row did.
   return await purgeRows(ctx, clerkId, askedAt);
 }

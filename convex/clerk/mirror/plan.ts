@@ -5,7 +5,7 @@
  */
 import type { Version } from "../memory/memory.js";
 import { MINUTE, SECOND } from "../shared/clock.js";
-import type { Profile } from "../shared/user.js";
+import type { Columns, Profile } from "../shared/user.js";
 
 /**
  * Clerk's data is "eventually consistent" (https://clerk.com/docs/guides/development/webhooks/overview): its API may
@@ -37,10 +37,16 @@ export function isShown(row: Row | null, profile: Profile): boolean {
   return row !== null && differingFields(row, profile).length === 0;
 }
 
+/** All columns of a row that a profile is for. */
+export function columnsOf({ clerkId, clerkCreatedAt, columns }: Profile): Columns {
+  return { ...columns, clerkId, clerkCreatedAt };
+}
+
 /** Names of the columns of a profile in which a row differs. Null is nothing, like a missing column. */
 export function differingFields(row: Row, profile: Profile): string[] {
-  return Object.keys(profile).filter(
-    (name) => !isEqual(valueOf(row, name) ?? null, profile[name] ?? null),
+  const columns = columnsOf(profile);
+  return Object.keys(columns).filter(
+    (name) => !isEqual(valueOf(row, name) ?? null, columns[name] ?? null),
   );
 }
 
@@ -68,7 +74,7 @@ function valueOf(object: object, key: string): unknown {
  */
 export function planEvent(
   known: Known,
-  incoming: { profile: Profile; version: number; missing?: string },
+  incoming: Profile & { version: number; missing?: string },
   { now, fullRunStartedAt }: { now: number; fullRunStartedAt: number },
 ): Plan {
   if (known.version?.kind === "tombstone") {
@@ -80,7 +86,7 @@ export function planEvent(
   if (incoming.version < knownVersion) {
     return { write: "nothing", because: "late", reason: "older than what was applied" };
   }
-  const change = insertOrPatch(known, incoming.profile);
+  const change = insertOrPatch(known, incoming);
   if (change === null) {
     // A version from the future would keep out whatever comes after it.
     const isNewer = incoming.version > knownVersion && incoming.version <= now + LAG_MS;
@@ -106,14 +112,14 @@ function whyUnclear(version: number, known: number, now: number, fullRunStartedA
 /** What to do about a user of a listing, asked for after `seenAt` (ms). */
 export function planListed(
   known: Known,
-  incoming: { profile: Profile; version: number },
+  incoming: Profile & { version: number },
   seenAt: number,
 ): Plan {
   const { version } = known;
   if (version?.kind === "tombstone") {
     return { write: "nothing", because: "late", reason: "listed although deleted" };
   }
-  const change = insertOrPatch(known, incoming.profile);
+  const change = insertOrPatch(known, incoming);
   if (change === null) return { write: "nothing", because: "equal" };
   const isWrittenSince = version?.kind === "live" && version.appliedAt > seenAt;
   if (isWrittenSince || incoming.version < appliedVersion(known)) {
@@ -132,7 +138,7 @@ type Verdict = Plan | Gone | { write: "remove" };
  */
 export function planEvidence(
   known: Known,
-  answer: { profile: Profile; version: number } | null,
+  answer: (Profile & { version: number }) | null,
   askedAt: number,
 ): Verdict {
   if (known.isErasing === true) {
@@ -147,7 +153,7 @@ export function planEvidence(
     return reason === null ? { write: "remove" } : postponed(reason);
   }
   const { version } = known;
-  const change = insertOrPatch(known, answer.profile);
+  const change = insertOrPatch(known, answer);
   if (change === null && version?.kind !== "tombstone")
     return { write: "nothing", because: "equal" };
   if (version === null || version.kind === "met") return change ?? { write: "version" };
@@ -225,7 +231,10 @@ function postponed(reason: string): Plan {
 }
 
 /** What makes a row show a profile, whatever the versions say; null where it does already. */
-export function insertOrPatch(known: Known, profile: Profile): Plan | null {
+export function insertOrPatch(
+  known: Known,
+  profile: Profile,
+): Extract<Plan, { write: "insert" | "patch" }> | null {
   if (known.row === null) return { write: "insert" };
   const fields = differingFields(known.row, profile);
   return fields.length === 0 ? null : { write: "patch", fields };

@@ -24,7 +24,7 @@ import { isBeingErased, isMarked } from "../users.js";
 import { databaseOf, describeLeftOut, insertRow, orRefuse, patchRow } from "./columns.js";
 import { letGo, runRemovedHook } from "./erasure.js";
 import { isToPurge } from "./gate.js";
-import { isShown, type Known } from "./plan.js";
+import { columnsOf, isShown, type Known } from "./plan.js";
 
 export type KnownRows = Known & {
   /** The mirror's row: of several, the oldest. */
@@ -103,7 +103,7 @@ export async function readListed(
   rowsOf: Map<string, User[]>,
   newSince: number,
 ): Promise<Map<string, KnownRows>> {
-  const profiles = users.flatMap((user) => (user.kind === "profile" ? user.profile : []));
+  const profiles = users.filter((user) => user.kind === "profile");
   const found = await inParallel(profiles, async (profile) => {
     const [row] = (rowsOf.get(profile.clerkId) ?? []).filter(isMirrored);
     const rows = row
@@ -182,14 +182,14 @@ type Misfit = { refusal: string } | { leftOut: LeftOut[] };
 export async function createRow(
   ctx: MutationCtx,
   { marked }: KnownRows,
-  { profile, newFields = { columns: {} } }: { profile: Profile; newFields?: NewFields },
+  { newFields = { columns: {} }, ...profile }: Profile & { newFields?: NewFields },
   isHearsay: boolean,
 ): Promise<Misfit> {
   let id: Id<"users">;
   let leftOut: LeftOut[];
   if (marked !== null) {
     id = marked._id;
-    leftOut = await patchRow(ctx, id, { ...profile, deletedAt: null }, isHearsay);
+    leftOut = await patchRow(ctx, id, { ...columnsOf(profile), deletedAt: null }, isHearsay);
     if (isHearsay && leftOut.length > 0) return { refusal: describeLeftOut(leftOut) };
   } else {
     if ("refusal" in newFields) return newFields;
@@ -220,7 +220,8 @@ export async function updateRow(
   names: string[],
   isHearsay: boolean,
 ): Promise<LeftOut[]> {
-  const changes = Object.fromEntries(names.map((name) => [name, profile[name]]));
+  const columns = columnsOf(profile);
+  const changes = Object.fromEntries(names.map((name) => [name, columns[name]]));
   const leftOut = await patchRow(ctx, row._id, changes, isHearsay);
   const { updated } = app.hooks;
   const isWritten = leftOut.length === 0 || (!isHearsay && leftOut.length < names.length);

@@ -1,9 +1,10 @@
 /** Carries out a plan, or, in a dry run, does so and undoes it. */
-import { ConvexError, type Infer, v } from "convex/values";
+import { type Infer, v } from "convex/values";
 import { internal } from "../../_generated/api.js";
 import { internalMutation, type MutationCtx } from "../../_generated/server.js";
 import { eventMarks, type Source, type Version, writeVersion } from "../memory/memory.js";
 import { clock } from "../shared/clock.js";
+import { orUndone, undo } from "../shared/undo.js";
 import {
   type LeftOut,
   type NewFields,
@@ -12,7 +13,7 @@ import {
   vProfile,
 } from "../shared/user.js";
 import { describeLeftOut } from "./columns.js";
-import { type Gone, insertOrPatch, type Plan } from "./plan.js";
+import { columnsOf, type Gone, insertOrPatch, type Plan } from "./plan.js";
 import {
   createRow,
   type KnownRows,
@@ -23,7 +24,7 @@ import {
   updateRow,
 } from "./rows.js";
 
-export type Incoming = { profile: Profile; version: number; newFields?: NewFields };
+export type Incoming = Profile & { version: number; newFields?: NewFields };
 /** An event, or, without it, a run or a repair, which ask only the mirrored instance. */
 type By = { event?: Source & Pick<Version, "untoldAt"> };
 export const BY_RUN: By = {};
@@ -79,39 +80,33 @@ export async function carryOut(
   ctx: MutationCtx,
   plan: Plan | Gone,
   known: KnownRows,
-  { profile, version, newFields }: Incoming,
+  incoming: Incoming,
   { by, dryRun = false }: How,
 ): Promise<Outcome> {
-  const incoming = { profile, version, newFields };
   if (plan.write === "nothing") return untouched(plan, known);
-  const isVersion = plan.write === "version";
-  if (dryRun) {
-    if (isVersion) return { kind: "unchanged", fields: [], known };
-    const {
-      refusal: _,
-      purged: __,
-      ...outcome
-    } = await rehearse(ctx, {
-      ...incoming,
-      kind: "user",
-    });
-    return { kind: "unchanged", fields: [], ...outcome, known };
+  const { clerkId, clerkCreatedAt, columns, version, newFields } = incoming;
+  const user = { clerkId, clerkCreatedAt, columns, version, newFields };
+  let written: Written = UNCHANGED;
+  if (plan.write !== "version") {
+    written = dryRun
+      ? await rehearse(ctx, { kind: "user", ...user })
+      : await write(ctx, plan, known, user, by.event !== undefined);
   }
-  const isHearsay = by.event !== undefined;
-  const written = isVersion ? null : await write(ctx, plan, known, incoming, isHearsay);
-  if (written?.kind === "refused" || written?.kind === "unclear") return { ...written, known };
+  const isUnwritten = written.kind === "refused" || written.kind === "unclear";
+  if (dryRun || isUnwritten) return { ...written, known };
   // A run's write does not end what an event said a moment ago.
   const marks = eventMarks(known.version, by.event);
   const untoldAt = by.event?.untoldAt ?? marks.untoldAt;
   // Nor what a run holds: only one that completes does.
   const { heldAt, isHeldByLimit } = known.version ?? {};
-  const applied = { clerkId: profile.clerkId, kind: "live" as const, version, ...appliedBy(by) };
+  const applied = { clerkId, kind: "live" as const, version, ...appliedBy(by) };
   const held = { heldAt, isHeldByLimit };
   await writeVersion(ctx, known.version, { ...applied, ...marks, untoldAt, ...held });
-  return { ...(written ?? { kind: "unchanged", fields: [] }), known };
+  return { ...written, known };
 }
 
 type Written = Pick<Outcome, "kind" | "fields" | "leftOut" | "reason">;
+const UNCHANGED: Written = { kind: "unchanged", fields: [] };
 
 /** If `isHearsay`, only an event says so: what the schema does not take as a whole is `unclear`, and Clerk is asked. */
 async function write(
@@ -121,7 +116,7 @@ async function write(
   incoming: Incoming,
   isHearsay: boolean,
 ): Promise<Written> {
-  const { profile, newFields } = incoming;
+  const { newFields } = incoming;
   const isRefused = newFields !== undefined && "refusal" in newFields;
   const unwritten = (reason: string): Written => {
     return { kind: isHearsay && !isRefused ? "unclear" : "refused", fields: [], reason };
@@ -129,9 +124,9 @@ async function write(
   if (plan.write === "insert" || known.row === null) {
     const misfit = await createRow(ctx, known, incoming, isHearsay);
     if ("refusal" in misfit) return unwritten(misfit.refusal);
-    return { kind: "created", ...namesOf(Object.keys(profile), misfit.leftOut) };
+    return { kind: "created", ...namesOf(Object.keys(columnsOf(incoming)), misfit.leftOut) };
   }
-  const leftOut = await updateRow(ctx, known.row, profile, plan.fields, isHearsay);
+  const leftOut = await updateRow(ctx, known.row, incoming, plan.fields, isHearsay);
   const written = namesOf(plan.fields, leftOut);
   const isUnwritten = leftOut.length > 0 && (isHearsay || written.fields.length === 0);
   return isUnwritten ? unwritten(describeLeftOut(leftOut)) : { kind: "updated", ...written };
@@ -143,64 +138,53 @@ function namesOf(names: string[], leftOut: LeftOut[]): Pick<Outcome, "fields" | 
   return { fields: names.filter((name) => !isLeftOut(name)), leftOut };
 }
 
-const REHEARSED = "rehearsed";
 const vRehearsed = v.union(
-  v.object({
+  vProfile.extend({
     kind: v.literal("user"),
-    profile: vProfile,
     version: v.number(),
     newFields: v.optional(vNewFields),
   }),
   v.object({ kind: v.literal("removed"), clerkId: v.string() }),
   v.object({ kind: v.literal("purged"), clerkId: v.string(), askedAt: v.number() }),
 );
-/** `refusal`: what the app's hook refused of a removal; `purged`: how many marked rows go. */
-type Rehearsed = Partial<Written> & { refusal: string | null; purged?: number };
+/** What would have become of a user; or what the app's hook refused of a removal; or how many marked rows go. */
+type Rehearsed = { user: Written; removed: string | null; purged: number };
 
 /**
  * Does what a dry run must not do, and undoes it: what Convex or the app's own code refuses is found out all the same.
  * A nested mutation that throws is rolled back alone. @throws what refuses the change
  */
-export async function rehearse(
+export async function rehearse<Kind extends keyof Rehearsed>(
   ctx: MutationCtx,
-  change: Infer<typeof vRehearsed>,
-): Promise<Rehearsed> {
-  try {
-    await ctx.runMutation(internal.clerk.mirror.write.rehearsal, { change });
-  } catch (error) {
-    const data: unknown = error instanceof ConvexError ? error.data : undefined;
-    const isRehearsed = typeof data === "object" && data !== null && REHEARSED in data;
-    if (!isRehearsed) throw error;
-    return data[REHEARSED] as Rehearsed;
-  }
-  throw new Error("a rehearsal throws");
+  change: Extract<Infer<typeof vRehearsed>, { kind: Kind }>,
+): Promise<Rehearsed[Kind]> {
+  return await orUndone(ctx.runMutation(internal.clerk.mirror.write.rehearsal, { change }));
 }
 
-/** Writes, removes or purges, and undoes it. @throws ConvexError with what would have become of it (`REHEARSED`) */
+/** Writes, removes or purges, and undoes it. @throws ConvexError with what would have become of it, see `undo` */
 export const rehearsal = internalMutation({
   args: { change: vRehearsed },
   handler: async (ctx, { change }): Promise<never> => {
-    let rehearsed: Rehearsed = { refusal: null };
-    if (change.kind === "removed") {
-      const known = await readKnown(ctx, change.clerkId);
-      ({ refusal: rehearsed.refusal } = await remove(ctx, change.clerkId, known, BY_RUN));
-    } else if (change.kind === "purged") {
-      rehearsed.purged = await purgeRows(ctx, change.clerkId, change.askedAt);
-    } else {
-      const known = await readKnown(ctx, change.profile.clerkId, { isThere: true });
-      const plan = insertOrPatch(known, change.profile);
-      if (plan?.write === "insert" || plan?.write === "patch") {
-        rehearsed = { ...(await write(ctx, plan, known, change, false)), refusal: null };
+    switch (change.kind) {
+      case "removed": {
+        const known = await readKnown(ctx, change.clerkId);
+        return undo((await remove(ctx, change.clerkId, known, BY_RUN)).refusal);
+      }
+      case "purged":
+        return undo(await purgeRows(ctx, change.clerkId, change.askedAt));
+      case "user": {
+        const known = await readKnown(ctx, change.clerkId, { isThere: true });
+        const plan = insertOrPatch(known, change);
+        return undo(plan === null ? UNCHANGED : await write(ctx, plan, known, change, false));
       }
     }
-    throw new ConvexError({ [REHEARSED]: rehearsed });
   },
 });
 
 /** The outcome of a plan that writes nothing. */
 export function untouched(plan: Plan | Gone, known: KnownRows): Outcome {
   if (plan.write !== "nothing" || plan.because === "equal") {
-    return { kind: "unchanged", fields: [], known };
+    return { ...UNCHANGED, known };
   }
   return { kind: plan.because, fields: [], reason: plan.reason, known };
 }

@@ -124,10 +124,10 @@ export function readUser(json: unknown): Extract<Reading, { kind: "profile" }> |
   if (clerkCreatedAt === null) return unreadable("created_at: expected a time in ms");
   if (version === null) return unreadable("updated_at: expected a time in ms");
   const { columns, leftOut } = readColumns(json as ClerkUser);
-  const profile: Profile = { ...columns, clerkId, clerkCreatedAt };
+  const profile: Profile = { clerkId, clerkCreatedAt, columns };
   const newFields = readNewFields(json as ClerkUser);
-  if (jsonOf(profile).length > MAX_PROFILE_LENGTH) return unreadable(TOO_LONG);
-  return { kind: "profile", profile, newFields, version, leftOut, ...endOfLockout(user) };
+  if (jsonOf(columns).length > MAX_PROFILE_LENGTH) return unreadable(TOO_LONG);
+  return { kind: "profile", ...profile, version, newFields, leftOut, ...endOfLockout(user) };
 }
 
 function readColumns(user: ClerkUser): { columns: Columns; leftOut: LeftOut[] } {

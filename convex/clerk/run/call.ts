@@ -5,7 +5,6 @@ import { type Clerk, ClerkError } from "../api/api.js";
 import type { Phase, RunningRun } from "../memory/memory.js";
 import { SECOND } from "../shared/clock.js";
 import { type Reading } from "../shared/user.js";
-import { idOf } from "../shared/listed.js";
 import type { Ahead } from "./ahead.js";
 import { comparePositions } from "./places.js";
 import { type StepResult } from "./step.js";
@@ -125,11 +124,10 @@ export class Batch {
 
   /** The same for users, as the transaction is to see them: who is set aside can't be read. */
   takeUsers(users: Reading[]): Reading[] {
-    const reason = this.take(users.map(idOf));
+    const reason = this.take(users.map(({ clerkId }) => clerkId));
     if (reason === undefined) return users;
-    return users.map((user) => {
-      const { clerkId, clerkCreatedAt } = user.kind === "profile" ? user.profile : user;
-      return { kind: "unreadable", clerkId, clerkCreatedAt, version: user.version, reason };
+    return users.map(({ clerkId, clerkCreatedAt, version }) => {
+      return { kind: "unreadable", clerkId, clerkCreatedAt, version, reason };
     });
   }
 

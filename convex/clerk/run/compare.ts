@@ -20,7 +20,7 @@ import {
 import { clock } from "../shared/clock.js";
 import { chunksOf, inParallel, PARALLEL_READS } from "../shared/parallel.js";
 import type { Reading } from "../shared/user.js";
-import { idOf, keyOf, type Order } from "../shared/listed.js";
+import { keyOf, type Order } from "../shared/user.js";
 import type { User } from "../types.js";
 import { isAnyErased, isBeingErased } from "../users.js";
 import type { Step } from "./step.js";
@@ -58,7 +58,7 @@ export async function compareUsers(
     const late: string[] = [];
     let isWritten = false;
     for (const user of some) {
-      const clerkId = idOf(user);
+      const clerkId = user.clerkId;
       const rowsOfUser = rowsOf.get(clerkId) ?? [];
       const kind =
         user.kind === "unreadable"
@@ -116,7 +116,7 @@ async function compareUser(
   known: KnownRows,
   seenAt: number,
 ): Promise<Outcome["kind"]> {
-  const { clerkId } = user.profile;
+  const { clerkId } = user;
   const { counts, run, ctx } = step;
   const isFirst = step.findings.isFirstLook;
   countMet(step, user);
@@ -156,7 +156,7 @@ async function countPlaced(
   user: Mirrorable,
   { kind, fields, known }: Outcome,
 ): Promise<void> {
-  const { clerkId, clerkCreatedAt } = user.profile;
+  const { clerkId, clerkCreatedAt } = user;
   const isLookBack = run.state.phase.kind === "lookBack" && run.mode === "full";
   if (!isLookBack || clerkCreatedAt > run.startedAt) return;
   const isMade = kind === "created" || fields.includes("clerkCreatedAt");

@@ -13,7 +13,6 @@ import {
 import { clock } from "../shared/clock.js";
 import { chunksOf, inParallel } from "../shared/parallel.js";
 import { type Reading, vReading } from "../shared/user.js";
-import { idOf } from "../shared/listed.js";
 import { type Call, checkpoint, isEnd, listTwice, phaseAfter, type Taken } from "./call.js";
 import { compareUsers, orderOf } from "./compare.js";
 import { afterLookBack } from "./next.js";
@@ -87,13 +86,15 @@ export const settle = internalMutation({
     let fresh = 0;
     const chunks = chunksOf(users);
     for (const [index, some] of chunks.entries()) {
-      const ids = some.map(idOf);
+      const ids = some.map(({ clerkId }) => clerkId);
       const met = await metAmong(ctx, run, ids, crowd.key);
       // Listed twice, somebody is one.
-      const unmet = some.filter((user, i) => !met.has(idOf(user)) && ids.indexOf(idOf(user)) === i);
+      const unmet = some.filter(
+        (user, i) => !met.has(user.clerkId) && ids.indexOf(user.clerkId) === i,
+      );
       const compared = await compareUsers(step, unmet, [], seenAt);
       await inParallel(unmet.slice(0, compared), async (user) => {
-        await markMet(ctx, run, idOf(user), crowd.key);
+        await markMet(ctx, run, user.clerkId, crowd.key);
       });
       fresh += compared;
       const isLeft = compared < unmet.length || index < chunks.length - 1;

@@ -6,7 +6,6 @@ import { doubtOf, nextDoubts, type RunIn, vCheckpoint } from "../memory/memory.j
 import type { Remover } from "../mirror/mirror.js";
 import { clock, SECOND } from "../shared/clock.js";
 import { type Reading, vReading } from "../shared/user.js";
-import { idOf } from "../shared/listed.js";
 import { askAtOnce, type Call, checkpoint, doubtsOf, type Taken, unlessSlowed } from "./call.js";
 import { judgeOne, purgeOne, removeOne, setAsideOne } from "./judge.js";
 import { decideDoubts, endFull } from "./next.js";
@@ -67,9 +66,9 @@ export const settle = internalMutation({
     if (!step?.isIn("delete")) return null;
     const { run, counts } = step;
     for (const user of alive) {
-      const doubt = await doubtOf(ctx, run, idOf(user));
+      const doubt = await doubtOf(ctx, run, user.clerkId);
       if (doubt?.state !== "marked") counts.drift.orphaned -= 1;
-      await judgeOne(step, idOf(user), user, askedAt);
+      await judgeOne(step, user.clerkId, user, askedAt);
     }
     for (const clerkId of gone) {
       const doubt = await doubtOf(ctx, run, clerkId);

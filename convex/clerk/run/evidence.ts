@@ -8,7 +8,6 @@ import { readKnown } from "../mirror/mirror.js";
 import { clock } from "../shared/clock.js";
 import { inParallel } from "../shared/parallel.js";
 import { isClerkId, vReading } from "../shared/user.js";
-import { idOf } from "../shared/listed.js";
 import { type Call, checkpoint, doubtsOf, type Taken } from "./call.js";
 import { judgeOne, setAsideOne } from "./judge.js";
 import { decide } from "./next.js";
@@ -57,7 +56,7 @@ export const settle = internalMutation({
   handler: async (ctx, { at, asked, found, askedAt, setAside }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);
     if (!step?.isIn("evidence")) return null;
-    const answers = new Map(found.map((user) => [idOf(user), user]));
+    const answers = new Map(found.map((user) => [user.clerkId, user]));
     for (const clerkId of asked) {
       const doubt = await doubtOf(ctx, step.run, clerkId);
       // Raised again since, it is to be asked about again.

@@ -89,13 +89,12 @@ export class Findings {
     user: Extract<Reading, { kind: "profile" }> | null,
   ): Promise<void> {
     if (user === null || known?.kind === "tombstone") return;
-    const { version, profile } = user;
+    const { version, clerkCreatedAt } = user;
     this.#state ??= await readSyncState(this.#ctx);
     const { lastFullRunStartedAt = Infinity } = this.#state;
     // Of what is older, a run has known: it was set aside, or another hand was in the table.
     const isNews = (at: number) => at > lastFullRunStartedAt - LAG_MS;
     const { missed } = this.counts;
-    const { clerkCreatedAt } = profile;
     if (known?.version !== undefined) {
       const isTold = kind === "created" || version <= known.version;
       if (!isTold && isNews(version)) missed.updated = Math.max(missed.updated, version);
@@ -131,7 +130,7 @@ export class Findings {
   async leftOut(user: Reading, refused: LeftOut[] = []): Promise<void> {
     const leftOut = user.kind === "profile" ? [...user.leftOut, ...refused] : [];
     if (user.kind !== "profile" || leftOut.length === 0) return;
-    const { clerkId } = user.profile;
+    const { clerkId } = user;
     const fields = leftOut.map(({ field }) => field);
     const reason = describeLeftOut(leftOut);
     await this.setAside({ clerkId, kind: "stale", fields, reason });

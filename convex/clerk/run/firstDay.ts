@@ -12,7 +12,6 @@ import { hasClerkId, hasRow, isMirrored, valueAt } from "../mirror/mirror.js";
 import { deploymentFlag, runCommand } from "../report/report.js";
 import { inParallel } from "../shared/parallel.js";
 import { clerkIdWithin, isClerkId } from "../shared/user.js";
-import { idOf } from "../shared/listed.js";
 import type { Key, User } from "../types.js";
 
 /** Rows whose ids are asked of an instance before it is pinned: one request, and no chance result. */
@@ -247,7 +246,7 @@ export async function sampleTable(ctx: ActionCtx, clerk: Clerk | null): Promise<
 /** Which of some ids Clerk knows; one that it refuses to be asked about it does not. */
 async function knownAmong(clerk: Clerk, ids: string[]): Promise<string[]> {
   try {
-    return (await clerk.listByIds(ids)).map(idOf);
+    return (await clerk.listByIds(ids)).map(({ clerkId }) => clerkId);
   } catch (error) {
     if (!(error instanceof ClerkError) || error.whatNext !== "set aside") throw error;
     if (ids.length === 1) return [];

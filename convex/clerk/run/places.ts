@@ -1,13 +1,13 @@
 /** Places in Clerk's list, in settling order; and crowds: users who share one key and may be more than a page. */
 import type { Crowd, Position } from "../memory/memory.js";
 import { type Reading } from "../shared/user.js";
-import { idOf, keyOf, type Order } from "../shared/listed.js";
+import { keyOf, type Order } from "../shared/user.js";
 
 export const START: Position = { key: Number.MIN_SAFE_INTEGER, clerkId: "" };
 
 /** Where a listed user stands in the order in which users are settled. */
 export function positionOf(user: Reading, order: Order): Position {
-  return { key: keyOf(user, order), clerkId: idOf(user) };
+  return { key: keyOf(user, order), clerkId: user.clerkId };
 }
 
 /** The order in which users and rows are settled. */
@@ -68,7 +68,7 @@ export function crowdIn(
   most: number,
   order: Order,
 ): { users: Reading[]; page: CrowdPage } {
-  const isNew = (user: Reading) => idOf(user) !== last;
+  const isNew = (user: Reading) => user.clerkId !== last;
   const members = all.filter((user) => keyOf(user, order) === key);
   const isCut = members.filter(isNew).length > most;
   const users = members.filter(isNew).slice(0, most);
@@ -83,10 +83,10 @@ export function crowdIn(
     length: listed.length,
     first: placeOf((user) => keyOf(user, order) === key),
     beyond: placeOf((user) => keyOf(user, order) > key),
-    ...(lastListed && { last: idOf(lastListed) }),
+    ...(lastListed && { last: lastListed.clerkId }),
     isCut,
     isEnd: !listed.some(isNew),
-    isJoined: last === undefined || (listed[0] !== undefined && idOf(listed[0]) === last),
+    isJoined: last === undefined || listed[0]?.clerkId === last,
   };
   return { users, page };
 }

@@ -1,5 +1,4 @@
 /** Repair of one user whom a person names: asks Clerk about the very id, at once. */
-import type { FunctionArgs } from "convex/server";
 import { ConvexError, type Infer, v } from "convex/values";
 import { internal } from "../../_generated/api.js";
 import { type ActionCtx, internalMutation } from "../../_generated/server.js";
@@ -8,6 +7,7 @@ import { type DriftEntry, noteRun, readSyncState, reportOfToday } from "../memor
 import { describeLeftOut, removeByEvidence } from "../mirror/mirror.js";
 import { clock } from "../shared/clock.js";
 import { log } from "../shared/log.js";
+import { orUndone, undo } from "../shared/undo.js";
 import { type Reading, vReading } from "../shared/user.js";
 import { Findings } from "./findings.js";
 import { type Judge, judgeOne, listRemoval } from "./judge.js";
@@ -41,7 +41,8 @@ export async function repairUser(
   const askedAt = clock.now();
   const answer = await clerk.getUser(clerkId);
   const args = { clerkId, instanceId, answer, askedAt, dryRun };
-  const { repaired, entries } = await settleOrRehearse(ctx, args);
+  const settled: Promise<Settled> = ctx.runMutation(internal.clerk.run.repair.settle, args);
+  const { repaired, entries } = await orUndone(settled);
   for (const { kind, fields, action, reason } of entries) {
     log("info", "reconcile.drift", { clerkId, kind, fields, action, reason });
   }
@@ -53,22 +54,7 @@ export async function repairUser(
 
 type Settled = { repaired: Repaired; entries: DriftEntry[] };
 
-/** In a dry run the transaction throws what it would have given. */
-async function settleOrRehearse(
-  ctx: ActionCtx,
-  args: FunctionArgs<typeof internal.clerk.run.repair.settle>,
-): Promise<Settled> {
-  try {
-    return await ctx.runMutation(internal.clerk.run.repair.settle, args);
-  } catch (error) {
-    const data: unknown = error instanceof ConvexError ? error.data : null;
-    const isRehearsed = typeof data === "object" && data !== null && "rehearsed" in data;
-    if (!isRehearsed) throw error;
-    return data.rehearsed as Settled;
-  }
-}
-
-/** Applies Clerk's answer about an id. @throws ConvexError as `repairUser`; in a dry run with what it would give */
+/** Applies Clerk's answer about an id. @throws ConvexError as `repairUser`; in a dry run with what it would give, see `undo` */
 export const settle = internalMutation({
   args: {
     clerkId: v.string(),
@@ -91,7 +77,7 @@ export const settle = internalMutation({
         ? await removeNamed(judge, clerkId, { askedAt, isPinned: pinned !== undefined })
         : await judgeNamed(judge, clerkId, answer, askedAt);
     // Nothing stays of what is only tried, not even the entry.
-    if (dryRun) throw new ConvexError({ rehearsed: { repaired, entries } });
+    if (dryRun) undo({ repaired, entries });
     const hasFindings = run.hasFindings || entries.length > 0;
     await noteRun(ctx, run, { counts, hasFindings });
     return { repaired, entries };

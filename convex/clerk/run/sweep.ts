@@ -3,7 +3,7 @@ import type { Crowd, Phase, Position } from "../memory/memory.js";
 import { jsonOf } from "../profile/profile.js";
 import { MINUTE } from "../shared/clock.js";
 import type { Reading } from "../shared/user.js";
-import { idOf, keyOf, type Order } from "../shared/listed.js";
+import { keyOf, type Order } from "../shared/user.js";
 import {
   before,
   behind,
@@ -49,11 +49,11 @@ export function usersBetween(
   until: Position | null,
   order: Order,
 ): Reading[] {
-  const ids = page.map(idOf);
+  const ids = page.map(({ clerkId }) => clerkId);
   return page
     .filter((user, index) => {
       // Listed twice, somebody is one.
-      if (ids.indexOf(idOf(user)) !== index) return false;
+      if (ids.indexOf(user.clerkId) !== index) return false;
       const position = positionOf(user, order);
       const isBefore = until === null || comparePositions(position, until) < 0;
       return isBefore && comparePositions(position, settled) > 0;
@@ -73,7 +73,7 @@ export function seamOf(
 ): Set<string> | null {
   const [first] = page;
   if (first === undefined || keyOf(first, order) >= shown) return null;
-  return new Set(page.filter((user) => keyOf(user, order) === key).map(idOf));
+  return new Set(page.filter((user) => keyOf(user, order) === key).map(({ clerkId }) => clerkId));
 }
 
 /** The part of a window beyond `settled`, of at most `limit` users, that fits the arguments of one mutation. */
@@ -197,7 +197,7 @@ export function lookBackOf(
   const rest = (until: Position) => usersBetween(page, settled, until, order);
   const isOver = last >= oldest.key;
   const isNothingNew = page.every(
-    (user, index) => keys[index] !== last || seam?.has(idOf(user)) === true,
+    (user, index) => keys[index] !== last || seam?.has(user.clerkId) === true,
   );
   if (isOver) return { users: rest(oldest), until: oldest, next: null };
   if (last === settled.key && isNothingNew) {

@@ -6,7 +6,7 @@ import { metAmong, type Position, type RunIn, vCheckpoint, vPosition } from "../
 import { sortRows } from "../mirror/mirror.js";
 import { clock } from "../shared/clock.js";
 import { type Reading, vReading } from "../shared/user.js";
-import { idOf, keyOf } from "../shared/listed.js";
+import { keyOf } from "../shared/user.js";
 import type { User } from "../types.js";
 import { type Call, checkpoint, isEnd, isLeftOf, listTwice, type Taken } from "./call.js";
 import { compareUsers, meetRows } from "./compare.js";
@@ -92,7 +92,7 @@ async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"
   }
   call.ahead.dropAll();
   const rest = usersBetween(page, settled, null, ORDER);
-  const isNothingNew = rest.every((user) => call.seam?.has(idOf(user)) === true);
+  const isNothingNew = rest.every((user) => call.seam?.has(user.clerkId) === true);
   const hasEnded =
     page.length === 0 ||
     ((isTimeless(page, settled, ORDER) || (rest.length > 0 && isNothingNew)) &&
@@ -132,7 +132,7 @@ export const settle = internalMutation({
     const mirrored = reached(rows.mirrored);
     await meetRows(step, {
       mirrored: but(mirrored, await listedAmong(step, mirrored, users)),
-      marked: but(reached(rows.marked), new Set(users.map(idOf))),
+      marked: but(reached(rows.marked), new Set(users.map(({ clerkId }) => clerkId))),
       appOwned: reached(rows.appOwned),
     });
     if (settled === null) return await afterWalk(step);
@@ -144,7 +144,7 @@ export const settle = internalMutation({
 /** Ids of whom Clerk lists: those of a crowd were met before. */
 async function listedAmong({ ctx, run }: Step<"walk">, rows: User[], users: Reading[]) {
   const { metCrowd } = run.state.phase;
-  if (metCrowd === undefined) return new Set(users.map(idOf));
+  if (metCrowd === undefined) return new Set(users.map(({ clerkId }) => clerkId));
   const ids = rows.flatMap(({ clerkId }) => clerkId ?? []);
   return await metAmong(ctx, run, ids, metCrowd.key);
 }

@@ -15,15 +15,18 @@ export function clerkIdWithin(text: string): string | null {
 /** The shape of the id of a Clerk instance, behind which no key can stand. */
 export const INSTANCE_ID = /^ins_(?!.*([sp]k_(test|live)_|whsec_))\w{1,60}$/;
 
-const vIdentity = { clerkId: v.string(), clerkCreatedAt: v.number() };
-
 /** A validator that knew more of the columns would quote the record where it does not fit, and Convex logs that. */
 export type Columns = Record<string, unknown>;
 export const vColumns = v.any() as VAny<Columns>;
 
-/** Columns that mirror a user: null is nothing, one left out stays as it is. `clerkCreatedAt`: Clerk's, ms. */
-export type Profile = { clerkId: string; clerkCreatedAt: number } & Columns;
-export const vProfile = v.any() as VAny<Profile>;
+/** What mirrors a user. Of the columns of `fields.ts` null is nothing, and one that is left out stays as it is. */
+export const vProfile = v.object({
+  clerkId: v.string(),
+  /** Clerk's `created_at`, ms. */
+  clerkCreatedAt: v.number(),
+  columns: vColumns,
+});
+export type Profile = Infer<typeof vProfile>;
 
 /** The app's own columns of a row that is created, or why there are none. */
 export const vNewFields = v.union(
@@ -36,27 +39,29 @@ export type NewFields = Infer<typeof vNewFields>;
 const vLeftOut = v.object({ field: v.string(), reason: v.string() });
 export type LeftOut = Infer<typeof vLeftOut>;
 
+/** Clerk's `updated_at`, ms. */
+const version = v.number();
 /** A user as Clerk's JSON shows it, or why it can't be read, without any value; in a place that `readPage` sees to. */
 export const vReading = v.union(
-  v.object({
+  vProfile.extend({
     kind: v.literal("profile"),
-    profile: vProfile,
+    version,
     newFields: v.optional(vNewFields),
-    /** Clerk's `updated_at`, ms. */
-    version: v.number(),
     /** After how long Clerk changes the user without an event, ms: see `endOfLockout`. */
     endsInMs: v.optional(v.number()),
     /** Columns that Convex can't hold, or that could not be read. */
     leftOut: v.array(vLeftOut),
   }),
-  v.object({
-    kind: v.literal("unreadable"),
-    ...vIdentity,
-    version: v.number(),
-    reason: v.string(),
-  }),
+  vProfile.omit("columns").extend({ kind: v.literal("unreadable"), version, reason: v.string() }),
 );
 export type Reading = Infer<typeof vReading>;
+
+export type Order = "+created_at" | "-updated_at";
+
+/** What a list of users is sorted by, ascending: a creation time, or a negated time of change, ms. */
+export function keyOf(at: Pick<Reading, "clerkCreatedAt" | "version">, order: Order): number {
+  return order === "-updated_at" ? -at.version : at.clerkCreatedAt;
+}
 
 /** The events about users; nothing else concerns the sync. */
 export const vEventType = v.union(

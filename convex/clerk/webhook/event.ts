@@ -35,9 +35,8 @@ export const apply = internalMutation({
     type: vEventType,
     instanceId: v.optional(v.string()),
     change: v.union(
-      v.object({
+      vProfile.extend({
         kind: v.literal("user"),
-        profile: vProfile,
         newFields: v.optional(vNewFields),
         version: v.number(),
         endsInMs: v.optional(v.number()),
@@ -67,10 +66,10 @@ export const apply = internalMutation({
     }
     const outcome = await applyEvent(ctx, change, source, state);
     const { kind, reason } = outcome;
-    if (kind === "unclear") await leaveDoubt(ctx, change.profile.clerkId, 0);
-    else if (kind === "refused") await leaveDoubt(ctx, change.profile.clerkId, LAG_MS);
+    if (kind === "unclear") await leaveDoubt(ctx, change.clerkId, 0);
+    else if (kind === "refused") await leaveDoubt(ctx, change.clerkId, LAG_MS);
     else if (change.endsInMs !== undefined) {
-      await leaveDoubt(ctx, change.profile.clerkId, change.endsInMs);
+      await leaveDoubt(ctx, change.clerkId, change.endsInMs);
     }
     return { outcome: kind, reason };
   },

@@ -166,7 +166,7 @@ function changeOf(type: EventType, data: unknown, clerkId: string) {
     const { kind: _, leftOut, ...known } = user;
     const missing = whyLacking(data) ?? undefined;
     // Clerk's own answer may have another shape.
-    if (leftOut.some(({ field }) => !(field in user.profile))) {
+    if (leftOut.some(({ field }) => !(field in user.columns))) {
       return { kind: "unreadable" as const, clerkId, reason: missing ?? "", leftOut: [] };
     }
     const isRefused = user.newFields !== undefined && "refusal" in user.newFields;
