@@ -1,7 +1,7 @@
 /** `init`: takes the sync into an app. */
 import { existsSync } from "node:fs";
 import { checkChanges, diffOf, realChanges, type Changes } from "./change";
-import { leftToDo } from "./left";
+import { leftToDo, stillLeft } from "./left";
 import { installCommand, refuseDirtyLock, withPackages } from "./packages";
 import { folderOf, planInit, vendoredChanges, type InitOptions, type Plan } from "./plan";
 import { Choice, Problem } from "./problem";
@@ -26,13 +26,14 @@ export async function init(options: InitOptions, terminal: Terminal): Promise<vo
     terminal.say(
       `Nothing to change: ${NAME} ${version()} is in ${posixFrom(top, folderOf(project))}.`,
     );
+    terminal.note("Left to you", numbered(stillLeft(plan)));
     return;
   }
   checkChanges(changes);
   const packages = options.install === false ? [] : plan.packages;
   if (packages.length > 0) refuseDirtyLock(project);
   terminal.note(`${NAME} ${version()} for ${project.root}`, describePlan(plan, changes, packages));
-  const steps = plan.copied ? [] : leftToDo(plan, options).map((step, at) => `${at + 1}. ${step}`);
+  const steps = plan.copied ? [] : numbered(leftToDo(plan, options));
   if (options.dryRun) {
     terminal.print(diffOf(changes, top));
     if (steps.length > 0) terminal.note("What would be left to you", steps);
@@ -42,6 +43,10 @@ export async function init(options: InitOptions, terminal: Terminal): Promise<vo
   await terminal.agree("Go ahead?");
   await withPackages(project, packages, () => realChanges(allChanges(plan)));
   terminal.note(steps.length > 0 ? "Done. Left to you" : "Done.", steps);
+}
+
+function numbered(steps: string[]): string[] {
+  return steps.map((step, at) => `${at + 1}. ${step}`);
 }
 
 /** Where there are several candidates, a person at a terminal says which. */

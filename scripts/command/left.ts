@@ -1,4 +1,5 @@
 /** What is left to the person once the sync is in the app, each with its place, in the order in which it is done. */
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { describe, type Spot } from "./app-function";
 import type { Webhook } from "./own-code";
@@ -39,6 +40,26 @@ export function leftToDo(plan: Plan, { install = true }: InitOptions): string[] 
     secretStep(plan, own.webhooks),
     `Ask whether all is set up:${typed("npx convex run clerk/doctor:check")}`,
     ...accountSteps(plan),
+  ];
+}
+
+/** What a second start still finds in the app's files; the rest the doctor can see. */
+export function stillLeft({ project, own }: Plan): string[] {
+  const app = appFileOf(project);
+  const text = readFileSync(path.join(project.top, app), "utf8");
+  const columns = [...text.matchAll(/undecided\("([^"]+)"\)/g)].map(([, name]) => name);
+  return [
+    ...columns.map(
+      (name) =>
+        `Say in ${app} what users.${name} of a new row is. Until then runs set newcomers aside.`,
+    ),
+    ...own.webhooks.map(({ source, line, others }) => {
+      const where = `the webhook in ${at(project, `${source.file}:${line}`)}`;
+      return others.length === 0
+        ? `Remove ${where}, and its endpoint in Clerk.`
+        : `Take user.created, user.updated and user.deleted out of ${where}, and out of its endpoint in Clerk.`;
+    }),
+    `Ask whether all is set up:${typed("npx convex run clerk/doctor:check")}`,
   ];
 }
 

@@ -595,6 +595,34 @@ export default defineSchema({ ...clerkTables, users: defineTable({ clerkId: v.st
     expect(said).not.toMatch(/fields\.ts mirrors|of a new row/);
   });
 
+  test("a second start tells again what it still finds, until that is done", async () => {
+    const own = `import { httpAction } from "./_generated/server";
+export const webhook = httpAction(async (_, request) => {
+  const { type } = await request.json();
+  if (type === "user.created") return new Response(request.headers.get("svix-id"));
+  return new Response(null);
+});
+`;
+    const paid = 'v.union(v.literal("paid"), v.literal("free"))';
+    const schema = schemaOf(`defineTable({ clerkId: v.string(), plan: ${paid} })`);
+    const made = appOf({ "schema.ts": schema, "own.ts": own });
+    await made.init();
+    const again = async () => (await made.init()).said;
+    const undecided = /what users\.plan of a new row is/;
+    const webhook = /Remove the webhook in convex\/own\.ts:4, and its endpoint in Clerk/;
+    expect(await again()).toMatch(undecided);
+    expect(await again()).toMatch(webhook);
+    made.write({
+      "clerk/app.ts": made.read("clerk/app.ts").replace('undecided("plan")', '"paid"'),
+    });
+    made.write({ "own.ts": "export {};\n" });
+    const said = await again();
+    expect(said).toMatch(/Nothing to change/);
+    expect(said).toMatch(/1\. Ask whether all is set up:\s+npx convex run clerk\/doctor:check/);
+    expect(said).not.toMatch(undecided);
+    expect(said).not.toMatch(webhook);
+  });
+
   test("what a formatter made of the folder is left by a second start", async () => {
     const made = appOf({ "schema.ts": PLAIN });
     await made.init();
