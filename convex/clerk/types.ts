@@ -19,11 +19,11 @@ type RequiredOf<Names extends keyof Row> = {
 }[Names];
 
 /** What a column can be given: a value; and an optional one null, which clears it, or undefined, which leaves it. */
-export type Value<Name extends keyof Row> =
+type Value<Name extends keyof Row> =
   IsOptional<Name> extends true ? Row[Name] | null | undefined : Row[Name];
 
 /** Reads a column from Clerk's user. Pure: a clock or a random number would be drift in every run. */
-export type Reader<Name extends keyof Row> = (user: ClerkUser) => Value<Name>;
+type Reader<Name extends keyof Row> = (user: ClerkUser) => Value<Name>;
 
 type Readers = { [Name in Column]?: Reader<Name> };
 type Indexes = DataModel["users"]["indexes"];

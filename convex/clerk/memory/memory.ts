@@ -51,4 +51,4 @@ export {
   readVersion,
   writeVersion,
 } from "./versions.js";
-export { FAR_MS, PACE_MS, leaveDoubt, reportOfToday, wakeForDoubts } from "./worker.js";
+export { leaveDoubt, nextDue, reportOfToday, wakeForDoubts } from "./worker.js";

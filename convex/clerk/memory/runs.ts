@@ -1,32 +1,13 @@
 /** Runs, as `clerkRuns` has them. `lease.ts` says who takes one further, `ended.ts` what one leaves. */
-import type { Infer } from "convex/values";
+import type { GenericValidator, Infer, VObject } from "convex/values";
 import type { Doc } from "../../_generated/dataModel.js";
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js";
 import { clock } from "../shared/clock.js";
-import type { Counts, Phase, RunState, vRunOptions } from "./model.js";
+import { type Counts, type Phase, type RunState, vCounts, type vRunOptions } from "./model.js";
 import { FINGERPRINTS } from "./state.js";
 
 /** More than are ever under way at once: one run, and the worker's. */
 const MAX_RUNNING = 10;
-
-const NO_COUNTS: Counts = {
-  clerkUsers: 0,
-  scanned: 0,
-  listed: 0,
-  unlisted: 0,
-  unchanged: 0,
-  drift: { missing: 0, stale: 0, orphaned: 0 },
-  repaired: { created: 0, updated: 0, deleted: 0 },
-  setAside: 0,
-  postponed: 0,
-  postponedOrphans: 0,
-  held: 0,
-  requests: 0,
-  confirmed: 0,
-  lone: 0,
-  entries: 0,
-  missed: { created: 0, updated: 0, deleted: 0 },
-};
 
 export type Run = Doc<"clerkRuns">;
 export type RunOptions = Infer<typeof vRunOptions>;
@@ -69,10 +50,24 @@ export type Options = Pick<Run, "mode" | "dryRun" | "maxDeletions" | "pageSize" 
 /** Writes down a new run in a state, and returns it. */
 export async function insertRun(ctx: MutationCtx, options: Options, state: RunState): Promise<Run> {
   const startedAt = clock.now();
-  const made = { startedAt, state, counts: NO_COUNTS, hasFindings: false, columns: FINGERPRINTS };
+  const made = {
+    startedAt,
+    state,
+    counts: zerosOf(vCounts) as Counts,
+    hasFindings: false,
+    columns: FINGERPRINTS,
+  };
   const run = { ...options, ...made };
   const _id = await ctx.db.insert("clerkRuns", run);
   return { _id, _creationTime: startedAt, ...run };
+}
+
+/** 0 for each number that is not optional, within objects, too. */
+function zerosOf({ fields }: VObject<unknown, Record<string, GenericValidator>>): unknown {
+  const needed = Object.entries(fields).filter(([, { isOptional }]) => isOptional === "required");
+  return Object.fromEntries(
+    needed.map(([name, field]) => [name, field.kind === "object" ? zerosOf(field) : 0]),
+  );
 }
 
 /** Writes down what is known of a run beside its state: the instance that it asks, or what a repair found. */

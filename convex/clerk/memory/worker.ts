@@ -3,7 +3,7 @@
  * and which takes no lease from other runs.
  */
 import { ConvexError, v } from "convex/values";
-import { internalMutation, type MutationCtx } from "../../_generated/server.js";
+import { internalMutation, type MutationCtx, type QueryCtx } from "../../_generated/server.js";
 import { clock, DAY, HOUR, SECOND } from "../shared/clock.js";
 import { isClerkId } from "../shared/user.js";
 import { doubtOf, nextDoubts, raise } from "./doubts.js";
@@ -12,9 +12,9 @@ import { MAX_PAGE_SIZE } from "./model.js";
 import { insertRun, isRunning, newestRun, type Run, type RunningRun } from "./runs.js";
 
 /** Between two requests of the worker. */
-export const PACE_MS = SECOND;
+const PACE_MS = SECOND;
 /** A doubt that is due later than this is left to the tick before it. */
-export const FAR_MS = HOUR;
+const FAR_MS = HOUR;
 /** A worker who gave up rests until the next tick, or, where there is no schedule, for so long. */
 const REST_MS = HOUR;
 
@@ -82,6 +82,15 @@ async function wake(ctx: MutationCtx, dueAt: number, anew?: "tick" | "void"): Pr
   // Events that come one by one are asked about together, too.
   const endedAt = today.state.kind === "completed" ? today.state.finishedAt : 0;
   await open(ctx, today, Math.max(dueAt, endedAt + PACE_MS));
+}
+
+/** From when on, ms, the worker is to ask again; null where nothing is due before the next tick. */
+export async function nextDue(ctx: QueryCtx): Promise<number | null> {
+  const [next] = await nextDoubts(ctx, null, "open", 1, Infinity);
+  const now = clock.now();
+  return next === undefined || next.dueAt - now > FAR_MS
+    ? null
+    : Math.max(now + PACE_MS, next.dueAt);
 }
 
 /** The run whose Report is that of today, ended or not; it is made where there is none. */

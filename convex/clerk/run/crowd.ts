@@ -16,7 +16,7 @@ import { type Reading, vReading } from "../shared/user.js";
 import { type Call, checkpoint, isEnd, listTwice, phaseAfter, type Taken } from "./call.js";
 import { compareUsers, orderOf } from "./compare.js";
 import { afterLookBack } from "./next.js";
-import { before, crowdAfter, crowdIn } from "./places.js";
+import { before, crowdAfter, crowdIn, vCrowdPage } from "./places.js";
 import { Step, type StepResult } from "./step.js";
 
 /** Takes the next page of a crowd. @param list asks for the list from an offset on. @throws ClerkError */
@@ -55,16 +55,6 @@ function isPart({ offset, fresh }: Crowd, result: StepResult | null): boolean {
   return after?.offset === offset && after.fresh > fresh;
 }
 
-const vPage = v.object({
-  length: v.number(),
-  first: v.nullable(v.number()),
-  beyond: v.nullable(v.number()),
-  last: v.optional(v.string()),
-  isCut: v.boolean(),
-  isEnd: v.boolean(),
-  isJoined: v.boolean(),
-});
-
 /**
  * Compares a page's users of a crowd, met before or not, and marks them as met: only once all were, the rows that share
  * their creation time can be judged. `isLast`: Clerk has nobody after the crowd. `seenAt`: ms, before Clerk was asked.
@@ -73,7 +63,7 @@ export const settle = internalMutation({
   args: {
     at: vCheckpoint,
     users: v.array(vReading),
-    page: vPage,
+    page: vCrowdPage,
     seenAt: v.number(),
     isLast: v.boolean(),
     crowd: vCrowd,

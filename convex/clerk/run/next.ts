@@ -1,10 +1,9 @@
 /** Which phase follows, and how a run ends. */
 import {
-  FAR_MS,
   MAX_ENTRIES,
   nextDoubts,
+  nextDue,
   noteVersion,
-  PACE_MS,
   type Phase,
   readVersion,
 } from "../memory/memory.js";
@@ -147,9 +146,7 @@ export async function decideDoubts(step: Step<Phase["kind"]>): Promise<StepResul
       await keep(step, clerkId, "orphaned", { kind: "held", reason });
     }
   } else if (orphans.length > 0) return await step.goTo({ kind: "delete", allowed: 0 });
-  const [next] = await nextDoubts(ctx, null, "open", 1, Infinity);
-  const isFar = next !== undefined && next.dueAt - clock.now() > FAR_MS;
-  if (next === undefined || isFar) return await step.end({ kind: "completed" });
-  const notBefore = Math.max(clock.now() + PACE_MS, next.dueAt);
+  const notBefore = await nextDue(ctx);
+  if (notBefore === null) return await step.end({ kind: "completed" });
   return await step.goTo({ kind: "evidence" }, { notBefore, waitsFor: "what is due next" });
 }

@@ -1,4 +1,5 @@
 /** Places in Clerk's list, in settling order; and crowds: users who share one key and may be more than a page. */
+import { type Infer, v } from "convex/values";
 import type { Crowd, Position } from "../memory/memory.js";
 import { type Reading } from "../shared/user.js";
 import { keyOf, type Order } from "../shared/user.js";
@@ -47,19 +48,21 @@ export function crowdOf(key: number, start = 0): Crowd {
   return { key, start, met: 0, idle: 0, ...pass };
 }
 
-type CrowdPage = {
-  length: number;
+/** What a page of a list shows of a crowd, beside the users. */
+export const vCrowdPage = v.object({
+  length: v.number(),
   /** Where in it the first of the crowd stands, and the first one beyond them. */
-  first: number | null;
-  beyond: number | null;
-  last?: string;
+  first: v.nullable(v.number()),
+  beyond: v.nullable(v.number()),
+  last: v.optional(v.string()),
   /** Whether more of it is left than was to be taken. */
-  isCut: boolean;
+  isCut: v.boolean(),
   /** Whether it brings nobody but the last one of the page before. */
-  isEnd: boolean;
+  isEnd: v.boolean(),
   /** Whether it begins with that one. */
-  isJoined: boolean;
-};
+  isJoined: v.boolean(),
+});
+type CrowdPage = Infer<typeof vCrowdPage>;
 
 /** What a page of a list shows of a crowd: at most `most` users of it, and where they stand. */
 export function crowdIn(
