@@ -1,6 +1,6 @@
 /** What happens behind the chat room of the demo: people in Clerk, its webhooks, runs. */
 import { randomUUID } from "node:crypto";
-import { clock } from "../../convex/clerk/shared/clock";
+import { clock, DAY, MINUTE } from "../../convex/clerk/shared/clock";
 import type { ClerkUserJSON, UserEvent } from "../stand-in/clerk-json";
 import { ClerkStandIn, ISSUER } from "../stand-in/clerk-stand-in";
 import { compare, type Difference } from "./compare";
@@ -9,9 +9,9 @@ import { signedEvent } from "../stand-in/signed-event";
 import type { Report } from "./story";
 
 const WEBHOOK_SECRET = `whsec_${Buffer.from("the chat room's signing secret").toString("base64")}`;
-const YEAR = 365 * 86_400_000;
+const YEAR = 365 * DAY;
 /** A run leaves to the webhooks what has changed in the last five minutes. */
-const SETTLED_AFTER_MS = 6 * 60_000;
+const SETTLED_AFTER_MS = 6 * MINUTE;
 const MAX_NAME_LENGTH = 60;
 const LINES_KEPT = 50;
 /** People from before there was a sync. */

@@ -2,6 +2,7 @@
 import { setTimeout } from "node:timers/promises";
 import type { FunctionReturnType } from "convex/server";
 import type { internal } from "../../convex/_generated/api";
+import { DAY } from "../../convex/clerk/shared/clock";
 import type { UserEvent } from "../stand-in/clerk-json";
 import { ClerkStandIn } from "../stand-in/clerk-stand-in";
 import { compare, type Difference } from "./compare";
@@ -13,7 +14,7 @@ export type Report = FunctionReturnType<typeof internal.clerk.reconcile.run>;
 type Print = (text?: string) => void;
 
 const WEBHOOK_SECRET = `whsec_${Buffer.from("the demo's signing secret").toString("base64")}`;
-const YEAR = 365 * 86_400_000;
+const YEAR = 365 * DAY;
 const LOG_LINES_SHOWN = 6;
 const FIRST_NAMES = ["Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald", "Frances", "Tony"];
 const LAST_NAMES = [

@@ -1,5 +1,6 @@
 /** Pages that are requested while the one before them is settled. */
 import { describe, expect, test, vi } from "vitest";
+import { HOUR } from "../../convex/clerk/shared/clock";
 import { readUser } from "../../convex/clerk/profile/profile";
 import { hooks } from "../../convex/clerk/app";
 import { leadsOn, nextAhead } from "../../convex/clerk/run/sweep";
@@ -9,7 +10,6 @@ import { expectMirror, loseRows, seed, signUp } from "../world/people";
 import { complete, internal, LONG_AGO, pass, rows, run, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
-const HOUR = 3_600_000;
 
 function readings(...times: number[]): Reading[] {
   return times.map((created_at, i) => {

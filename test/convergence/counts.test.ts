@@ -1,11 +1,11 @@
 /** What a report counts and lists, where a run meets the same user twice or only in part. */
 import { describe, expect, test, vi } from "vitest";
+import { MINUTE } from "../../convex/clerk/shared/clock";
 import { deletedUser, userEvent, type ClerkUserJSON } from "../../scripts/stand-in/clerk-json";
 import { expectMirror, seed, signUp } from "../world/people";
 import { complete, internal, LONG_AGO, post, rows, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
-const MINUTE = 60_000;
 const DAY = 1440 * MINUTE;
 const unholdable = { $ref: 1 };
 

@@ -1,4 +1,5 @@
 import { describe, expect, test, vi } from "vitest";
+import { DAY } from "../../convex/clerk/shared/clock";
 import { backfill, expectMirror, loseRows, seed, signUp, typeNext } from "../world/people";
 import {
   complete,
@@ -13,7 +14,6 @@ import {
 } from "../world/setting";
 
 const setting = useSetting();
-const DAY = 86_400_000;
 
 /** Drift of all three kinds: every `step`th user is deleted, renamed, or missing here. */
 async function drift(ids: string[], step: number) {

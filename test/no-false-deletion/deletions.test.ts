@@ -1,5 +1,6 @@
 /** What a run deletes, and what it holds; answers of Clerk that delete nobody. */
 import { describe, expect, test, vi } from "vitest";
+import { DAY } from "../../convex/clerk/shared/clock";
 import { userEvent, type ClerkUserJSON } from "../../scripts/stand-in/clerk-json";
 import { updateSyncState } from "../../convex/clerk/memory/state";
 import { backfill, expectMirror, signUp, typeNext } from "../world/people";
@@ -15,7 +16,6 @@ import {
 } from "../world/setting";
 
 const setting = useSetting();
-const DAY = 86_400_000;
 
 describe("deletions", () => {
   test("an empty Clerk is held, and emptied by the printed command", async () => {

@@ -2,14 +2,13 @@
 import { describe, expect, test, vi } from "vitest";
 import { readListed } from "../../convex/clerk/mirror/rows";
 import { applyEvidence, applyListed } from "../../convex/clerk/mirror/mirror";
-import { MINUTE } from "../../convex/clerk/shared/clock";
+import { DAY, MINUTE } from "../../convex/clerk/shared/clock";
 import { readDeliveries } from "../../convex/clerk/memory/deliveries";
 import { readSyncState, updateSyncState } from "../../convex/clerk/memory/state";
 import type { Profile } from "../../convex/clerk/shared/user";
 import { internal, LONG_AGO, rows, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
-const DAY = 86_400_000;
 
 const person = (clerkCreatedAt = LONG_AGO, name = "Ada"): Profile => ({
   clerkId: "user_ada",

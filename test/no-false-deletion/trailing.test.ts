@@ -1,10 +1,10 @@
 /** The end of the list, where a step stops among rows that Clerk does not list: what comes behind is judged as well. */
 import { expect, test } from "vitest";
+import { DAY } from "../../convex/clerk/shared/clock";
 import { seed, signUp } from "../world/people";
 import { complete, pass, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
-const DAY = 86_400_000;
 
 test("more deletions than the limit are held, also of the newest users, whose rows fill several steps", async () => {
   const { t, clerk } = setting;

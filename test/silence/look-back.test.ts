@@ -1,6 +1,7 @@
 /** What a full run's look-back reads of users who changed meanwhile, and whose rows are right. */
 import { convexTest } from "convex-test";
 import { expect, test } from "vitest";
+import { DAY } from "../../convex/clerk/shared/clock";
 import schema from "../../convex/schema";
 import { Meter } from "../../scripts/bench/measure";
 import { signUp } from "../world/people";
@@ -8,7 +9,6 @@ import { complete, pass, post, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
 const modules = import.meta.glob("../../convex/**/*.ts");
-const DAY = 86_400_000;
 
 test("is a document each", async () => {
   const meter = new Meter();
