@@ -1,22 +1,26 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { crowdAfter, crowdIn, crowdOf } from "../../convex/clerk/run/places";
-import { before, comparePositions, START } from "../../convex/clerk/run/places";
+import {
+  before,
+  comparePositions,
+  crowdAfter,
+  crowdIn,
+  crowdOf,
+  START,
+} from "../../convex/clerk/run/places";
 import { readPage } from "../../convex/clerk/api/pages";
-import { keyOf } from "../../convex/clerk/shared/user";
+import { keyOf, type Reading } from "../../convex/clerk/shared/user";
 import {
   lookBackOf,
   lookBackTo,
   pageStart,
   partOf,
-  seamOf,
   usersBetween,
   windowOf,
   youngIn,
   type Looked,
 } from "../../convex/clerk/run/sweep";
 import type { Crowd, Position } from "../../convex/clerk/memory/model";
-import type { Reading } from "../../convex/clerk/shared/user";
 
 const CREATED = "+created_at";
 const CHANGED = "-updated_at";
@@ -103,13 +107,6 @@ describe("a walk asks for", () => {
   test("on, where a page was full of creation times that lay ahead when they were chosen", () => {
     expect(pageStart(before(110), young)).toBe(110);
   });
-});
-
-test("a seam tells who ends a list only where the next page shows more than this one", () => {
-  const page = [user("user_a", 4), user("user_b", 5), user("user_c", 5)];
-  expect(seamOf(page, 5, 5, CREATED)).toEqual(new Set(["user_b", "user_c"]));
-  expect(seamOf(page, 5, 4, CREATED)).toBeNull();
-  expect(seamOf([], 5, 5, CREATED)).toBeNull();
 });
 
 describe("a crowd", () => {
@@ -212,11 +209,9 @@ describe("a look back", () => {
   /** Looks back to the end over a list that may change before each page. */
   function look(pages: (offset: number) => Reading[], since: number) {
     let at = lookBackTo(since);
-    let seam: Set<string> | null = null;
     const met: string[] = [];
     for (let count = 1; count < 1000; count += 1) {
-      const looked: Looked = lookBackOf(pages(at.offset), at, seam);
-      seam = seamOf(pages(at.offset), looked.until.key, looked.until.key, CHANGED);
+      const looked: Looked = lookBackOf(pages(at.offset), at);
       met.push(...looked.users.map(({ clerkId }) => clerkId));
       if (looked.next === null || looked.next.crowd) return { met, looked, count };
       at = { ...at, settled: looked.until, offset: looked.next.offset };

@@ -2,9 +2,8 @@ import { convexToJson, type Value } from "convex/values";
 import { describe, expect, test } from "vitest";
 import { columnsOf } from "../../convex/clerk/mirror/plan";
 import { readUser } from "../../convex/clerk/profile/profile";
-import { clerkUser, emailAddress } from "../../scripts/stand-in/clerk-json";
+import { clerkUser, emailAddress, userEvent } from "../../scripts/stand-in/clerk-json";
 import { everything, LONG_AGO, post, run, useSetting } from "../world/setting";
-import { userEvent } from "../../scripts/stand-in/clerk-json";
 
 const base = { id: "user_1", created_at: LONG_AGO };
 

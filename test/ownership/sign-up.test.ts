@@ -4,8 +4,16 @@ import * as app from "../../convex/clerk/app";
 import { MINUTE } from "../../convex/clerk/shared/clock";
 import type { User } from "../../convex/clerk/types";
 import { getCurrentUser, getCurrentUserOrThrow } from "../../convex/clerk/users";
-import { api, everything, LONG_AGO, pass, post, rows, useSetting } from "../world/setting";
-import type { Setting } from "../world/setting";
+import {
+  api,
+  everything,
+  LONG_AGO,
+  pass,
+  post,
+  rows,
+  type Setting,
+  useSetting,
+} from "../world/setting";
 
 const setting = useSetting({ http: false });
 const { current, ensureSynced } = api.account;

@@ -1,8 +1,7 @@
 /** Pages of Clerk's user lists → their entries, each with what it is sorted by. */
 import { readUsers, type Unread } from "../profile/profile.js";
 import { hashOf } from "../shared/hash.js";
-import { type Reading } from "../shared/user.js";
-import { keyOf, type Order } from "../shared/user.js";
+import { keyOf, type Order, type Reading } from "../shared/user.js";
 
 /** An answer of Clerk that can't be what was asked for. The message holds nothing of it. */
 export class UnexpectedAnswer extends Error {}

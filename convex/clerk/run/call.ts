@@ -21,8 +21,6 @@ export type Call = {
   window?: Window & Partial<Pick<Looked, "next">> & { seenAt: number };
   /** The page of a crowd that is being settled, and where in the list it begins. */
   page?: { users: Reading[]; offset: number; seenAt: number };
-  /** Who stood at the end of the last page: see `seamOf`. */
-  seam?: Set<string> | null;
   /** How many pages of a look-back, one after the other, have led no further. */
   still?: number;
 };

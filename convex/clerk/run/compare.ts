@@ -19,8 +19,7 @@ import {
 } from "../mirror/mirror.js";
 import { clock } from "../shared/clock.js";
 import { chunksOf, inParallel, PARALLEL_READS } from "../shared/parallel.js";
-import type { Reading } from "../shared/user.js";
-import { keyOf, type Order } from "../shared/user.js";
+import { keyOf, type Order, type Reading } from "../shared/user.js";
 import type { User } from "../types.js";
 import { isAnyErased, isBeingErased } from "../users.js";
 import type { Step } from "./step.js";

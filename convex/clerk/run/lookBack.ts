@@ -11,7 +11,7 @@ import { ask as askCrowd } from "./crowd.js";
 import { afterLookBack } from "./next.js";
 import { comparePositions, positionOf } from "./places.js";
 import { Step, type StepResult } from "./step.js";
-import { lookBackOf, partOf, seamOf } from "./sweep.js";
+import { lookBackOf, partOf } from "./sweep.js";
 
 const ORDER = "-updated_at";
 /**
@@ -51,7 +51,7 @@ async function nextWindow(
   const page = await listTwice(async () => await list(phase.offset));
   const still = call.still ?? 0;
   const how = { isTrusted: still >= MAX_STILL, still };
-  const looked = lookBackOf(page, phase, call.seam ?? null, how);
+  const looked = lookBackOf(page, phase, how);
   const { unless } = looked;
   if (unless && !(await isEnd(phase.offset + page.length, list))) {
     call.page = { users: page, offset: phase.offset, seenAt };
@@ -61,8 +61,6 @@ async function nextWindow(
   const isStill = comparePositions(looked.until, phase.settled) === 0 && !looked.next?.crowd;
   call.still = isStill ? still + 1 : 0;
   if (call.still >= 2 * MAX_STILL) return { ...looked, next: null, seenAt };
-  // The next page begins further on in the list, so that it shows more than this one.
-  call.seam = seamOf(page, looked.until.key, looked.until.key, ORDER);
   return { ...looked, seenAt };
 }
 

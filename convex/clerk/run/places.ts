@@ -1,8 +1,7 @@
 /** Places in Clerk's list, in settling order; and crowds: users who share one key and may be more than a page. */
 import { type Infer, v } from "convex/values";
 import type { Crowd, Position } from "../memory/memory.js";
-import { type Reading } from "../shared/user.js";
-import { keyOf, type Order } from "../shared/user.js";
+import { keyOf, type Order, type Reading } from "../shared/user.js";
 
 export const START: Position = { key: Number.MIN_SAFE_INTEGER, clerkId: "" };
 

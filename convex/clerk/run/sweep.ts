@@ -2,8 +2,7 @@
 import type { Crowd, Phase, Position } from "../memory/memory.js";
 import { jsonOf } from "../profile/profile.js";
 import { MINUTE } from "../shared/clock.js";
-import type { Reading } from "../shared/user.js";
-import { keyOf, type Order } from "../shared/user.js";
+import { keyOf, type Order, type Reading } from "../shared/user.js";
 import {
   before,
   behind,
@@ -26,6 +25,12 @@ export function isTimeless(page: Reading[], settled: Position, order: Order): bo
   const [first] = page;
   const isHere = first !== undefined && keyOf(first, order) === settled.key;
   return isHere && page.every(({ kind }) => kind === "unreadable");
+}
+
+/** Whether nobody else on a page has its last key: several who share it may be more than the page shows. */
+export function isLastAlone(page: Reading[], order: Order): boolean {
+  const [one, other] = page.slice(-2).map((user) => keyOf(user, order));
+  return one !== other;
 }
 
 /** A span of positions, after what is settled and up to `until` (null: to the end), with its users. */
@@ -59,21 +64,6 @@ export function usersBetween(
       return isBefore && comparePositions(position, settled) > 0;
     })
     .sort((a, b) => comparePositions(positionOf(a, order), positionOf(b, order)));
-}
-
-/**
- * Who stood at the last key of a page, where the next request shows more than this one did: if it brings none but
- * these, the list has ended. `shown`: keys below this one the next request does not show again.
- */
-export function seamOf(
-  page: Reading[],
-  key: number,
-  shown: number,
-  order: Order,
-): Set<string> | null {
-  const [first] = page;
-  if (first === undefined || keyOf(first, order) >= shown) return null;
-  return new Set(page.filter((user) => keyOf(user, order) === key).map(({ clerkId }) => clerkId));
 }
 
 /** The part of a window beyond `settled`, of at most `limit` users, that fits the arguments of one mutation. */
@@ -164,7 +154,7 @@ type LookBack = Extract<Phase, { kind: "lookBack" }>;
 export type Looked = Window & {
   until: Position;
   next: { offset: number; crowd?: Crowd } | null;
-  /** Where it goes on if the list has not ended with this page, which brought nobody new. */
+  /** Where it goes on if the list has not ended with this page, which leads no further. */
   unless?: { offset: number; crowd: Crowd };
 };
 
@@ -177,7 +167,6 @@ export type Looked = Window & {
 export function lookBackOf(
   page: Reading[],
   at: LookBack,
-  seam: Set<string> | null,
   { isTrusted, still }: { isTrusted: boolean; still: number } = { isTrusted: false, still: 0 },
 ): Looked {
   const order = "-updated_at";
@@ -196,11 +185,8 @@ export function lookBackOf(
   if (isTimeless(page, settled, order)) return { ...stay(offset + page.length), users: page };
   const rest = (until: Position) => usersBetween(page, settled, until, order);
   const isOver = last >= oldest.key;
-  const isNothingNew = page.every(
-    (user, index) => keys[index] !== last || seam?.has(user.clerkId) === true,
-  );
   if (isOver) return { users: rest(oldest), until: oldest, next: null };
-  if (last === settled.key && isNothingNew) {
+  if (last === settled.key && isLastAlone(page, order)) {
     const crowd = crowdOf(last, offset);
     return { users: rest(oldest), until: oldest, next: null, unless: { offset, crowd } };
   }

@@ -6,7 +6,6 @@ import { metAmong, type Position, type RunIn, vCheckpoint, vPosition } from "../
 import { sortRows } from "../mirror/mirror.js";
 import { clock } from "../shared/clock.js";
 import { type Reading, vReading } from "../shared/user.js";
-import { keyOf } from "../shared/user.js";
 import type { User } from "../types.js";
 import { type Call, checkpoint, isEnd, isLeftOf, listTwice, type Taken } from "./call.js";
 import { compareUsers, meetRows } from "./compare.js";
@@ -15,11 +14,11 @@ import { afterWalk } from "./next.js";
 import { before, comparePositions, crowdOf, isWithin, least, positionOf, START } from "./places.js";
 import { MAX_ROW_BYTES, MAX_ROWS, Step, type StepResult } from "./step.js";
 import {
+  isLastAlone,
   isTimeless,
   pageStart,
   partOf,
   rangeOf,
-  seamOf,
   usersBetween,
   windowOf,
   type Young,
@@ -55,8 +54,7 @@ async function listFrom(call: Call, run: RunIn<"walk">, offset: number): Promise
 
 /** Users whom Clerk should have behind a full page; none that an offset leads to where it ends within a tie. */
 function leftBehind(page: Reading[], { state, counts }: RunIn<"walk">): number {
-  const [one, other] = page.slice(-2).map((user) => keyOf(user, ORDER));
-  if (one === other) return 0;
+  if (!isLastAlone(page, ORDER)) return 0;
   const { settled } = state.phase;
   return counts.clerkUsers - counts.scanned - usersBetween(page, settled, null, ORDER).length;
 }
@@ -77,8 +75,6 @@ async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"
   const young = youngIn(run.startedAt, seenAt);
   const window = windowOf(page, settled, ORDER);
   if (window?.until) {
-    // Clerk may take `created_at_after` as inclusive.
-    call.seam = seamOf(page, window.until.key, window.until.key - 1, ORDER);
     const { key } = window.until;
     if (key <= young.after && page.length >= run.pageSize) {
       call.ahead.request(key, leftBehind(page, run));
@@ -92,10 +88,9 @@ async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"
   }
   call.ahead.dropAll();
   const rest = usersBetween(page, settled, null, ORDER);
-  const isNothingNew = rest.every((user) => call.seam?.has(user.clerkId) === true);
   const hasEnded =
     page.length === 0 ||
-    ((isTimeless(page, settled, ORDER) || (rest.length > 0 && isNothingNew)) &&
+    ((isTimeless(page, settled, ORDER) || isLastAlone(page, ORDER)) &&
       (await isEnd(page.length, async (at) => await listFrom(call, run, at))));
   if (hasEnded) return { users: rest, until: null, seenAt };
   call.page = { users: page, offset: 0, seenAt };
