@@ -65,6 +65,8 @@ export class ClerkStandIn {
   limitFallsBackTo: number | null = null;
   /** What is left of a page of the list, where it holds fewer than it should. */
   dropsFromPage: ((users: ClerkUserJSON[]) => ClerkUserJSON[]) | null = null;
+  /** Users who are shown without `created_at`, which Clerk knows all the same. */
+  readonly hidesCreationOf = new Set<string>();
   /** Users by whom every count is too high; too low where it is negative. */
   countsTooMany = 0;
   /** So many requests are answered within so long, the others with 429, as `environment` has it; null: all. */
@@ -252,7 +254,11 @@ export class ClerkStandIn {
     const user = this.shown.get(id);
     return user === undefined
       ? error(404, "resource_not_found", "not found")
-      : { status: 200, json: user };
+      : { status: 200, json: this.#present(user) };
+  }
+
+  #present(user: ClerkUserJSON): Partial<ClerkUserJSON> {
+    return this.hidesCreationOf.has(user.id) ? { ...user, created_at: undefined } : user;
   }
 
   #instance() {
@@ -303,7 +309,8 @@ export class ClerkStandIn {
       users.sort(byValue);
     }
     const page = users.slice(offset, offset + this.#limit(query));
-    return { status: 200, json: this.dropsFromPage === null ? page : this.dropsFromPage(page) };
+    const left = this.dropsFromPage === null ? page : this.dropsFromPage(page);
+    return { status: 200, json: left.map((user) => this.#present(user)) };
   }
 
   #limit(query: URLSearchParams): number {

@@ -26,7 +26,8 @@ const CREATED = "+created_at";
 const CHANGED = "-updated_at";
 
 function user(clerkId: string, clerkCreatedAt: number, size = 0): Reading {
-  return { kind: "unreadable", clerkId, clerkCreatedAt, version: 0, reason: "x".repeat(size) };
+  const columns = { text: "x".repeat(size) };
+  return { kind: "profile", clerkId, clerkCreatedAt, version: 0, columns, leftOut: [] };
 }
 const changed = (clerkId: string, version: number): Reading => ({
   kind: "profile",
@@ -193,6 +194,16 @@ describe("a crowd", () => {
     const page = (offset: number) =>
       others.slice(offset, offset + 10).filter((each) => each.clerkId !== "user_7");
     expect(list(page, crowdOf(5)).met.size).toBe(35);
+  });
+
+  test("takes in those behind it who can't be read, up to the next one who can", () => {
+    const odd = ["user_p", "user_q"].map((clerkId): Reading => {
+      return { kind: "unreadable", clerkId, clerkCreatedAt: 9, version: 0, reason: "no time" };
+    });
+    const all = [...members.slice(0, 3), ...odd, user("user_z", 9)];
+    const { met, end } = list((offset) => all.slice(offset, offset + 4), crowdOf(5));
+    expect([...met]).toEqual(ids(all.slice(0, 5)));
+    expect(end).toBe(5);
   });
 
   test("whose page is the same wherever it is asked for ends all the same", () => {

@@ -387,14 +387,18 @@ export class World {
     if (past !== undefined) this.clerk.countFrom(past.users);
   }
 
+  /** One without an id, one without a time, or several in a row whose time is not shown, more than a page holds. */
   #listOdd(created: number): void {
-    const isNameless = created % 2 === 0;
-    const id = isNameless ? `user_import-${this.#looks}` : `user_odd${this.#looks}`;
-    const created_at = isNameless ? START + created : (null as never);
-    this.#looks += 1;
-    this.clerk.createUser({ id, created_at, updated_at: this.#clerkNow });
-    this.#odd.add(id);
-    this.#oracle.changed(id, this.#looks);
+    const kind = (["no id", "no time", "hidden times"] as const)[created % 3];
+    for (let i = 0; i < (kind === "hidden times" ? 5 : 1); i += 1) {
+      const id = kind === "no id" ? `user_import-${this.#looks}` : `user_odd${this.#looks}`;
+      const created_at = kind === "no time" ? (null as never) : START + created + i * MINUTE;
+      this.#looks += 1;
+      this.clerk.createUser({ id, created_at, updated_at: this.#clerkNow });
+      if (kind === "hidden times") this.clerk.hidesCreationOf.add(id);
+      this.#odd.add(id);
+      this.#oracle.changed(id, this.#looks);
+    }
     this.#oracle.meet("an odd entry");
     this.#oracle.placed();
   }
@@ -608,6 +612,7 @@ export class World {
       if (this.clerk.users.delete(id)) this.#oracle.died(id, user?.created_at ?? 0);
     }
     this.#odd.clear();
+    this.clerk.hidesCreationOf.clear();
     this.#isFalsified = false;
     this.#catchUp();
     appChoice.refused.clear();

@@ -32,11 +32,13 @@ const vListed = { settled: vPosition, crowd: v.optional(vCrowd) };
 /** Where a run stands: enough to go on from here in another function call. */
 const vPhase = v.union(
   v.object({ kind: v.literal("begin") }),
-  /** All users by creation time. `metCrowd`: a crowd was met, `isLast` perhaps the last of all; its rows are left. */
+  /** All users by creation time. `metCrowd`: a crowd was met, whose rows are left; `isLast` perhaps the last of all, else `next` the time after it. */
   v.object({
     kind: v.literal("walk"),
     ...vListed,
-    metCrowd: v.optional(v.object({ key: v.number(), isLast: v.boolean() })),
+    metCrowd: v.optional(
+      v.object({ key: v.number(), isLast: v.boolean(), next: v.optional(v.number()) }),
+    ),
   }),
   /** Through users changed after `since` (ms), the latest first. `isAgain`: Clerk's count did not add up. */
   v.object({

@@ -98,7 +98,7 @@ export const settle = internalMutation({
     if (!after.isListed) return await step.goTo({ ...phase, crowd: after.crowd });
     if (step.isIn("lookBack")) return await goBeyond(step, crowd.key, after.end);
     const { settled } = phase;
-    const metCrowd = { key: crowd.key, isLast };
+    const metCrowd = { key: crowd.key, isLast, next: page.next };
     return await step.goTo({ kind: "walk", settled, metCrowd });
   },
 });

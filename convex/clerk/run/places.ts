@@ -50,9 +50,10 @@ export function crowdOf(key: number, start = 0): Crowd {
 /** What a page of a list shows of a crowd, beside the users. */
 export const vCrowdPage = v.object({
   length: v.number(),
-  /** Where in it the first of the crowd stands, and the first one beyond them. */
+  /** Where in it the first of the crowd stands, and the first one beyond them; and the key of that one. */
   first: v.nullable(v.number()),
   beyond: v.nullable(v.number()),
+  next: v.optional(v.number()),
   last: v.optional(v.string()),
   /** Whether more of it is left than was to be taken. */
   isCut: v.boolean(),
@@ -71,20 +72,23 @@ export function crowdIn(
   order: Order,
 ): { users: Reading[]; page: CrowdPage } {
   const isNew = (user: Reading) => user.clerkId !== last;
-  const members = all.filter((user) => keyOf(user, order) === key);
+  // Whoever can't be read may have no time: up to the next one who has, they stand with the one before.
+  const rest = all.findIndex((user) => user.kind === "profile" && keyOf(user, order) > key);
+  const members = all.filter(
+    (user, index) => keyOf(user, order) >= key && (rest === -1 || index < rest),
+  );
   const isCut = members.filter(isNew).length > most;
   const users = members.filter(isNew).slice(0, most);
   const lastTaken = users[users.length - 1];
   const listed = isCut && lastTaken ? all.slice(0, all.indexOf(lastTaken) + 1) : all;
   const lastListed = listed[listed.length - 1];
-  const placeOf = (is: (user: Reading) => boolean) => {
-    const index = listed.findIndex(is);
-    return index === -1 ? null : index;
-  };
+  const [firstMember] = members;
+  const next = isCut ? undefined : all[rest];
   const page = {
     length: listed.length,
-    first: placeOf((user) => keyOf(user, order) === key),
-    beyond: placeOf((user) => keyOf(user, order) > key),
+    first: firstMember ? all.indexOf(firstMember) : null,
+    beyond: next ? rest : null,
+    ...(next && { next: keyOf(next, order) }),
     ...(lastListed && { last: lastListed.clerkId }),
     isCut,
     isEnd: !listed.some(isNew),

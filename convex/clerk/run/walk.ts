@@ -34,7 +34,9 @@ export async function ask(call: Call, run: RunIn<"walk">): Taken {
   const list = async (offset: number) => await listFrom(call, run, offset);
   if (crowd !== undefined) return await askCrowd(call, run, crowd, list);
   if (metCrowd !== undefined) {
-    const until = metCrowd.isLast ? null : before(metCrowd.key + 1);
+    const { key, isLast, next = Infinity } = metCrowd;
+    // Those who came since the run began are passed over.
+    const until = isLast ? null : before(next <= run.startedAt ? next : key + 1);
     call.window = { users: [], until, seenAt: clock.now() };
   }
   call.window ??= await nextWindow(call, run);
