@@ -1,7 +1,6 @@
 /** Faults of Clerk, of the database and of the app's own code, while a run is under way. */
 import { describe, expect, test, vi } from "vitest";
 import { clock, HOUR, MINUTE, SECOND } from "../../convex/clerk/shared/clock";
-import { hooks } from "../../convex/clerk/app";
 import type { ClerkUser } from "../../convex/clerk/types";
 import { Step } from "../../convex/clerk/run/step";
 import { drift, expectMirror, seed, signUp } from "../world/people";
@@ -51,13 +50,11 @@ describe("trouble with Clerk", () => {
   test("a transaction that throws twice and then no more sets nobody aside", async () => {
     const { t } = setting;
     signUp(setting, 1);
-    let throws = 2;
-    hooks.created = async () => {
-      await Promise.resolve();
-      if (throws-- > 0) throw new Error("conflict");
-    };
+    const compare = await import("../../convex/clerk/run/compare");
+    const broken = vi.spyOn(compare, "compareUsers");
+    for (let i = 0; i < 2; i += 1) broken.mockRejectedValueOnce(new Error("conflict"));
     expect(await complete(t, {})).toMatchObject({ setAside: 0, repaired: { created: 1 } });
-    delete hooks.created;
+    broken.mockRestore();
   });
 
   test("for fifteen minutes and more fails the run with its reason", async () => {

@@ -24,12 +24,14 @@ export {
   takeLease,
 } from "./lease.js";
 export {
+  MAX_PAGE_SIZE,
   type Counts,
   type Crowd,
   type DriftEntry,
   type Phase,
   type Position,
   type Version,
+  vBatch,
   vCheckpoint,
   vCrowd,
   vDoubtState,
@@ -49,6 +51,7 @@ export {
   newestEvents,
   noteVersion,
   readVersion,
+  vSource,
   writeVersion,
 } from "./versions.js";
 export { leaveDoubt, nextDue, reportOfToday, wakeForDoubts } from "./worker.js";

@@ -29,6 +29,12 @@ export type Crowd = Infer<typeof vCrowd>;
 /** How far a list is settled: everyone up to `settled`; `crowd` while the users there are listed. */
 const vListed = { settled: vPosition, crowd: v.optional(vCrowd) };
 
+/** Users whom a transaction takes at most; and one who is to be set aside, and why. */
+export const vBatch = v.object({
+  limit: v.number(),
+  setAside: v.optional(v.object({ clerkId: v.string(), reason: v.string() })),
+});
+
 /** Where a run stands: enough to go on from here in another function call. */
 const vPhase = v.union(
   v.object({ kind: v.literal("begin") }),
@@ -69,8 +75,9 @@ export const vRunState = v.union(
     leaseExpiresAt: v.number(),
     /** How often it was resumed since a step last got further. */
     resumptions: v.number(),
-    /** Since when every step has failed, ms. */
+    /** Since when every step has failed, ms; and how few users it takes at once by now, see `Batch`. */
     failingSince: v.optional(v.number()),
+    batch: v.optional(vBatch),
     /** Until when, ms, nothing is to be done, and what it waits for, as a sentence. */
     notBefore: v.optional(v.number()),
     waitsFor: v.optional(v.string()),

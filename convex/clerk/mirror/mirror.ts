@@ -22,18 +22,19 @@ import {
   planEvidence,
   planListed,
 } from "./plan.js";
-import { type KnownRows, purgeRows, readKnown } from "./rows.js";
+import { type KnownRows, readKnown } from "./rows.js";
 import {
   BY_RUN,
   carryOut,
   type Incoming,
   type Outcome,
-  rehearse,
+  purge,
+  type Refused,
   remove,
   untouched,
 } from "./write.js";
 
-export { describeLeftOut } from "./columns.js";
+export { describeLeftOut, isWatched } from "./columns.js";
 export { MANY_CALLS, erasures, wakeErasures } from "./erasure.js";
 export {
   type Kept,
@@ -158,7 +159,7 @@ async function meet(
 type Removal =
   | { kind: "removed"; known: KnownRows; refusal: string | null }
   | { kind: "gone"; known: KnownRows }
-  | (Kept & { known: KnownRows });
+  | ((Kept | Refused) & { known: KnownRows });
 
 /**
  * Removes a user of whom Clerk just said 404 `resource_not_found`, asked about this id after `askedAt` (ms), if the
@@ -173,13 +174,10 @@ export async function removeByEvidence(
   if (known.row === null) return { kind: "gone", known };
   const kept = await whyKept(ctx, known, { askedAt, remover });
   if (kept !== null) return { ...kept, known };
-  if (dryRun) {
-    const refusal = await rehearse(ctx, { kind: "removed", clerkId });
-    return { kind: "removed", known, refusal };
-  }
-  const { refusal } = await remove(ctx, clerkId, known, BY_RUN);
-  await countRemoval(ctx, remover);
-  return { kind: "removed", known, refusal };
+  const removed = await remove(ctx, clerkId, known, { by: BY_RUN, dryRun });
+  if ("kind" in removed) return { ...removed, known };
+  if (!dryRun) await countRemoval(ctx, remover);
+  return { kind: "removed", known, refusal: removed.refusal };
 }
 
 /**
@@ -191,13 +189,12 @@ export async function purgeByEvidence(
   ctx: MutationCtx,
   clerkId: string,
   { askedAt, left, dryRun }: { askedAt: number; left: number; dryRun: boolean },
-): Promise<number> {
+): Promise<number | Refused> {
   const known = await readKnown(ctx, clerkId);
   const kept = await whyNotPurged(ctx, known, { askedAt, left });
   if (kept !== null) return 0;
-  if (dryRun) return await rehearse(ctx, { kind: "purged", clerkId, askedAt });
   // The tombstone of its removal stands as long as the row did.
-  return await purgeRows(ctx, clerkId, askedAt);
+  return await purge(ctx, clerkId, askedAt, dryRun);
 }
 
 /** Removes a user by Clerk's own word. @returns if there was a row, and the hook's refusal @throws like `removeRows` */
@@ -205,9 +202,13 @@ export async function removeByEvent(
   ctx: MutationCtx,
   clerkId: string,
   source: Source,
-): Promise<{ outcome: "deleted" | "absent"; refusal?: string }> {
-  const known = { version: await readVersion(ctx, clerkId) };
-  const { wasHere, refusal } = await remove(ctx, clerkId, known, { event: source });
-  const outcome = wasHere ? "deleted" : "absent";
-  return refusal === null ? { outcome } : { outcome, refusal };
+): Promise<{ outcome: "deleted" | "absent" | "refused"; refusal?: string; reason?: string }> {
+  const version = await readVersion(ctx, clerkId);
+  const removed = await remove(ctx, clerkId, { version }, { by: { event: source } });
+  if ("kind" in removed) {
+    await noteNamed(ctx, clerkId, version, source);
+    return { outcome: "refused", reason: removed.reason };
+  }
+  const outcome = removed.wasHere ? "deleted" : "absent";
+  return removed.refusal === null ? { outcome } : { outcome, refusal: removed.refusal };
 }

@@ -1,9 +1,17 @@
-/** Carries out a plan, or, in a dry run, does so and undoes it. */
+/** Carries out a plan: at once, or, where the app's own code sees it, or in a dry run, in a transaction of its own. */
 import { type Infer, v } from "convex/values";
 import { internal } from "../../_generated/api.js";
 import { internalMutation, type MutationCtx } from "../../_generated/server.js";
-import { eventMarks, type Source, type Version, writeVersion } from "../memory/memory.js";
+import {
+  eventMarks,
+  readVersion,
+  type Source,
+  type Version,
+  vSource,
+  writeVersion,
+} from "../memory/memory.js";
 import { clock } from "../shared/clock.js";
+import { refusalOf } from "../shared/log.js";
 import { orUndone, undo } from "../shared/undo.js";
 import {
   type LeftOut,
@@ -12,7 +20,7 @@ import {
   vNewFields,
   vProfile,
 } from "../shared/user.js";
-import { describeLeftOut } from "./columns.js";
+import { describeLeftOut, isWatched } from "./columns.js";
 import { columnsOf, type Gone, insertOrPatch, type Plan } from "./plan.js";
 import {
   createRow,
@@ -54,17 +62,41 @@ export type Outcome = {
   known: KnownRows;
 };
 
-/** Removes the rows of an id and remembers that it is gone. @throws like `removeRows` */
+/** Why the app's own code, or Convex, does not take a change: nothing of it was made. */
+export type Refused = { kind: "refused"; reason: string };
+
+/** Removes the rows of an id and remembers that it is gone, or, in a dry run, does so and undoes it. @throws like `apart` */
 export async function remove(
   ctx: MutationCtx,
   clerkId: string,
   { version }: Pick<KnownRows, "version">,
+  { by, dryRun = false }: How,
+): Promise<Removed | Refused> {
+  if (!dryRun && !isWatched("removed")) return await removeHere(ctx, clerkId, version, by);
+  return await apart(ctx, { kind: "removed", clerkId, event: by.event }, dryRun);
+}
+
+async function removeHere(
+  ctx: MutationCtx,
+  clerkId: string,
+  version: KnownRows["version"],
   by: By,
 ): Promise<Removed> {
   const removed = await removeRows(ctx, clerkId, version?.kind === "tombstone");
   const gone = { kind: "tombstone" as const, clerkId, ...appliedBy(by) };
   await writeVersion(ctx, version, { ...gone, ...eventMarks(version, by.event) });
   return removed;
+}
+
+/** Lets marked rows of an id go whose time is over, or, in a dry run, does so and undoes it. @throws like `apart` */
+export async function purge(
+  ctx: MutationCtx,
+  clerkId: string,
+  askedAt: number,
+  dryRun: boolean,
+): Promise<number | Refused> {
+  if (!dryRun && !isWatched()) return await purgeRows(ctx, clerkId, askedAt);
+  return await apart(ctx, { kind: "purged", clerkId, askedAt }, dryRun);
 }
 
 function appliedBy({ event }: By): Pick<Version, "appliedAt" | "appliedBy" | "instanceId"> {
@@ -75,7 +107,7 @@ function appliedBy({ event }: By): Pick<Version, "appliedAt" | "appliedBy" | "in
 
 type How = { by: By; dryRun?: boolean };
 
-/** Carries out a plan, or, in a dry run, finds out what would become of the user. @throws like `createRow` */
+/** Carries out a plan, or, in a dry run, finds out what would become of the user. @throws like `apart` */
 export async function carryOut(
   ctx: MutationCtx,
   plan: Plan | Gone,
@@ -88,9 +120,11 @@ export async function carryOut(
   const user = { clerkId, clerkCreatedAt, columns, version, newFields };
   let written: Written = UNCHANGED;
   if (plan.write !== "version") {
-    written = dryRun
-      ? await rehearse(ctx, { kind: "user", ...user })
-      : await write(ctx, plan, known, user, by.event !== undefined);
+    const isHearsay = by.event !== undefined;
+    written =
+      dryRun || isWatched("created", "updated")
+        ? { fields: [], ...(await apart(ctx, { kind: "user", ...user, isHearsay }, dryRun)) }
+        : await write(ctx, plan, known, user, isHearsay);
   }
   const isUnwritten = written.kind === "refused" || written.kind === "unclear";
   if (dryRun || isUnwritten) return { ...written, known };
@@ -138,48 +172,68 @@ function namesOf(names: string[], leftOut: LeftOut[]): Pick<Outcome, "fields" | 
   return { fields: names.filter((name) => !isLeftOut(name)), leftOut };
 }
 
-const vRehearsed = v.union(
+const vChange = v.union(
   vProfile.extend({
     kind: v.literal("user"),
     version: v.number(),
     newFields: v.optional(vNewFields),
+    isHearsay: v.boolean(),
   }),
-  v.object({ kind: v.literal("removed"), clerkId: v.string() }),
+  v.object({ kind: v.literal("removed"), clerkId: v.string(), event: v.optional(vSource) }),
   v.object({ kind: v.literal("purged"), clerkId: v.string(), askedAt: v.number() }),
 );
-/** What would have become of a user; or what the app's hook refused of a removal; or how many marked rows go. */
-type Rehearsed = { user: Written; removed: string | null; purged: number };
+type Made = { user: Written; removed: Removed; purged: number };
 
 /**
- * Does what a dry run must not do, and undoes it: what Convex or the app's own code refuses is found out all the same.
- * A nested mutation that throws is rolled back alone. @throws what refuses the change
+ * Makes a change in a transaction within this one, so that it is undone alone where the app's own code refuses it; in a
+ * dry run (`isTried`) it is undone in any case. @throws what is no refusal
  */
-export async function rehearse<Kind extends keyof Rehearsed>(
+async function apart<Kind extends keyof Made>(
   ctx: MutationCtx,
-  change: Extract<Infer<typeof vRehearsed>, { kind: Kind }>,
-): Promise<Rehearsed[Kind]> {
-  return await orUndone(ctx.runMutation(internal.clerk.mirror.write.rehearsal, { change }));
+  change: Extract<Infer<typeof vChange>, { kind: Kind }>,
+  isTried: boolean,
+): Promise<Made[Kind] | Refused> {
+  try {
+    const made = ctx.runMutation(internal.clerk.mirror.write.make, { change, isTried });
+    return (await orUndone(made)) as Made[Kind];
+  } catch (error) {
+    const reason = refusalOf(error);
+    if (reason === null || (await isSpent(ctx))) throw error;
+    return { kind: "refused", reason };
+  }
 }
 
-/** Writes, removes or purges, and undoes it. @throws ConvexError with what would have become of it, see `undo` */
-export const rehearsal = internalMutation({
-  args: { change: vRehearsed },
-  handler: async (ctx, { change }): Promise<never> => {
-    switch (change.kind) {
-      case "removed": {
-        const known = await readKnown(ctx, change.clerkId);
-        return undo((await remove(ctx, change.clerkId, known, BY_RUN)).refusal);
-      }
-      case "purged":
-        return undo(await purgeRows(ctx, change.clerkId, change.askedAt));
-      case "user": {
-        const known = await readKnown(ctx, change.clerkId, { isThere: true });
-        const plan = insertOrPatch(known, change);
-        return undo(plan === null ? UNCHANGED : await write(ctx, plan, known, change, false));
-      }
-    }
+/** Whether so much is used up that nothing may be left to write down what was refused. */
+async function isSpent(ctx: MutationCtx): Promise<boolean> {
+  const { bytesRead, bytesWritten, documentsRead, documentsWritten, databaseQueries } =
+    await ctx.meta.getTransactionMetrics();
+  const all = [bytesRead, bytesWritten, documentsRead, documentsWritten, databaseQueries];
+  return all.some(({ used, remaining }) => remaining * 10 < used);
+}
+
+/** Writes, removes or purges, as a transaction within another. @throws ConvexError with a `refusal`, or see `undo` */
+export const make = internalMutation({
+  args: { change: vChange, isTried: v.boolean() },
+  handler: async (ctx, { change, isTried }): Promise<Made[keyof Made]> => {
+    const made = await makeHere(ctx, change);
+    return isTried ? undo(made) : made;
   },
 });
+
+async function makeHere(
+  ctx: MutationCtx,
+  change: Infer<typeof vChange>,
+): Promise<Made[keyof Made]> {
+  const { clerkId } = change;
+  if (change.kind === "purged") return await purgeRows(ctx, clerkId, change.askedAt);
+  if (change.kind === "removed") {
+    const version = await readVersion(ctx, clerkId);
+    return await removeHere(ctx, clerkId, version, { event: change.event });
+  }
+  const known = await readKnown(ctx, clerkId, { isThere: true });
+  const plan = insertOrPatch(known, change);
+  return plan === null ? UNCHANGED : await write(ctx, plan, known, change, change.isHearsay);
+}
 
 /** The outcome of a plan that writes nothing. */
 export function untouched(plan: Plan | Gone, known: KnownRows): Outcome {

@@ -1,8 +1,9 @@
 /** What a function call that takes a run further keeps between its steps. */
+import type { Infer } from "convex/values";
 import { internal } from "../../_generated/api.js";
 import type { ActionCtx } from "../../_generated/server.js";
 import { type Clerk, ClerkError } from "../api/api.js";
-import type { Phase, RunningRun } from "../memory/memory.js";
+import { MAX_PAGE_SIZE, type Phase, type RunningRun, type vBatch } from "../memory/memory.js";
 import { SECOND } from "../shared/clock.js";
 import { type Reading } from "../shared/user.js";
 import type { Ahead } from "./ahead.js";
@@ -102,11 +103,28 @@ const TRIES_OF_ONE = 4;
 
 /** Users of the next transaction. One that throws is tried again, then halved, until one is alone, who is set aside. */
 export class Batch {
-  limit = Infinity;
+  limit: number;
   /** Whom the transaction is about that comes next, or threw; nobody, while Clerk is asked. */
   #ids: string[] = [];
   #throws = 0;
-  #setAside: { clerkId: string; reason: string } | undefined;
+  #setAside: Infer<typeof vBatch>["setAside"];
+
+  /** @param saved where the call before has left it */
+  constructor(saved?: Infer<typeof vBatch>) {
+    this.limit = saved?.limit ?? Infinity;
+    this.#setAside = saved?.setAside;
+  }
+
+  /** What the next call has to know: a slow Clerk may let each find out only a part. */
+  get saved(): Infer<typeof vBatch> | undefined {
+    const { limit } = this;
+    return limit < MAX_PAGE_SIZE ? { limit, setAside: this.#setAside } : undefined;
+  }
+
+  /** Whether the transaction that comes next, or was made, sets somebody aside. */
+  get isSettingAside(): boolean {
+    return this.#setAside !== undefined;
+  }
 
   /** A step begins: until `take`, what throws is not about anybody. */
   clear(): void {

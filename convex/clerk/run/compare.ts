@@ -1,5 +1,4 @@
 /** Compares users whom Clerk lists with the mirror, within a step of a run. */
-import { hooks } from "../app.js";
 import {
   leaveDoubt,
   raiseAll,
@@ -11,6 +10,7 @@ import {
 import {
   applyListed,
   isToPurge,
+  isWatched,
   type KnownRows,
   type Outcome,
   purgeAfterMs,
@@ -51,8 +51,8 @@ export async function compareUsers(
       : Infinity;
   let compared = 0;
   // The app's own code may write the row of any user, and read and write as much as it likes.
-  const hasHooks = Boolean(hooks.created ?? hooks.updated ?? hooks.database);
-  for (const some of chunksOf(users, hasHooks ? 1 : PARALLEL_READS)) {
+  const isApps = isWatched("created", "updated");
+  for (const some of chunksOf(users, isApps ? 1 : PARALLEL_READS)) {
     const known = await readListed(step.ctx, some, rowsOf, newSince);
     const late: string[] = [];
     let isWritten = false;

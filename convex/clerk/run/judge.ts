@@ -146,6 +146,10 @@ export async function removeOne(
   const { dryRun } = run;
   const removal = await removeByEvidence(ctx, clerkId, { askedAt, remover, dryRun });
   const { kind } = removal;
+  if (kind === "refused") {
+    await setAsideOne(judge, clerkId, null, removal.reason);
+    return;
+  }
   if (kind === "unclear" || kind === "held") {
     if (kind === "unclear") counts.drift.orphaned -= 1;
     await keep(judge, clerkId, "orphaned", removal);
@@ -211,6 +215,10 @@ export async function purgeOne(judge: Judge, clerkId: string, askedAt: number): 
   const { dryRun } = run;
   const how = { askedAt, left: rowsLeft(run, counts), dryRun };
   const purged = await purgeByEvidence(ctx, clerkId, how);
+  if (typeof purged === "object") {
+    await setAsideOne(judge, clerkId, null, purged.reason);
+    return;
+  }
   await endDoubt(judge.ctx, judge.run, clerkId);
   if (purged === 0) return;
   counts.purged = (counts.purged ?? 0) + purged;

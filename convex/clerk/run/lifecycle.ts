@@ -10,6 +10,7 @@ import {
   recordFailure,
   type Run,
   takeLease,
+  vBatch,
   vCheckpoint,
   vDoubtState,
   vMode,
@@ -74,6 +75,7 @@ export const continueLater = internalMutation({
     failingSince: v.optional(v.number()),
     waitsFor: v.optional(v.string()),
     checked: v.optional(v.string()),
+    batch: v.optional(vBatch),
   },
   handler: async (ctx, { at, checked, delayMs, ...change }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);

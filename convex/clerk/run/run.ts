@@ -95,12 +95,17 @@ class Conductor {
     try {
       this.#call ??= await this.#beginCall();
       const result = await takeStep(this.#call, run);
-      this.#failingSince = undefined;
+      const { batch } = this.#call;
+      // Who comes next may be another of those about whom Clerk does not answer: it was waited for long enough.
+      const isOneOfMany = this.#failingSince !== undefined && batch.isSettingAside;
+      this.#failingSince = isOneOfMany ? clock.now() - DOUBT_IDS_MS : undefined;
       this.#call.clerk.requests.uncounted = 0;
-      this.#call.batch.succeed();
+      batch.succeed();
       return result;
     } catch (error) {
-      if (!(error instanceof ClerkError)) return await this.#tryAgain(run, error);
+      // What the app's own code refuses, it would refuse again.
+      const isRefusal = refusalOf(error) !== null;
+      if (!(error instanceof ClerkError)) return await this.#tryAgain(run, error, isRefusal);
       const failingMs = clock.now() - (this.#failingSince ?? clock.now());
       switch (error.whatNext) {
         case "give up":
@@ -142,7 +147,7 @@ class Conductor {
     const [ctx, clerk] = [this.#ctx, this.#clerk];
     const ahead = new Ahead(clerk, run.pageSize);
     const isPinned = pinnedInstanceId !== null;
-    return { ctx, clerk, ahead, instanceId, isPinned, batch: new Batch() };
+    return { ctx, clerk, ahead, instanceId, isPinned, batch: new Batch(run.state.batch) };
   }
 
   /** A transaction threw, or Clerk failed about some ids: the same again, or fewer, where it can't help (`isFinal`). */
@@ -184,7 +189,9 @@ class Conductor {
     delayMs: number,
     change: { waitsFor?: string; checked?: string },
   ): Promise<StepResult | null> {
-    const args = { at: this.#at(run), delayMs, failingSince: this.#failingSince, ...change };
+    const batch = this.#call?.batch.saved ?? run.state.batch;
+    const kept = { failingSince: this.#failingSince, batch };
+    const args = { at: this.#at(run), delayMs, ...kept, ...change };
     this.isHandedOn = true;
     return await this.#ctx.runMutation(internal.clerk.run.lifecycle.continueLater, args);
   }

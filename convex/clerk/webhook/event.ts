@@ -8,7 +8,7 @@ import {
   type SyncState,
   updateSyncState,
 } from "../memory/memory.js";
-import { applyEvent, noteNamed, removeByEvent, LAG_MS, vOutcomeKind } from "../mirror/mirror.js";
+import { applyEvent, LAG_MS, noteNamed, removeByEvent, vOutcomeKind } from "../mirror/mirror.js";
 import { vEventType, vNewFields, vProfile } from "../shared/user.js";
 
 const vApplied = v.object({
@@ -58,14 +58,17 @@ export const apply = internalMutation({
       return { outcome: "foreign", reason: `${from} is not ${state.instanceId}` };
     }
     const source = { type, instanceId };
-    if (change.kind === "deleted") return await removeByEvent(ctx, change.clerkId, source);
+    if (change.kind === "deleted") {
+      const removed = await removeByEvent(ctx, change.clerkId, source);
+      if (removed.outcome === "refused") await leaveDoubt(ctx, change.clerkId, LAG_MS);
+      return removed;
+    }
     if (change.kind === "unreadable") {
       await noteNamed(ctx, change.clerkId, await readVersion(ctx, change.clerkId), source);
       await leaveDoubt(ctx, change.clerkId, 0);
       return { outcome: "unclear", reason: change.reason };
     }
-    const outcome = await applyEvent(ctx, change, source, state);
-    const { kind, reason } = outcome;
+    const { kind, reason } = await applyEvent(ctx, change, source, state);
     if (kind === "unclear") await leaveDoubt(ctx, change.clerkId, 0);
     else if (kind === "refused") await leaveDoubt(ctx, change.clerkId, LAG_MS);
     else if (change.endsInMs !== undefined) {
@@ -84,13 +87,14 @@ async function noteInstance(ctx: MutationCtx, state: SyncState, instanceId: stri
 }
 
 /**
- * Notes an event that the app's hook refused, and so its transaction: it came all the same, and is tried once more when
+ * Notes an event whose transaction a refusal of the app's has undone: it came all the same, and is tried once more when
  * its change has settled. After that the next run sets the user aside, or finds it mended.
  */
 export const noteRefused = internalMutation({
   args: { type: vEventType, clerkId: v.string(), instanceId: v.optional(v.string()) },
   returns: v.null(),
   handler: async (ctx, { type, clerkId, instanceId }): Promise<null> => {
+    await noteInstance(ctx, await readSyncState(ctx), instanceId);
     await noteNamed(ctx, clerkId, await readVersion(ctx, clerkId), { type, instanceId });
     await leaveDoubt(ctx, clerkId, LAG_MS);
     return null;
