@@ -120,11 +120,6 @@ export function isMarked({ deletedAt }: User): boolean {
   return app.removal !== "delete" && deletedAt !== undefined;
 }
 
-/** Whether any row is on its way out. */
-export async function isAnyErased(ctx: Pick<QueryCtx, "db">): Promise<boolean> {
-  return app.hooks.erase !== undefined && (await ctx.db.query("clerkErasures").first()) !== null;
-}
-
 /** Whether a row of an id is on its way out. An app without `erase` pays for no look-up. */
 export async function isBeingErased(ctx: Pick<QueryCtx, "db">, clerkId: string): Promise<boolean> {
   if (app.hooks.erase === undefined) return false;

@@ -2,12 +2,8 @@
 import { Webhook } from "svix";
 import { describe, expect, test, vi } from "vitest";
 import { MINUTE } from "../../convex/clerk/shared/clock";
-import { apiUrlOf, whyNotIssuer } from "../../convex/clerk/shared/addresses";
-import {
-  isSigningSecret,
-  whyNotSecretKey,
-  whyNotSigningSecrets,
-} from "../../convex/clerk/shared/secrets";
+import { apiUrlOf, whyNotIssuer, whyNotSecretKey } from "../../convex/clerk/shared/addresses";
+import { isSigningSecret, whyNotSigningSecrets } from "../../convex/clerk/shared/secrets";
 import { ReconcileError } from "../../convex/clerk/report/report";
 import { clerkUser, userEvent } from "../../scripts/stand-in/clerk-json";
 import { signUp } from "../world/people";

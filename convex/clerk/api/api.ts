@@ -86,7 +86,7 @@ export class Clerk {
     // Of an entry without an id nothing is known, not even that it was asked for.
     const named = users.filter((user) => isClerkId(user.clerkId));
     if (!named.every((user) => asked.delete(user.clerkId))) {
-      throw unexpected("/users?user_id", "users who were not asked for, or more than once");
+      throw unexpected("/users?user_id", "users who were not asked for, or more than once", true);
     }
     const isShort = named.length > 0 && asked.size > 0;
     return isShort ? [...named, ...(await this.listByIds(await again([...asked]), again))] : named;
@@ -102,9 +102,8 @@ export class Clerk {
     });
     if (status === 404) return null;
     const [user] = readPage([json], { limit: 1, order: null });
-    if (user === undefined || user.clerkId !== id)
-      throw unexpected("/users/{id}", "not the user asked for");
-    return user;
+    if (user?.clerkId === id) return user;
+    throw unexpected("/users/{id}", "not the user asked for", true);
   }
 
   async #list(
@@ -116,8 +115,8 @@ export class Clerk {
     try {
       return readPage(json, asked);
     } catch (error) {
-      if (error instanceof UnexpectedAnswer) throw unexpected("/users", error.message);
-      throw error;
+      if (!(error instanceof UnexpectedAnswer)) throw error;
+      throw unexpected("/users", error.message, how.isNamed);
     }
   }
 }

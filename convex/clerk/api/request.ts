@@ -2,10 +2,10 @@
  * `fetch`, not with the SDK's client, because that sends a count with every list, has no time-out, and drops an empty
  * `userId` filter, which then lists everyone (@clerk/backend 3.25).
  */
-import { apiUrlOf } from "../shared/addresses.js";
+import { apiUrlOf, whyNotSecretKey } from "../shared/addresses.js";
 import { clock, SECOND } from "../shared/clock.js";
 import { environment } from "../shared/environment.js";
-import { given, holdsPieceOf, signingSecretsIn, whyNotSecretKey } from "../shared/secrets.js";
+import { given, holdsPieceOf, signingSecretsIn } from "../shared/secrets.js";
 
 /** The version of Clerk's API whose OpenAPI document this follows. */
 const API_VERSION = "2026-05-12";

@@ -143,7 +143,7 @@ export const vCounts = v.object({
   listed: v.number(),
   /** Of the postponed those whom Clerk does not know. */
   postponedOrphans: v.number(),
-  /** Rows from before the run whose user Clerk has. */
+  /** Rows from before the run whose user Clerk listed, each once: whom evidence finds, it may have listed, too. */
   confirmed: v.number(),
   /** Orphans that are held whatever becomes of others. */
   lone: v.number(),

@@ -19,9 +19,9 @@ type Erasure = Doc<"clerkErasures">;
 export const MANY_CALLS = 1000;
 /** A call that was not heard of for so long was refused, or killed. */
 const STUCK_MS = 10 * MINUTE;
-/** Erasures that one tick takes up again, and that `status` counts at most. */
+/** Erasures that one tick takes up again, and that others look at, at most. */
 const MAX_WOKEN = 500;
-const MAX_COUNTED = 100;
+export const MAX_COUNTED = 100;
 
 /** Lets a row go, at once, or once the app's `erase` is done; false if it goes already. @throws like `orRefuse` */
 export async function letGo(ctx: MutationCtx, row: User): Promise<boolean> {
@@ -48,6 +48,7 @@ export async function erasures(
   count = MAX_COUNTED,
   until = Infinity,
 ): Promise<Erasure[]> {
+  if (app.hooks.erase === undefined) return [];
   return await ctx.db
     .query("clerkErasures")
     .withIndex("by_calledAt", (q) => q.lt("calledAt", until))
@@ -84,8 +85,10 @@ export const advance = internalMutation({
     const erasure = await ctx.db.get("clerkErasures", erasureId);
     if (erasure?.step !== step) return null;
     const { userId, clerkId, isPurge } = erasure;
-    if ((await readVersion(ctx, clerkId))?.kind !== "tombstone") {
-      // While an app had no `erase`, somebody could come back to the row.
+    const user = await ctx.db.get("users", userId);
+    const isAnothers = user !== null && user.clerkId !== clerkId;
+    if (isAnothers || (await readVersion(ctx, clerkId))?.kind !== "tombstone") {
+      // The app gave the row to another user, or, while it had no `erase`, somebody came back to it.
       await ctx.db.delete("clerkErasures", erasureId);
       return null;
     }

@@ -35,7 +35,7 @@ import {
 } from "./write.js";
 
 export { describeLeftOut, isWatched } from "./columns.js";
-export { MANY_CALLS, erasures, wakeErasures } from "./erasure.js";
+export { MANY_CALLS, MAX_COUNTED, erasures, wakeErasures } from "./erasure.js";
 export {
   type Kept,
   LONE,

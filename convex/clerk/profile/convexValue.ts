@@ -54,8 +54,8 @@ export function heldOf(value: unknown, depthLeft: number): Held {
   for (const [key, inner] of entries) {
     const isKey = /^(?!\$|__proto__$)[ -~]*$/.test(key) && key.length <= MAX_KEY_LENGTH;
     const held = isKey ? heldOf(inner, depthLeft - 1) : { reason: "a key that Convex can't hold" };
-    // Keys are data: only what looks like a name is shown.
-    const path = /^[a-z_]\w{0,39}$/i.test(key) ? [key] : [];
+    // Keys are data: only what looks like a name is shown, and not like a token.
+    const path = /^[a-z_]{1,30}$/i.test(key) ? [key] : [];
     if ("reason" in held) lost.push({ path: isKey ? path : [], reason: held.reason });
     else {
       kept[key] = held.value;
@@ -63,6 +63,11 @@ export function heldOf(value: unknown, depthLeft: number): Held {
     }
   }
   return { value: kept, lost };
+}
+
+/** Whether a column of a table can have this name. */
+export function isColumnName(name: string): boolean {
+  return /^[a-z]\w*$/i.test(name) && name.length <= MAX_KEY_LENGTH;
 }
 
 function below(path: string[], lost: Lost): Lost {

@@ -14,6 +14,7 @@ import {
 import type { ClerkUser } from "../types.js";
 import {
   heldOf,
+  isColumnName,
   isObject,
   isUsable,
   jsonOf,
@@ -156,6 +157,8 @@ function readNewFields(user: ClerkUser): NewFields {
     for (const [field, value] of Object.entries(newUserFields(user) as Columns)) {
       // A new row is nobody's who is gone.
       if (value === undefined || field === "deletedAt") continue;
+      // What it spreads may hold what a user has written.
+      if (!isColumnName(field)) return { refusal: "newUserFields: a name that no column has" };
       const held = heldOf(value, MAX_FIELD_DEPTH);
       if ("reason" in held) return { refusal: `newUserFields: ${field}: ${held.reason}` };
       columns[field] = held.value;

@@ -9,9 +9,11 @@ import {
 } from "../memory/memory.js";
 import {
   applyListed,
+  erasures,
   isToPurge,
   isWatched,
   type KnownRows,
+  MAX_COUNTED,
   type Outcome,
   purgeAfterMs,
   readListed,
@@ -21,7 +23,7 @@ import { clock } from "../shared/clock.js";
 import { chunksOf, inParallel, PARALLEL_READS } from "../shared/parallel.js";
 import { keyOf, type Order, type Reading } from "../shared/user.js";
 import type { User } from "../types.js";
-import { isAnyErased, isBeingErased } from "../users.js";
+import { isBeingErased } from "../users.js";
 import type { Step } from "./step.js";
 
 type Mirrorable = Extract<Reading, { kind: "profile" }>;
@@ -40,8 +42,11 @@ export async function compareUsers(
   seenAt: number,
 ): Promise<number> {
   if (users.length === 0) return 0;
-  // While rows are on their way out, each is looked up.
-  const rowsOf = groupById((await isAnyErased(step.ctx)) ? [] : rows);
+  // Whose row is on its way out is looked up; while they are many, everyone is.
+  const erased = await erasures(step.ctx);
+  const ids = new Set(erased.map(({ clerkId }) => clerkId));
+  const isMany = erased.length >= MAX_COUNTED;
+  const rowsOf = groupById(isMany ? [] : rows.filter(({ clerkId = "" }) => !ids.has(clerkId)));
   // Of a row that is right the version tells who is to be confirmed, and whether the walk has counted a new one.
   const isConfirming = confirmsFor(step.run, await step.state()) !== undefined;
   const newSince = isConfirming
@@ -123,8 +128,7 @@ async function compareUser(
   const outcome = await applyListed(ctx, user, known, how);
   const { kind } = outcome;
   if (isFirst && kind === "unchanged") counts.unchanged += 1;
-  // Whoever is late is confirmed by the evidence that is asked for.
-  if (isFirst && kind !== "late" && isFromBefore(known.row, run)) counts.confirmed += 1;
+  if (isFirst && isFromBefore(known.row, run)) counts.confirmed += 1;
   const isWritten = (kind === "created" || kind === "updated") && !run.dryRun;
   if (isWritten && user.endsInMs !== undefined) await leaveDoubt(ctx, clerkId, user.endsInMs);
   if (kind === "refused") await step.findings.notMirrored(clerkId, outcome.reason ?? "");

@@ -63,7 +63,7 @@ export async function judgeOne(
   answer: Reading | null,
   askedAt: number,
 ): Promise<Outcome | null> {
-  const { ctx, run, findings, counts } = judge;
+  const { ctx, run, findings } = judge;
   if (answer?.kind === "unreadable") {
     await setAsideOne(judge, clerkId, answer, answer.reason);
     return null;
@@ -90,7 +90,6 @@ export async function judgeOne(
     if (answer?.endsInMs !== undefined && isLeft && !run.dryRun) {
       await leaveDoubt(ctx, clerkId, answer.endsInMs, rounds + 1);
     }
-    if (known.row !== null && known.row._creationTime < run._creationTime) counts.confirmed += 1;
   }
   await findings.repaired(clerkId, outcome, answer);
   if (answer !== null) await findings.leftOut(answer, outcome.leftOut);

@@ -1,4 +1,4 @@
-/** The addresses in environment variables. What is said of one holds no piece of it. */
+/** The secret key and the addresses in environment variables. What is said of one holds no piece of it. */
 import { kindOf } from "./secrets.js";
 
 const DEFAULT_API_URL = "https://api.clerk.com";
@@ -41,6 +41,26 @@ export function apiUrlOf(value: string): { url: string } | { fault: string } {
 function isOtherThanBackend(host: string): boolean {
   if (/(^|\.)accounts\.dev$/.test(host)) return true;
   return /(^|\.)clerk\.(com|dev)$/.test(host) && !/^api\.clerk\.(com|dev)$/.test(host);
+}
+
+/** Why a value can't be a secret key of Clerk's Backend API, in a sentence; null where it can. */
+export function whyNotSecretKey(value: string): string | null {
+  const mend = "set the secret key of your instance, from Clerk's dashboard under API keys.";
+  if (value === "") return `CLERK_SECRET_KEY is not set on this deployment: ${mend}`;
+  const [, body = ""] = /^(?:sk_)?(?:test|live)_([\w-]+)$/.exec(value) ?? [];
+  const isExample = /^(x+|your?_.*)$/i.test(body);
+  const isTwice = /^(sk|pk|whsec)_/.test(body);
+  if (body !== "" && !isExample && !isTwice) return null;
+  const isKey = kindOf(value) === "a secret key";
+  const isBroken = isKey && /^sk_(test|live)?_?$|^sk_(?!test_|live_)/.test(value);
+  const kind = isExample
+    ? "an example of a key"
+    : isBroken
+      ? "the beginning of a key with nothing right behind it"
+      : isKey
+        ? "a key with something in it that no key has"
+        : kindOf(value);
+  return `CLERK_SECRET_KEY holds ${kind}, not a secret key (sk_…): ${mend}`;
 }
 
 /** Why a value can't be the issuer of Clerk's tokens, in a sentence; null where it can, or is not set. */

@@ -6,7 +6,7 @@ type RunEvent = `reconcile.${"started" | "resumed" | "drift" | "finished" | "hel
 
 /** Log tools cut, or refuse, what is longer. */
 const MAX_LINE_BYTES = 4 * 1024;
-/** Characters that each string of a line may have, until the line fits. */
+/** Characters that each string of a line may have, and elements ten times each list, until the line fits. */
 const MAX_LENGTHS = [1000, 300, 100, 20];
 
 /** Writes one JSON object, `event` first, on one line. Never pass a user's data: ids and field names only. */
@@ -17,11 +17,11 @@ export function log(level: "info" | "error", event: Event, details: Record<strin
 function lineOf(object: Record<string, unknown>): string {
   let line = "";
   for (const maxLength of MAX_LENGTHS) {
-    line = JSON.stringify(object, (_, value: unknown) =>
-      typeof value === "string" && value.length > maxLength
-        ? `${value.slice(0, maxLength)}…`
-        : value,
-    );
+    line = JSON.stringify(object, (_, value: unknown) => {
+      if (Array.isArray(value)) return value.slice(0, maxLength / 10);
+      const isLong = typeof value === "string" && value.length > maxLength;
+      return isLong ? `${value.slice(0, maxLength)}…` : value;
+    });
     if (new TextEncoder().encode(line).length < MAX_LINE_BYTES) break;
   }
   return line;

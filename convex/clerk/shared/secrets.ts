@@ -43,26 +43,6 @@ export function given(value: string | undefined): string {
   return value?.trim() ?? "";
 }
 
-/** Why a value can't be a secret key of Clerk's Backend API, in a sentence; null where it can. */
-export function whyNotSecretKey(value: string): string | null {
-  const mend = "set the secret key of your instance, from Clerk's dashboard under API keys.";
-  if (value === "") return `CLERK_SECRET_KEY is not set on this deployment: ${mend}`;
-  const [, body = ""] = /^(?:sk_)?(?:test|live)_([\w-]+)$/.exec(value) ?? [];
-  const isExample = /^(x+|your?_.*)$/i.test(body);
-  const isTwice = /^(sk|pk|whsec)_/.test(body);
-  if (body !== "" && !isExample && !isTwice) return null;
-  const isKey = kindOf(value) === "a secret key";
-  const isBroken = isKey && /^sk_(test|live)?_?$|^sk_(?!test_|live_)/.test(value);
-  const kind = isExample
-    ? "an example of a key"
-    : isBroken
-      ? "the beginning of a key with nothing right behind it"
-      : isKey
-        ? "a key with something in it that no key has"
-        : kindOf(value);
-  return `CLERK_SECRET_KEY holds ${kind}, not a secret key (sk_…): ${mend}`;
-}
-
 /** Whether a value can be a signing secret: base64 of 24 to 64 bytes, with or without `whsec_`. */
 export function isSigningSecret(value: string): boolean {
   const body = value.replace(/^whsec_/, "");

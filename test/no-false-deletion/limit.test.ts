@@ -1,0 +1,106 @@
+/** What the limit of deletions is a share of: the rows of the table that Clerk knows, each counted once. */
+import { expect, test, vi } from "vitest";
+import { HOUR, SECOND } from "../../convex/clerk/shared/clock";
+import { signUp } from "../world/people";
+import { complete, pass, post, rows, useSetting } from "../world/setting";
+
+const setting = useSetting({ http: false });
+
+/** 5 % of them are 15. */
+const USERS = 300;
+
+/** So many users, mirrored an hour ago. */
+async function mirrored(): Promise<string[]> {
+  const all = signUp(setting, USERS);
+  await complete(setting.t);
+  pass(HOUR);
+  return all;
+}
+
+/** Users are deleted in Clerk, and no event tells of it. */
+function loseDeletions(gone: string[]): void {
+  for (const id of gone) setting.clerk.users.delete(id);
+}
+
+/** Clerk corrects creation times to later ones, and no event tells of it. */
+function moveOn(ids: string[]): void {
+  const { clerk } = setting;
+  for (const id of ids) {
+    const { created_at = 0 } = clerk.users.get(id) ?? {};
+    clerk.updateUser(id, { created_at: created_at + HOUR }, Date.now());
+  }
+  pass(HOUR);
+}
+
+test("users whose creation time has moved on do not raise the limit", async () => {
+  const all = await mirrored();
+  loseDeletions(all.slice(0, 17));
+  moveOn(all.slice(100, 200));
+  expect(await complete(setting.t, { pageSize: 100 })).toMatchObject({
+    status: "held",
+    held: 17,
+    repaired: { deleted: 0 },
+  });
+  expect(await rows(setting.t)).toHaveLength(USERS);
+});
+
+test("users who are changed again while a run looks back do not raise the limit", async () => {
+  const { t, clerk } = setting;
+  const all = await mirrored();
+  loseDeletions(all.slice(0, 17));
+  const rename = async (first_name: string) => {
+    for (const id of all.slice(100, 200)) {
+      await post(t, clerk.updateUser(id, { first_name }, Date.now()));
+    }
+  };
+  pass(SECOND);
+  await rename("Once");
+  pass(SECOND);
+  let isRenamed = false;
+  vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+    const answer = await clerk.fetch(...args);
+    if (new Request(...args).url.includes("-updated_at") && !isRenamed) {
+      isRenamed = true;
+      pass(SECOND);
+      await rename("Twice");
+    }
+    return answer;
+  });
+  expect(await complete(t)).toMatchObject({ status: "held", held: 17, repaired: { deleted: 0 } });
+});
+
+test("rows that the app made itself raise the limit neither in a dry run nor in the run after it", async () => {
+  const { t, clerk } = setting;
+  const all = signUp(setting, 118);
+  await complete(t);
+  const newcomers = signUp(setting, 200, 1000);
+  await t.run(async ({ db }) => {
+    for (const clerkId of newcomers) await db.insert("users", { clerkId, color: "own" });
+  });
+  pass(HOUR);
+  loseDeletions(all.slice(0, 18));
+  expect(clerk.users.size).toBe(300);
+  const told = async (dryRun: boolean) => {
+    const { status, drift, held, setAside } = await complete(t, { dryRun });
+    return { status, drift, held, setAside };
+  };
+  const dry = await told(true);
+  expect(dry).toMatchObject({ status: "held", held: 18 });
+  expect(await told(false)).toEqual(dry);
+});
+
+test("users about whom a run asked by their ids do not raise the limit for the repairs that follow", async () => {
+  const { t, clerk } = setting;
+  const all = await mirrored();
+  moveOn(all.slice(100, 200));
+  expect(await complete(t, { pageSize: 100 })).toMatchObject({ status: "completed" });
+  pass(HOUR);
+  const gone = all.slice(0, 17);
+  const late = gone.map((id) => {
+    return clerk.updateUser(id, { first_name: "Late" }, Date.now() - 2 * HOUR);
+  });
+  loseDeletions(gone);
+  for (const event of late) await post(t, event);
+  await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
+  expect((await rows(t)).length).toBeGreaterThanOrEqual(USERS - 15);
+});
