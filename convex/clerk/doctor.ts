@@ -58,6 +58,8 @@ export const check = internalAction({
       checkDeliveries(status),
       ...(await orTell("rows", async () => await checkRows(ctx, flag))),
     ];
+    // What no point of these is about, `status` knows all the same.
+    if (checks.every(({ ok }) => ok)) checks.push(...status.reasons.map(checkReason));
     const wrong = checks.filter(({ ok }) => !ok);
     const names = wrong.map((each) => each.check).join(", ");
     return {
@@ -134,6 +136,10 @@ async function orTell(name: string, look: () => Promise<Check[]>): Promise<Check
   } catch (error) {
     return [wrong(name, reasonOf(error), "When that is mended, ask the doctor again.")];
   }
+}
+
+function checkReason(reason: string): Check {
+  return wrong("status", reason, "Do as it says.");
 }
 
 function checkEvents({ instanceId, eventInstanceId }: Status): Check {
@@ -265,7 +271,7 @@ function checkFindings({ lastFullRun }: Status, flag: string): Check {
   if (status === "held") {
     return wrong(name, summary, `${read} shows whom it holds; if they are to go: ${next}`);
   }
-  if (held + setAside + unlisted === 0) return healthy(name, "Nothing is left to a person.");
+  if (held + setAside + unlisted === 0) return healthy(name, "It left nothing to a person.");
   return wrong(name, summary, `${read} shows whom, and why.`);
 }
 

@@ -84,8 +84,9 @@ export const clerkTables = {
     /** Which call goes on with it: another one was overtaken. And when that one was called, ms. */
     step: v.number(),
     calledAt: v.number(),
-    /** Why the last one did not get further. */
+    /** Why the last one did not get further; and whether any has. */
     refusal: v.optional(v.string()),
+    hasErased: v.optional(v.boolean()),
   })
     .index("by_clerkId", ["clerkId"])
     .index("by_calledAt", ["calledAt"]),

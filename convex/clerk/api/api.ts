@@ -68,14 +68,10 @@ export class Clerk {
   }
 
   /**
-   * Those of up to 100 ids that Clerk knows. A page may hold fewer: those it lacks, or whom `again` picks of them, are
-   * asked for again, until that brings nobody new. @throws Error for more ids, or what is no user id
+   * Those of up to 100 ids that Clerk knows, as far as one page holds them: it may hold fewer.
+   * @throws Error for more ids, or what is no user id
    */
-  async listByIds(
-    ids: string[],
-    again: (lacking: string[]) => Promise<string[]> = async (lacking) =>
-      await Promise.resolve(lacking),
-  ): Promise<Reading[]> {
+  async listByIds(ids: string[]): Promise<Reading[]> {
     // Without an id there would be no filter, and Clerk would list everyone.
     if (ids.length === 0) return [];
     if (ids.length > MAX_IDS || !ids.every(isClerkId))
@@ -88,8 +84,7 @@ export class Clerk {
     if (!named.every((user) => asked.delete(user.clerkId))) {
       throw unexpected("/users?user_id", "users who were not asked for, or more than once", true);
     }
-    const isShort = named.length > 0 && asked.size > 0;
-    return isShort ? [...named, ...(await this.listByIds(await again([...asked]), again))] : named;
+    return named;
   }
 
   /** One user; null only when Clerk says 404 `resource_not_found` for this very id. @throws Error for what is no id */

@@ -85,14 +85,9 @@ async function marksOf(
 async function deliveriesAfter(ctx: QueryCtx, state: SyncState, counts: Counts) {
   // The first full run is a backfill: nobody was to tell of what it finds.
   if (state.lastFullRunStartedAt === undefined) return state.deliveries;
-  // Those that the run before held are no news.
-  const before = state.lastFullRunId && (await ctx.db.get("clerkRuns", state.lastFullRunId));
-  const known = before?.state.kind === "held" ? before.counts.drift.orphaned : 0;
-  const { missed } = counts;
-  const isNews = counts.drift.orphaned > known;
   // What comes at this moment would have the run's end made again and again.
   const deliveries = await readDeliveries(ctx, state, clock.now() - SECOND * 10);
-  return missedBy(deliveries, isNews ? missed : { ...missed, deleted: 0 });
+  return missedBy(deliveries, counts.missed);
 }
 
 function hasAny({ drift, setAside, postponed, held, unlisted, purged = 0 }: Counts): boolean {

@@ -137,6 +137,18 @@ export async function renewLease(
   return { ...run, state: renewed, counts, isScheduled };
 }
 
+/** Writes down a new run together with its first call, in `delayMs` ms. */
+export async function openRun(
+  ctx: MutationCtx,
+  options: Options,
+  state: Omit<Running, "step" | "leaseExpiresAt" | "scheduledId">,
+  delayMs: number,
+): Promise<void> {
+  const leaseExpiresAt = clock.now() + delayMs + LEASE_MS;
+  const { _id: runId } = await insertRun(ctx, options, { ...state, step: 0, leaseExpiresAt });
+  await ctx.scheduler.runAfter(delayMs, internal.clerk.reconcile.advance, { runId, step: 0 });
+}
+
 /**
  * Hands a run to another call, which is scheduled together with it, or opens one that has ended again.
  * @param delayMs how long that call waits first. `checked`: see `reconcile:advance`

@@ -139,8 +139,9 @@ export const vReported = v.object({ ...vFirst.fields, ...vLater.fields });
 export const vCounts = v.object({
   ...vFirst.fields,
   ...vLater.partial().fields,
-  /** Met, of those whom Clerk's count is compared with: created before the run began. */
+  /** Met, of those whom Clerk's count is compared with: created before the run began; and those whom the look-back counts. */
   listed: v.number(),
+  listedLately: v.optional(v.number()),
   /** Of the postponed those whom Clerk does not know. */
   postponedOrphans: v.number(),
   /** Rows from before the run whose user Clerk listed, each once: whom evidence finds, it may have listed, too. */

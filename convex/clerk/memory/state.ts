@@ -5,7 +5,7 @@ import { READERS } from "../profile/profile.js";
 import { hashOf } from "../shared/hash.js";
 
 /** Its fields, none of them before the first tick or run. */
-export type SyncState = Partial<Omit<Doc<"clerkSyncState">, "_id">>;
+export type SyncState = Partial<Doc<"clerkSyncState">>;
 
 /** The one row of `clerkSyncState`; before it is there, without a field. */
 export async function readSyncState(ctx: QueryCtx): Promise<SyncState> {
@@ -21,14 +21,15 @@ export async function stateFor(
   return { ...state, instanceId: state.instanceId ?? instanceId };
 }
 
-/** Sets some fields of the row, which is made if it is not there yet. */
+/** Sets some fields of the row, which is made if it is not there yet. @param known what this transaction read of it */
 export async function updateSyncState(
   ctx: MutationCtx,
-  fields: Omit<SyncState, "_creationTime">,
+  fields: Omit<SyncState, "_id" | "_creationTime">,
+  known?: SyncState,
 ): Promise<void> {
-  const state = await ctx.db.query("clerkSyncState").unique();
-  if (state === null) await ctx.db.insert("clerkSyncState", fields);
-  else await ctx.db.patch("clerkSyncState", state._id, fields);
+  const { _id } = known ?? (await readSyncState(ctx));
+  if (_id === undefined) await ctx.db.insert("clerkSyncState", fields);
+  else await ctx.db.patch("clerkSyncState", _id, fields);
 }
 
 /** Each column of `fields.ts` with a hash of its reader's own text, not of what that calls, in an order of its own. */

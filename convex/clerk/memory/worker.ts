@@ -7,7 +7,7 @@ import { internalMutation, type MutationCtx, type QueryCtx } from "../../_genera
 import { clock, DAY, HOUR, SECOND } from "../shared/clock.js";
 import { isClerkId } from "../shared/user.js";
 import { doubtOf, nextDoubts, raise } from "./doubts.js";
-import { handOn } from "./lease.js";
+import { handOn, openRun } from "./lease.js";
 import { MAX_PAGE_SIZE } from "./model.js";
 import { insertRun, isRunning, newestRun, type Run, type RunningRun } from "./runs.js";
 
@@ -78,9 +78,9 @@ async function wake(ctx: MutationCtx, dueAt: number, anew?: "tick" | "void"): Pr
   }
   const isResting = run?.state.kind === "failed" && now - run.state.finishedAt < REST_MS;
   if (isResting && anew === undefined) return;
-  const today = await reportOfToday(ctx);
+  const today = await runOfToday(ctx);
   // Events that come one by one are asked about together, too.
-  const endedAt = today.state.kind === "completed" ? today.state.finishedAt : 0;
+  const endedAt = today?.state.kind === "completed" ? today.state.finishedAt : 0;
   await open(ctx, today, Math.max(dueAt, endedAt + PACE_MS));
 }
 
@@ -93,22 +93,32 @@ export async function nextDue(ctx: QueryCtx): Promise<number | null> {
     : Math.max(now + PACE_MS, next.dueAt);
 }
 
+const OPTIONS = {
+  mode: "doubts",
+  dryRun: false,
+  pageSize: MAX_PAGE_SIZE,
+  isScheduled: false,
+} as const;
+
 /** The run whose Report is that of today, ended or not; it is made where there is none. */
 export async function reportOfToday(ctx: MutationCtx): Promise<Run> {
-  const newest = await newestRun(ctx, "doubts");
-  const isOfToday = newest !== null && clock.now() - newest.startedAt < DAY;
-  // There is one worker at most, however long it is at work.
-  if (newest !== null && isRunning(newest)) return newest;
-  if (isOfToday && newest.state.kind !== "failed") return newest;
-  const options = { mode: "doubts" as const, dryRun: false, pageSize: MAX_PAGE_SIZE };
   const ended = { kind: "completed" as const, finishedAt: clock.now() };
-  return await insertRun(ctx, { ...options, isScheduled: false }, ended);
+  return (await runOfToday(ctx)) ?? (await insertRun(ctx, OPTIONS, ended));
 }
 
-async function open(ctx: MutationCtx, run: Run, dueAt: number): Promise<void> {
+async function runOfToday(ctx: QueryCtx): Promise<Run | null> {
+  const newest = await newestRun(ctx, "doubts");
+  // There is one worker at most, however long it is at work.
+  const isOfToday = newest !== null && clock.now() - newest.startedAt < DAY;
+  return newest !== null && (isOfToday || isRunning(newest)) ? newest : null;
+}
+
+async function open(ctx: MutationCtx, run: Run | null, dueAt: number): Promise<void> {
   const phase = { kind: "evidence" as const };
   const state = { kind: "running" as const, phase, resumptions: 0, notBefore: dueAt };
-  await handOn(ctx, run, state, { delayMs: Math.max(0, dueAt - clock.now()) });
+  const delayMs = Math.max(0, dueAt - clock.now());
+  if (run === null) await openRun(ctx, OPTIONS, state, delayMs);
+  else await handOn(ctx, run, state, { delayMs });
 }
 
 async function cancelCall(ctx: MutationCtx, { state: { scheduledId } }: RunningRun): Promise<void> {

@@ -55,13 +55,24 @@ export async function erasures(
     .take(count);
 }
 
+/** Lets the rows of an id stay, unless something of what hangs on one is erased already. @returns whether they stay */
+export async function stopErasure(ctx: MutationCtx, clerkId: string): Promise<boolean> {
+  const under = await ctx.db
+    .query("clerkErasures")
+    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
+    .take(MAX_COUNTED);
+  if (under.some(({ hasErased }) => hasErased)) return false;
+  for (const { _id } of under) await ctx.db.delete("clerkErasures", _id);
+  return under.length > 0;
+}
+
 /** Takes up again what was refused, or whose call was killed. */
 export async function wakeErasures(ctx: MutationCtx): Promise<void> {
   for (const erasure of await erasures(ctx, MAX_WOKEN, clock.now() - STUCK_MS)) {
     const { clerkId, refusal } = erasure;
     const reason = refusal ?? "the call was killed, or took more than a transaction may";
     if (refusal === undefined) log("error", "erase.failed", { clerkId, reason });
-    await goOn(ctx, erasure, reason);
+    await goOn(ctx, erasure, { refusal: reason });
   }
 }
 
@@ -69,10 +80,11 @@ export async function wakeErasures(ctx: MutationCtx): Promise<void> {
 async function goOn(
   ctx: MutationCtx,
   { _id: erasureId, ...erasure }: Erasure,
-  refusal?: string,
+  known: Pick<Erasure, "refusal" | "hasErased">,
 ): Promise<void> {
   const step = erasure.step + 1;
-  await ctx.db.patch("clerkErasures", erasureId, { step, calledAt: clock.now(), refusal });
+  const change = { step, calledAt: clock.now(), refusal: undefined, ...known };
+  await ctx.db.patch("clerkErasures", erasureId, change);
   const delayMs = step < MANY_CALLS ? 0 : MINUTE;
   await ctx.scheduler.runAfter(delayMs, internal.clerk.mirror.erasure.advance, { erasureId, step });
 }
@@ -98,7 +110,7 @@ export const advance = internalMutation({
       if (isGone) {
         await ctx.db.delete("clerkErasures", erasureId);
         await ctx.runMutation(internal.clerk.memory.worker.doubt, { clerkId });
-      } else await goOn(ctx, erasure);
+      } else await goOn(ctx, erasure, { hasErased: true });
     } catch (error) {
       const refusal = refusalOf(error) ?? `the transaction threw ${nameOfError(error)}`;
       await ctx.db.patch("clerkErasures", erasureId, { refusal });

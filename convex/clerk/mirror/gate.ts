@@ -114,6 +114,13 @@ export async function countRemoval(ctx: MutationCtx, { by }: Remover): Promise<v
   await updateSyncState(ctx, { completedFullRun: { ...completedFullRun, removalsLeft } });
 }
 
+/** Ends what the worker may remove unasked, until the next full run completes. */
+export async function endRemovals(ctx: MutationCtx): Promise<void> {
+  const { completedFullRun } = await readSyncState(ctx);
+  if (completedFullRun === undefined) return;
+  await updateSyncState(ctx, { completedFullRun: { ...completedFullRun, removalsLeft: 0 } });
+}
+
 /** How long after the mark a row is purged, ms; null where that is never. */
 export function purgeAfterMs(): number | null {
   return app.removal === "delete" ? null : (app.removal.purgeAfterMs ?? null);

@@ -15,13 +15,16 @@ import { clock } from "../shared/clock.js";
 import { countRemoval, type Kept, type Remover, whyKept, whyNotPurged } from "./gate.js";
 import {
   isForeign,
+  LAG_MS,
   isShown,
+  type Gone,
   isUnmet,
   type Plan,
   planEvent,
   planEvidence,
   planListed,
 } from "./plan.js";
+import { stopErasure } from "./erasure.js";
 import { type KnownRows, readKnown } from "./rows.js";
 import {
   BY_RUN,
@@ -40,6 +43,7 @@ export {
   type Kept,
   LONE,
   type Remover,
+  endRemovals,
   isLone,
   isToPurge,
   mostRemovals,
@@ -77,18 +81,26 @@ export async function applyEvent(
   const isNew = known.row === null && known.marked === null;
   const incoming = { ...user, missing: user.missing ?? (isNew ? missingForNew : undefined) };
   const plan = planEvent(known, incoming, { now: clock.now(), fullRunStartedAt });
-  const { clerkCreatedAt } = user;
-  const isUntold =
-    plan.write === "insert" &&
-    source.type !== "user.created" &&
-    known.version?.version === undefined &&
-    known.version?.kind !== "tombstone" &&
-    clerkCreatedAt > lastFullRunStartedAt;
-  const event = isUntold ? { ...source, untoldAt: clerkCreatedAt } : source;
-  const outcome = await carryOut(ctx, plan, known, user, { by: { event } });
+  const untoldAt =
+    source.type === "user.created" ? undefined : untoldOf(plan, known, user, lastFullRunStartedAt);
+  const outcome = await carryOut(ctx, plan, known, user, { by: { event: source, untoldAt } });
   const isWritten = !["refused", "unclear"].includes(outcome.kind) && plan.write !== "nothing";
   if (!isWritten) await noteNamed(ctx, user.clerkId, known.version, source);
   return outcome;
+}
+
+/** When a newcomer signed up, ms, of whom `user.created` has not told, as no full run could know them either. */
+function untoldOf(
+  { write }: Plan | Gone,
+  { version }: KnownRows,
+  { clerkCreatedAt }: Incoming,
+  lastFullRunStartedAt: number,
+): number | undefined {
+  const isKnown = version?.version !== undefined || version?.kind === "tombstone";
+  const isTold = isKnown || version?.createdEventAt !== undefined;
+  return write === "insert" && !isTold && clerkCreatedAt > lastFullRunStartedAt
+    ? clerkCreatedAt
+    : undefined;
 }
 
 /**
@@ -110,6 +122,9 @@ export async function applyListed(
   return await carryOut(ctx, plan, known, user, { by: BY_RUN, dryRun });
 }
 
+/** `untoldSince`: when the last full run began, ms, where a newcomer is one of whom `user.created` should have told. */
+type Asked = { askedAt: number; dryRun: boolean; untoldSince?: number };
+
 /**
  * Settles one id by Clerk's answer about it, null for "not found", asked for after `askedAt` (ms). Removes nobody: an
  * orphan is only reported. @throws like `createRow`
@@ -118,14 +133,23 @@ export async function applyEvidence(
   ctx: MutationCtx,
   clerkId: string,
   answer: Incoming | null,
-  { askedAt, dryRun }: { askedAt: number; dryRun: boolean },
+  { askedAt, dryRun, untoldSince = Infinity }: Asked,
 ): Promise<Outcome> {
-  const read = await readKnown(ctx, clerkId, { isThere: answer !== null });
-  const known = answer === null ? await meet(ctx, clerkId, read, dryRun) : read;
+  let known = await readKnown(ctx, clerkId, { isThere: answer !== null });
+  if (answer === null) known = await meet(ctx, clerkId, known, dryRun);
+  else if (isBackFromErasure(known, askedAt) && !dryRun && (await stopErasure(ctx, clerkId))) {
+    known = await readKnown(ctx, clerkId, { isThere: true });
+  }
   const verdict = planEvidence(known, answer, askedAt);
   if (verdict.write === "remove") return { kind: "orphaned", fields: [], known };
   if (answer === null) return untouched(verdict, known);
-  return await carryOut(ctx, verdict, known, answer, { by: BY_RUN, dryRun });
+  const untoldAt = untoldOf(verdict, known, answer, untoldSince);
+  return await carryOut(ctx, verdict, known, answer, { by: { untoldAt }, dryRun });
+}
+
+/** Whether Clerk has somebody again whose row is on its way out, and has had the time to show that they are gone. */
+function isBackFromErasure({ isErasing = false, version }: KnownRows, askedAt: number): boolean {
+  return isErasing && (version?.appliedAt ?? 0) <= askedAt - LAG_MS;
 }
 
 /** Notes that an event named an id and changed nothing: for five minutes Clerk's 404 may be older than that. */

@@ -34,7 +34,7 @@ import {
 
 export type Incoming = Profile & { version: number; newFields?: NewFields };
 /** An event, or, without it, a run or a repair, which ask only the mirrored instance. */
-type By = { event?: Source & Pick<Version, "untoldAt"> };
+type By = { event?: Source } & Pick<Version, "untoldAt">;
 export const BY_RUN: By = {};
 
 /** What became of a user, or would have in a dry run: "user_1 has been …". */
@@ -130,7 +130,7 @@ export async function carryOut(
   if (dryRun || isUnwritten) return { ...written, known };
   // A run's write does not end what an event said a moment ago.
   const marks = eventMarks(known.version, by.event);
-  const untoldAt = by.event?.untoldAt ?? marks.untoldAt;
+  const untoldAt = by.untoldAt ?? marks.untoldAt;
   // Nor what a run holds: only one that completes does.
   const { heldAt, isHeldByLimit } = known.version ?? {};
   const applied = { clerkId, kind: "live" as const, version, ...appliedBy(by) };

@@ -13,6 +13,7 @@ import {
   isToPurge,
   isWatched,
   type KnownRows,
+  LAG_MS,
   MAX_COUNTED,
   type Outcome,
   purgeAfterMs,
@@ -21,7 +22,7 @@ import {
 } from "../mirror/mirror.js";
 import { clock } from "../shared/clock.js";
 import { chunksOf, inParallel, PARALLEL_READS } from "../shared/parallel.js";
-import { keyOf, type Order, type Reading } from "../shared/user.js";
+import { type Order, type Reading } from "../shared/user.js";
 import type { User } from "../types.js";
 import { isBeingErased } from "../users.js";
 import type { Step } from "./step.js";
@@ -110,8 +111,13 @@ async function setAside(
 
 function countMet({ run, counts, findings }: Step<"walk" | "lookBack">, user: Reading): void {
   if (findings.isFirstLook) counts.scanned += 1;
-  const isCounted = run.state.phase.kind === "walk" && keyOf(user, "+created_at") <= run.startedAt;
-  if (isCounted) counts.listed += 1;
+  if (run.mode !== "full" || user.clerkCreatedAt > run.startedAt) return;
+  // Whoever came last may not be in the list as the walk comes by: a look-back, which meets them all, counts them.
+  const lately = run.startedAt - LAG_MS;
+  const isLate = user.clerkCreatedAt > lately && user.version > lately;
+  if (run.state.phase.kind === "walk") {
+    if (!isLate || user.kind === "unreadable") counts.listed += 1;
+  } else if (isLate) counts.listedLately = (counts.listedLately ?? 0) + 1;
 }
 
 async function compareUser(
@@ -133,7 +139,8 @@ async function compareUser(
   if (isWritten && user.endsInMs !== undefined) await leaveDoubt(ctx, clerkId, user.endsInMs);
   if (kind === "refused") await step.findings.notMirrored(clerkId, outcome.reason ?? "");
   const isNew = await step.findings.repaired(clerkId, outcome, user);
-  if (isNew || kind === "unchanged") await countPlaced(step, user, outcome);
+  const isMade = kind === "created" && !run.dryRun;
+  if (isNew || isMade || kind === "unchanged") await countPlaced(step, user, outcome);
   await step.findings.leftOut(user, outcome.leftOut);
   if (known.isDuplicated) await step.findings.duplicated(clerkId);
   return kind;
@@ -161,7 +168,7 @@ async function countPlaced(
 ): Promise<void> {
   const { clerkId, clerkCreatedAt } = user;
   const isLookBack = run.state.phase.kind === "lookBack" && run.mode === "full";
-  if (!isLookBack || clerkCreatedAt > run.startedAt) return;
+  if (!isLookBack || clerkCreatedAt > run.startedAt - LAG_MS) return;
   const isMade = kind === "created" || fields.includes("clerkCreatedAt");
   // Whom the walk has made itself, it has counted.
   const isHeard =

@@ -1,12 +1,11 @@
 /** The phase "evidence": Clerk is asked for each doubtful id. */
 import { v } from "convex/values";
 import { internal } from "../../_generated/api.js";
-import { internalMutation, internalQuery } from "../../_generated/server.js";
+import { internalMutation, type MutationCtx } from "../../_generated/server.js";
 import { MAX_IDS } from "../api/api.js";
-import { doubtOf, type RunIn, vCheckpoint } from "../memory/memory.js";
+import { changeDoubt, doubtOf, type RunIn, vCheckpoint } from "../memory/memory.js";
 import { readKnown } from "../mirror/mirror.js";
 import { clock } from "../shared/clock.js";
-import { inParallel } from "../shared/parallel.js";
 import { isClerkId, vReading } from "../shared/user.js";
 import { type Call, checkpoint, doubtsOf, type Taken } from "./call.js";
 import { judgeOne, setAsideOne } from "./judge.js";
@@ -19,31 +18,17 @@ export async function ask(call: Call, run: RunIn<"evidence">): Taken {
   const asked = await doubtsOf(call, run, "open", MAX_IDS);
   const setAside = batch.take(asked);
   const askedAt = clock.now();
-  // Of whom nothing is known here, nothing is lost by a page that lacks them: their own page asks again.
-  const known = async (clerkIds: string[]): Promise<string[]> =>
-    await ctx.runQuery(internal.clerk.run.evidence.knownAmong, { clerkIds });
   const ids = setAside === undefined ? asked.filter(isClerkId) : [];
-  const found = await clerk.listByIds(ids, known);
+  const found = await clerk.listByIds(ids);
   const args = { at: checkpoint(call, run), asked, found, askedAt, setAside };
   return await ctx.runMutation(internal.clerk.run.evidence.settle, args);
 }
 
-/** Which of some ids anything is known of: a row, marked or not, or a version. */
-export const knownAmong = internalQuery({
-  args: { clerkIds: v.array(v.string()) },
-  returns: v.array(v.string()),
-  handler: async (ctx, { clerkIds }): Promise<string[]> => {
-    const known = await inParallel(clerkIds, async (clerkId) => {
-      const { row, marked, version } = await readKnown(ctx, clerkId);
-      return row === null && marked === null && version === null ? [] : clerkId;
-    });
-    return known.flat();
-  },
-});
-
 /**
- * Settles doubts about `asked` by Clerk's answer, the users `found`; what is no Clerk id was not sent. `askedAt`: ms,
- * taken before Clerk was asked. `setAside`: why they can't be settled: nothing is changed about them.
+ * Settles doubts about `asked` by Clerk's answer, the users `found`; what is no Clerk id was not sent. A page may hold
+ * fewer than it should: who is known here and lacks on one that holds somebody is asked for again, with others of whom
+ * that is so, until a page holds nobody. `askedAt`: ms, taken before Clerk was asked. `setAside`: why they can't be
+ * settled: nothing is changed about them.
  */
 export const settle = internalMutation({
   args: {
@@ -62,10 +47,17 @@ export const settle = internalMutation({
       // Raised again since, it is to be asked about again.
       if (doubt === null || doubt.raisedAt > askedAt) continue;
       const answer = answers.get(clerkId) ?? null;
-      if (setAside === undefined) await judgeOne(step, clerkId, answer, askedAt);
-      else await setAsideOne(step, clerkId, answer, setAside);
+      if (setAside !== undefined) await setAsideOne(step, clerkId, answer, setAside);
+      else if (answer === null && found.length > 0 && (await isKnown(ctx, clerkId))) {
+        await changeDoubt(ctx, step.run, clerkId, { state: "open", dueAt: askedAt });
+      } else await judgeOne(step, clerkId, answer, askedAt);
       if (await step.isNearBudget()) break;
     }
     return await decide(step);
   },
 });
+
+async function isKnown(ctx: MutationCtx, clerkId: string): Promise<boolean> {
+  const { row, marked, version } = await readKnown(ctx, clerkId);
+  return row !== null || marked !== null || version !== null;
+}

@@ -30,8 +30,9 @@ const MIN_BLANK = 10;
 const vSample = v.object({
   /** What `adopt:fill` is at, if it is not done. */
   fillsFrom: v.optional(v.string()),
-  /** Clerk user ids of which the sync knows nothing. */
+  /** Clerk user ids of which an instance is to know; and how many rows with any the app has set. */
   ids: v.array(v.string()),
+  set: v.number(),
   /** Sampled rows with a `clerkId` of another form, and those of them with Clerk's id behind a "|". */
   others: v.number(),
   cut: v.number(),
@@ -53,11 +54,16 @@ export const sample = internalQuery({
   returns: vSample,
   handler: async (ctx): Promise<Sample> => {
     const found = new Set<string>();
+    const set = new Set<string>();
     const note = async (row: User | null) => {
-      const { clerkId } = row ?? {};
-      if (row !== null && clerkId !== undefined && (await isUnknown(ctx, row, clerkId))) {
-        found.add(clerkId);
-      }
+      const { clerkId = "" } = row ?? {};
+      if (row === null || clerkId === "") return row?.clerkId;
+      if (hasClerkId(row) && !isMirrored(row)) return clerkId;
+      const version = await readVersion(ctx, clerkId);
+      const isSet = version === null || version.kind === "met";
+      if (isSet) set.add(clerkId);
+      // What a run wrote while an instance was pinned tells nothing of the one that is to be.
+      if (isSet || version.appliedBy === "run") found.add(clerkId);
       return clerkId;
     };
     const first = await note(await neighbour(ctx, "asc", { above: "" }));
@@ -79,7 +85,8 @@ export const sample = internalQuery({
     const others = [...found].filter((clerkId) => !isClerkId(clerkId));
     const cut = others.filter((clerkId) => clerkIdWithin(clerkId) !== null).length;
     const { fillsFrom } = await readSyncState(ctx);
-    return { ids, others: others.length, cut, fillsFrom, blank: await lookAtBlank(ctx) };
+    const blank = await lookAtBlank(ctx);
+    return { ids, set: set.size, others: others.length, cut, fillsFrom, blank };
   },
 });
 
@@ -115,13 +122,6 @@ function numberOf(text: string): number {
 function textOf(place: number): string {
   const codes = [Math.floor(place / BASE ** 2), Math.floor(place / BASE) % BASE, place % BASE];
   return String.fromCharCode(...codes);
-}
-
-async function isUnknown(ctx: QueryCtx, row: User, clerkId: string): Promise<boolean> {
-  if (clerkId === "" || (hasClerkId(row) && !isMirrored(row))) return false;
-  const version = await readVersion(ctx, clerkId);
-  // What a run wrote while an instance was pinned tells nothing of the one that is to be.
-  return version === null || version.kind === "met" || version.appliedBy === "run";
 }
 
 async function bytesRead(ctx: QueryCtx): Promise<number> {
@@ -181,7 +181,7 @@ type Fault = { reason: string; next: string };
 
 /** Why users would get a second row each; null where no reason is known. `isPinned`: a pin calls the others guests. */
 export function whyUnfit(
-  { ids, others, cut, fillsFrom, blank, column, isTwice }: Sampled,
+  { ids, set, others, cut, fillsFrom, blank, column, isTwice }: Sampled,
   flag: string,
   { instanceId = "ins_…", isPinned = false }: { instanceId?: string; isPinned?: boolean } = {},
 ): Fault | null {
@@ -204,7 +204,7 @@ export function whyUnfit(
     const reason = `This table has rows without a clerkId that have Clerk's id in the column ${column}, so that their users ${isPinned ? "have, or get, a second row" : "would get a second row"}. This shows what would be filled in: ${next}${isPinned ? "" : ` — ${pin}`}`;
     return { reason, next };
   }
-  const isBlank = ids.length + others === 0 && blank.count >= MIN_BLANK;
+  const isBlank = set === 0 && blank.count >= MIN_BLANK;
   if (isBlank && !blank.texts.some(isKey) && !isPinned) {
     const next = fill("…", true);
     const columns = blank.texts.length === 0 ? "none" : blank.texts.join(", ");
@@ -246,7 +246,10 @@ export async function sampleTable(ctx: ActionCtx, clerk: Clerk | null): Promise<
 /** Which of some ids Clerk knows; one that it refuses to be asked about it does not. */
 async function knownAmong(clerk: Clerk, ids: string[]): Promise<string[]> {
   try {
-    return (await clerk.listByIds(ids)).map(({ clerkId }) => clerkId);
+    const found = (await clerk.listByIds(ids)).map(({ clerkId }) => clerkId);
+    const lacking = ids.filter((id) => !found.includes(id));
+    const isShort = found.length > 0 && lacking.length > 0;
+    return isShort ? [...found, ...(await knownAmong(clerk, lacking))] : found;
   } catch (error) {
     if (!(error instanceof ClerkError) || error.whatNext !== "set aside") throw error;
     if (ids.length === 1) return [];

@@ -68,7 +68,10 @@ export async function judgeOne(
     await setAsideOne(judge, clerkId, answer, answer.reason);
     return null;
   }
-  const outcome = await applyEvidence(ctx, clerkId, answer, { askedAt, dryRun: run.dryRun });
+  // Whoever a run finds missing, it counts itself.
+  const { lastFullRunStartedAt } = run.mode === "doubts" ? await readSyncState(ctx) : {};
+  const how = { askedAt, dryRun: run.dryRun, untoldSince: lastFullRunStartedAt };
+  const outcome = await applyEvidence(ctx, clerkId, answer, how);
   const { kind, reason = "", known } = outcome;
   const isAbsent = answer === null && known.row !== null;
   // A recent run never judges absence.
@@ -160,13 +163,12 @@ export async function removeOne(
 
 /** Counts and lists a removal, and what the app's hook refused of it. */
 export async function listRemoval(
-  { run, findings, counts }: Judge,
+  { ctx, run, findings, counts }: Judge,
   clerkId: string,
   { known: { version }, refusal }: { known: Known; refusal: string | null },
 ): Promise<void> {
   if (!run.dryRun) counts.repaired.deleted += 1;
-  // What has a tombstone, an event had told of.
-  if (version?.kind === "live") noteMissedDeletion({ run, counts });
+  await noteMissed({ ctx, run, counts }, version);
   const action = run.dryRun ? "none" : "deleted";
   await findings.add({ clerkId, kind: "orphaned", fields: [], action });
   if (refusal !== null) {
@@ -200,9 +202,18 @@ export async function keep(
   if (because === "unclear" && !run.dryRun) await leaveDoubt(ctx, clerkId, LAG_MS);
 }
 
-/** Clerk tells no time of a deletion: it was missed at the latest by the time it was found. */
-export function noteMissedDeletion({ run, counts }: Pick<Judge, "run" | "counts">): void {
-  if (run.mode !== "doubts") counts.missed.deleted = clock.now();
+/**
+ * Clerk tells no time of a deletion: it was missed at the latest by the time it was found. Not where an event told of it
+ * and the app refused that, nor where an earlier run held the orphan.
+ */
+export async function noteMissed(
+  { ctx, run, counts }: Pick<Judge, "ctx" | "run" | "counts">,
+  version: Known["version"],
+): Promise<void> {
+  const { isHeldAtLarge, isHeldAtLargeByLimit } = await readSyncState(ctx);
+  const isHeld = version?.heldAt ?? isHeldAtLarge ?? isHeldAtLargeByLimit;
+  const isTold = version?.kind === "tombstone" || version?.deletedEventAt !== undefined;
+  if (run.mode === "full" && isHeld === undefined && !isTold) counts.missed.deleted = clock.now();
 }
 
 /**

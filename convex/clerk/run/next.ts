@@ -6,10 +6,11 @@ import {
   noteVersion,
   type Phase,
   readVersion,
+  wakeForDoubts,
 } from "../memory/memory.js";
-import { LAG_MS, LONE, mostRemovals, whyHold } from "../mirror/mirror.js";
-import { clock } from "../shared/clock.js";
-import { keep, noteMissedDeletion } from "./judge.js";
+import { endRemovals, LAG_MS, LONE, mostRemovals, whyHold } from "../mirror/mirror.js";
+import { clock, DAY } from "../shared/clock.js";
+import { keep, noteMissed } from "./judge.js";
 import { START } from "./places.js";
 import type { Step, StepResult } from "./step.js";
 import { lookBackTo } from "./sweep.js";
@@ -27,15 +28,24 @@ export async function afterBegin(step: Step<"begin">): Promise<StepResult> {
 
 /** A full run looks back at what changed meanwhile. */
 export async function afterWalk(step: Step<"walk">): Promise<StepResult> {
-  return await step.goTo(lookBackTo(step.run.startedAt - LAG_MS));
+  return await goBack(step, false);
 }
 
 /** Once more, five minutes later, where Clerk counts more users than it listed. */
 export async function lookAgain(step: Step<"count">): Promise<StepResult> {
-  const { clerkUsers, listed } = step.counts;
+  const { clerkUsers, unlisted } = step.counts;
+  const listed = clerkUsers - unlisted;
   const waitsFor = `Clerk counts ${clerkUsers} users and listed ${listed}: it is asked once more.`;
-  const again = lookBackTo(step.run.startedAt - LAG_MS, true);
-  return await step.goTo(again, { notBefore: clock.now() + LAG_MS, waitsFor });
+  return await goBack(step, true, { notBefore: clock.now() + LAG_MS, waitsFor });
+}
+
+async function goBack(
+  step: Step<"walk" | "count">,
+  isAgain: boolean,
+  wait?: { notBefore: number; waitsFor: string },
+): Promise<StepResult> {
+  step.counts.listedLately = 0;
+  return await step.goTo(lookBackTo(step.run.startedAt - LAG_MS, isAgain), wait);
 }
 
 /** A full run has Clerk count; a recent one has listed all that it looks for. */
@@ -74,7 +84,6 @@ async function decideFull(
     maxDeletions: run.maxDeletions,
   });
   if (reason !== null) {
-    if (drift.orphaned > lone) noteMissedDeletion(step);
     await hold(step, "lone", lone, LONE);
     await hold(step, "orphaned", drift.orphaned - lone, reason);
     return await step.end({ kind: "held", reason });
@@ -127,6 +136,7 @@ async function hold(
     await findings.add({ clerkId, kind: "orphaned", fields: [], action: "held", reason });
     if (run.dryRun) continue;
     const version = await readVersion(ctx, clerkId);
+    if (state === "orphaned") await noteMissed(step, version);
     // Held by a rule before, it stays so, whatever limit a person sets.
     const isByLimit =
       run.maxDeletions !== undefined && (version?.heldAt === undefined || version.isHeldByLimit);
@@ -145,8 +155,15 @@ export async function decideDoubts(step: Step<Phase["kind"]>): Promise<StepResul
     for (const { clerkId } of orphans) {
       await keep(step, clerkId, "orphaned", { kind: "held", reason });
     }
+    // Nor one by one, until a full run has judged them.
+    await endRemovals(ctx);
   } else if (orphans.length > 0) return await step.goTo({ kind: "delete", allowed: 0 });
   const notBefore = await nextDue(ctx);
   if (notBefore === null) return await step.end({ kind: "completed" });
+  if (clock.now() - step.run.startedAt >= DAY) {
+    const ended = await step.end({ kind: "completed" });
+    await wakeForDoubts(ctx, "tick");
+    return ended;
+  }
   return await step.goTo({ kind: "evidence" }, { notBefore, waitsFor: "what is due next" });
 }

@@ -18,7 +18,7 @@ function lineOf(object: Record<string, unknown>): string {
   let line = "";
   for (const maxLength of MAX_LENGTHS) {
     line = JSON.stringify(object, (_, value: unknown) => {
-      if (Array.isArray(value)) return value.slice(0, maxLength / 10);
+      if (Array.isArray(value)) return (value as unknown[]).slice(0, maxLength / 10);
       const isLong = typeof value === "string" && value.length > maxLength;
       return isLong ? `${value.slice(0, maxLength)}…` : value;
     });

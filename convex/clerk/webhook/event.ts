@@ -83,7 +83,7 @@ async function noteInstance(ctx: MutationCtx, state: SyncState, instanceId: stri
   if (state.instanceId === undefined || instanceId === undefined) return;
   const other = instanceId === state.instanceId ? undefined : instanceId;
   if (other === state.newestEventInstanceId) return;
-  await updateSyncState(ctx, { newestEventInstanceId: other });
+  await updateSyncState(ctx, { newestEventInstanceId: other }, state);
 }
 
 /**

@@ -1,0 +1,86 @@
+/** Rows on their way out, which `hooks.erase` does not let go, and who turns out to need them. */
+import { afterEach, expect, test, vi } from "vitest";
+import { hooks } from "../../convex/clerk/app";
+import { DAY, HOUR, MINUTE } from "../../convex/clerk/shared/clock";
+import { backfill } from "../world/people";
+import { complete, pass, post, rows, run, useSetting } from "../world/setting";
+
+const setting = useSetting({ http: false });
+
+afterEach(() => {
+  for (const name of Object.keys(hooks)) Reflect.deleteProperty(hooks, name);
+});
+
+async function rowOf(id: string) {
+  const row = (await rows(setting.t)).find(({ clerkId }) => clerkId === id);
+  if (row === undefined) throw new Error(`the row of ${id} is gone`);
+  return row;
+}
+
+/** `hooks.erase` throws until it is mended; how many it has erased since. */
+function breakErase() {
+  const seen = { isBroken: true, erased: 0 };
+  hooks.erase = async () => {
+    await Promise.resolve();
+    if (seen.isBroken) throw new Error("storage is down");
+    seen.erased += 1;
+  };
+  return seen;
+}
+
+test("a row that the app gave to somebody else meanwhile is theirs, and stays", async () => {
+  const { t, clerk } = setting;
+  const settle = async () => {
+    await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
+  };
+  const [old = ""] = await backfill(setting, 20);
+  const erasing = breakErase();
+  pass(HOUR);
+  await post(t, clerk.deleteUser(old, Date.now()));
+  await settle();
+  const { _id } = await rowOf(old);
+  // She signs up again, and the app's sign-in finds her row by her address.
+  pass(HOUR);
+  const { user, event } = clerk.createUser({ created_at: Date.now(), first_name: "Ada" });
+  await t.run(async ({ db }) => {
+    await db.patch("users", _id, { clerkId: user.id, color: "precious" });
+  });
+  await post(t, event);
+  await settle();
+  pass(DAY);
+  expect((await complete(t)).status).toBe("completed");
+  expect(await rowOf(user.id)).toMatchObject({ _id });
+  erasing.isBroken = false;
+  pass(HOUR);
+  await complete(t, { mode: "due" });
+  expect(await rowOf(user.id)).toMatchObject({ _id, color: "precious" });
+});
+
+test("a row whose user is found alive before anything of theirs was erased is kept", async () => {
+  const { t, clerk } = setting;
+  const [id = ""] = await backfill(setting, 20);
+  const { _id } = await rowOf(id);
+  const user = clerk.users.get(id);
+  if (user === undefined) throw new Error("no user");
+  const erasing = breakErase();
+  const tick = async () => {
+    const begun = await t.action(run, { mode: "due" });
+    for (let i = 0; i < 10; i += 1) {
+      vi.advanceTimersByTime(MINUTE);
+      await t.finishInProgressScheduledFunctions();
+    }
+    return begun;
+  };
+  pass(DAY);
+  clerk.users.delete(id);
+  expect(await tick()).toMatchObject({ repaired: { deleted: 1 } });
+  pass(HOUR);
+  clerk.users.set(id, user);
+  pass(DAY);
+  await tick();
+  expect(erasing.erased).toBe(0);
+  pass(DAY);
+  erasing.isBroken = false;
+  await tick();
+  expect(await rowOf(id)).toMatchObject({ _id });
+});

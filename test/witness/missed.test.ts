@@ -1,0 +1,121 @@
+/** Whether events still come: a change that none told of turns the alarm on, one that the app refused does not. */
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { hooks } from "../../convex/clerk/app";
+import { DAY, HOUR, MINUTE, SECOND } from "../../convex/clerk/shared/clock";
+import type { EventType } from "../../convex/clerk/shared/user";
+import schema from "../../convex/schema";
+import { operatorOf } from "../world/operator";
+import { backfill } from "../world/people";
+import { api, complete, internal, pass, post, rows, useSetting } from "../world/setting";
+
+const setting = useSetting({ http: false });
+const { status, reasons } = operatorOf(setting);
+
+afterEach(() => {
+  for (const name of Object.keys(hooks)) Reflect.deleteProperty(hooks, name);
+});
+
+async function settle(): Promise<void> {
+  await setting.t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
+}
+
+async function looksDead(type: EventType): Promise<boolean | undefined> {
+  const { webhooks } = await status();
+  return webhooks.find((each) => each.type === type)?.looksDead;
+}
+
+/** Users are deleted in Clerk, and no event tells of it. */
+function loseDeletions(gone: string[]): void {
+  for (const id of gone) setting.clerk.users.delete(id);
+}
+
+describe("webhooks that are dead look dead", () => {
+  test("though the page of each newcomer asks for its row", async () => {
+    const { t, clerk } = setting;
+    await backfill(setting, 10);
+    for (let day = 0; day < 4; day += 1) {
+      for (let i = 0; i < 2; i += 1) {
+        pass(HOUR);
+        const { user } = clerk.createUser({ created_at: Date.now(), first_name: "Ada" });
+        pass(3 * SECOND);
+        const page = t.withIdentity({ subject: user.id, issuer: "https://convex.test" });
+        await page.mutation(api.account.ensureSynced, {});
+        await settle();
+        await complete(t, { mode: "due" });
+      }
+      pass(DAY - 2 * HOUR);
+    }
+    await complete(t, { mode: "due" });
+    expect(await rows(t)).toHaveLength(18);
+    expect(await looksDead("user.created")).toBe(true);
+  });
+
+  test("after the table was restored without the sync's own tables", async () => {
+    const { t } = setting;
+    const ids = await backfill(setting, 40);
+    await t.run(async ({ db }) => {
+      for (const table of Object.keys(schema.tables)) {
+        if (table === "users") continue;
+        for (const { _id } of await db.query(table as "clerkRuns").take(1000)) await db.delete(_id);
+      }
+    });
+    expect(await complete(t)).toMatchObject({ status: "completed", unchanged: 40 });
+    pass(DAY);
+    loseDeletions(ids.slice(0, 3));
+    expect(await complete(t)).toMatchObject({ status: "completed", repaired: { deleted: 3 } });
+    pass(HOUR);
+    expect(await looksDead("user.deleted")).toBe(true);
+  });
+
+  test("after a person has removed one by one whom a run held", async () => {
+    const { t, clerk } = setting;
+    const ids = await backfill(setting, 40);
+    pass(DAY);
+    loseDeletions(ids.slice(0, 12));
+    expect(await complete(t)).toMatchObject({ status: "held", held: 12 });
+    pass(HOUR);
+    for (const clerkId of ids.slice(0, 12)) {
+      await t.action(internal.clerk.reconcile.user, { clerkId });
+    }
+    // Webhooks are mended, and the last of them says so; then they break again.
+    pass(HOUR);
+    await post(t, clerk.deleteUser(ids[12] ?? "", Date.now()));
+    pass(HOUR);
+    loseDeletions(ids.slice(13, 18));
+    pass(DAY);
+    expect(await complete(t)).toMatchObject({ status: "completed", repaired: { deleted: 5 } });
+    pass(HOUR);
+    expect(await looksDead("user.deleted")).toBe(true);
+  });
+});
+
+describe("what came, and the app refused, was not missed:", () => {
+  test("user.deleted", async () => {
+    const { t, clerk } = setting;
+    const [id = ""] = await backfill(setting, 20);
+    pass(HOUR);
+    hooks.removed = () => Promise.reject(new Error("a bug of the app's"));
+    expect((await post(t, clerk.deleteUser(id, Date.now()))).status).toBe(200);
+    await settle();
+    expect(await rows(t)).toHaveLength(20);
+    delete hooks.removed;
+    pass(DAY);
+    expect(await complete(t, { mode: "due" })).toMatchObject({ repaired: { deleted: 1 } });
+    pass(HOUR);
+    expect(await reasons()).toEqual([]);
+  });
+
+  test("user.updated", async () => {
+    const { t, clerk } = setting;
+    const [id = ""] = await backfill(setting, 20);
+    pass(HOUR);
+    hooks.updated = () => Promise.reject(new Error("a bug of the app's"));
+    const answer = await post(t, clerk.updateUser(id, { first_name: "New" }, Date.now()));
+    expect(answer.status).toBe(200);
+    delete hooks.updated;
+    pass(MINUTE);
+    expect(await complete(t, { mode: "recent" })).toMatchObject({ repaired: { updated: 1 } });
+    pass(HOUR);
+    expect(await reasons()).toEqual([]);
+  });
+});
