@@ -69,7 +69,8 @@ export async function compareUsers(
         user.kind === "unreadable"
           ? await setAside(step, user, rowsOfUser.length > 0)
           : await compareUser(step, user, knownOf(known, clerkId), seenAt);
-      isWritten ||= kind === "created" || kind === "updated";
+      // What was refused has read and written as much before it was undone.
+      isWritten ||= kind === "created" || kind === "updated" || kind === "refused";
       // What is known is newer than the list: Clerk is asked about the id itself.
       if (kind === "late") late.push(clerkId);
       if (rowsOfUser.length > 1) await step.findings.duplicated(clerkId);
