@@ -61,7 +61,7 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "run/evidence.ts",
-        replace: "await clerk.listByIds(ids, known)",
+        replace: "await clerk.listByIds(ids)",
         by: "([] as never[])",
       },
       {
@@ -143,7 +143,7 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "run/count.ts",
-        replace: "Math.max(0, clerkUsers - counts.listed)",
+        replace: "Math.max(0, clerkUsers - counts.listed - (counts.listedLately ?? 0))",
         by: "0",
       },
     ],
@@ -156,7 +156,7 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "run/next.ts",
-        replace: "return await step.goTo(lookBackTo(step.run.startedAt - LAG_MS));",
+        replace: "return await goBack(step, false);",
         by: "return await step.goTo(lookBackTo(step.run.startedAt + 3_600_000_000));",
       },
     ],
@@ -559,6 +559,50 @@ const teeth: Tooth[] = [
     ],
     file: "test/ownership/fields.test.ts",
     property: "by a key that an event lacks has Clerk asked, of somebody who gets a row alone",
+  },
+  {
+    breaks: "that a row is confirmed once",
+    edits: [
+      {
+        file: "run/judge.ts",
+        replace: 'const isWritten = kind === "created" || kind === "updated";',
+        by: 'const isWritten = kind === "created" || kind === "updated"; if (known.row !== null) judge.counts.confirmed += 1;',
+      },
+    ],
+    file: "test/no-false-deletion/limit.test.ts",
+    property: "users whose creation time has moved on do not raise the limit",
+  },
+  {
+    breaks: "that an erasure is of one user's row",
+    edits: [{ file: "mirror/erasure.ts", replace: "user.clerkId !== clerkId", by: "false" }],
+    file: "test/no-false-deletion/erasing.test.ts",
+    property: "a row that the app gave to somebody else meanwhile is theirs, and stays",
+  },
+  {
+    breaks: "that a batch outlives the call",
+    edits: [{ file: "run/run.ts", replace: "new Batch(run.state.batch)", by: "new Batch()" }],
+    file: "test/goes-on/refusals.test.ts",
+    property: "an answer, by Clerk, about one id",
+  },
+  {
+    breaks: "that what the app refuses is undone alone",
+    edits: [
+      {
+        file: "mirror/columns.ts",
+        replace: 'return [...by, "database" as const].some((name) => hooks[name] !== undefined);',
+        by: "return by.length < 0;",
+      },
+    ],
+    file: "test/goes-on/refusals.test.ts",
+    property: "ten for a hundred doubts of its events",
+  },
+  {
+    breaks: "that a crowd is settled up to the next one's time",
+    edits: [
+      { file: "run/walk.ts", replace: "next <= run.startedAt ? next : key + 1", by: "key + 1" },
+    ],
+    file: "test/goes-on/timeless.test.ts",
+    property: "are set aside, and those behind them are mirrored, in few requests",
   },
 ];
 
