@@ -122,6 +122,7 @@ export class Oracle {
   readonly #changes = new Map<string, number>();
   readonly #deletedAt = new Map<string, number>();
   readonly #revivedAt = new Map<string, number>();
+  readonly #saidGoneAt = new Map<string, number>();
   /** When somebody last went of those who share a creation time. */
   readonly #thinnedAt = new Map<number, number>();
   /** When the last tombstone of each id was written, also of those that were pruned. */
@@ -221,9 +222,10 @@ export class Oracle {
     for (const witnessed of this.#witnessed.values()) witnessed.isDisturbed = true;
   }
 
-  /** An event named an id. */
-  named(id: string): void {
+  /** An event named an id. @param isDeath Clerk's own word that it is gone, however old: it came back meanwhile, if it is there */
+  named(id: string, isDeath = false): void {
     this.#named.set(id, Date.now());
+    if (isDeath) this.#saidGoneAt.set(id, Date.now());
   }
 
   /** The mirror was moved to an instance on purpose. */
@@ -651,7 +653,10 @@ export class Oracle {
       // Where the order changes from page to page, nobody can tell who was met and is gone from who was not.
       const thinnedAt = this.#thinnedAt.get(user.created_at) ?? -Infinity;
       const isBlurred = this.#clerk.shufflesTies && thinnedAt >= startedAt;
-      const isLeft = left.has(id) || this.#tainted.has(id) || this.#unversioned.has(id);
+      // Behind the walk, it takes the row that the walk has made.
+      const isSaidGone = (this.#saidGoneAt.get(id) ?? -Infinity) >= startedAt;
+      const isLeft =
+        left.has(id) || this.#tainted.has(id) || this.#unversioned.has(id) || isSaidGone;
       const isExempt = isOdd || isLeft || isBlurred;
       const isMet = (this.#changes.get(id) ?? 0) <= lookedBackAt;
       const row = rowOf.get(id);

@@ -398,9 +398,9 @@ export class World {
       if (kind === "hidden times") this.clerk.hidesCreationOf.add(id);
       this.#odd.add(id);
       this.#oracle.changed(id, this.#looks);
+      this.#oracle.placed();
     }
     this.#oracle.meet("an odd entry");
-    this.#oracle.placed();
   }
 
   async #move(): Promise<void> {
@@ -515,7 +515,7 @@ export class World {
       this.#oracle.meet("an event that the app refuses");
     }
     // Events of another instance than the mirrored one are not heard.
-    if (!this.#isAway) this.#oracle.named(id);
+    if (!this.#isAway) this.#oracle.named(id, event.type === "user.deleted");
     if (isLate && event.type !== "user.deleted") {
       this.#oracle.meet("a tombstone met by a late event");
     }
