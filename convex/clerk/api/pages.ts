@@ -21,17 +21,52 @@ export function readPage(
     throw new UnexpectedAnswer(`${json.length} users where at most ${asked.limit} were asked for`);
   }
   const { order, from = null, settled = null } = asked;
-  const users = placed(json, order, { clerkCreatedAt: from ?? 0, version: settled ?? 0 });
-  if (order === null) return users;
-  const keys = users.map((user) => keyOf(user, order));
-  if (!keys.every((key, index) => index === 0 || (keys[index - 1] ?? key) <= key)) {
-    throw new UnexpectedAnswer(`users that are not in the order asked for (${order})`);
-  }
+  const entries = placed(json, order, { clerkCreatedAt: from ?? 0, version: settled ?? 0 });
+  if (order === null) return entries;
+  const users = ordered(entries, order);
+  const [first] = users;
   // Whether the time asked for is included is not documented.
-  if (from !== null && (keys[0] ?? from) < from - 1) {
+  if (from !== null && first && keyOf(first, order) < from - 1) {
     throw new UnexpectedAnswer("users from before the time asked for");
   }
   return users;
+}
+
+/** Of so many entries one may stand out of the order. */
+const FEW = 10;
+
+/** Gives the few who stand out of the order the key of the one before: what Clerk says of them is as good as any. */
+function ordered(users: Reading[], order: Order): Reading[] {
+  const keys = users.map((user) => keyOf(user, order));
+  if (keys.every((key, index) => index === 0 || (keys[index - 1] ?? key) <= key)) return users;
+  const inOrder = longestAscent(keys);
+  if (inOrder.size < users.length - Math.floor(users.length / FEW)) {
+    throw new UnexpectedAnswer(`users that are not in the order asked for (${order})`);
+  }
+  let placedAt = keys.find((_, index) => inOrder.has(index)) ?? 0;
+  return users.map((user, index) => {
+    if (!inOrder.has(index)) return { ...user, placedAt };
+    placedAt = keys[index] ?? placedAt;
+    return user;
+  });
+}
+
+/** Places of a longest part of a list that does not descend. */
+function longestAscent(keys: number[]): Set<number> {
+  const lengths: number[] = [];
+  const before: number[] = [];
+  for (const key of keys) {
+    let [length, last] = [1, -1];
+    for (const [index, other] of lengths.entries()) {
+      if ((keys[index] ?? key) <= key && other >= length) [length, last] = [other + 1, index];
+    }
+    lengths.push(length);
+    before.push(last);
+  }
+  const part = new Set<number>();
+  let at = lengths.lastIndexOf(Math.max(...lengths));
+  for (; at >= 0; at = before[at] ?? -1) part.add(at);
+  return part;
 }
 
 /**

@@ -142,8 +142,8 @@ export class Batch {
   takeUsers(users: Reading[]): Reading[] {
     const reason = this.take(users.map(({ clerkId }) => clerkId));
     if (reason === undefined) return users;
-    return users.map(({ clerkId, clerkCreatedAt, version }) => {
-      return { kind: "unreadable", clerkId, clerkCreatedAt, version, reason };
+    return users.map(({ clerkId, clerkCreatedAt, version, placedAt }) => {
+      return { kind: "unreadable", clerkId, clerkCreatedAt, version, placedAt, reason };
     });
   }
 

@@ -39,27 +39,37 @@ export type NewFields = Infer<typeof vNewFields>;
 const vLeftOut = v.object({ field: v.string(), reason: v.string() });
 export type LeftOut = Infer<typeof vLeftOut>;
 
-/** Clerk's `updated_at`, ms. */
-const version = v.number();
+const vPlaced = {
+  /** Clerk's `updated_at`, ms. */
+  version: v.number(),
+  /** Its key in the list, see `keyOf`, where Clerk lists it out of the order asked for. */
+  placedAt: v.optional(v.number()),
+};
 /** A user as Clerk's JSON shows it, or why it can't be read, without any value; in a place that `readPage` sees to. */
 export const vReading = v.union(
   vProfile.extend({
     kind: v.literal("profile"),
-    version,
+    ...vPlaced,
     newFields: v.optional(vNewFields),
     /** After how long Clerk changes the user without an event, ms: see `endOfLockout`. */
     endsInMs: v.optional(v.number()),
     /** Columns that Convex can't hold, or that could not be read. */
     leftOut: v.array(vLeftOut),
   }),
-  vProfile.omit("columns").extend({ kind: v.literal("unreadable"), version, reason: v.string() }),
+  vProfile
+    .omit("columns")
+    .extend({ kind: v.literal("unreadable"), ...vPlaced, reason: v.string() }),
 );
 export type Reading = Infer<typeof vReading>;
 
 export type Order = "+created_at" | "-updated_at";
 
 /** What a list of users is sorted by, ascending: a creation time, or a negated time of change, ms. */
-export function keyOf(at: Pick<Reading, "clerkCreatedAt" | "version">, order: Order): number {
+export function keyOf(
+  at: Pick<Reading, "clerkCreatedAt" | "version" | "placedAt">,
+  order: Order,
+): number {
+  if (at.placedAt !== undefined) return at.placedAt;
   return order === "-updated_at" ? -at.version : at.clerkCreatedAt;
 }
 
