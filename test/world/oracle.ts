@@ -3,7 +3,7 @@
  * and by what the world says that it did, never by the sync.
  */
 import type { Doc } from "../../convex/_generated/dataModel";
-import { MINUTE } from "../../convex/clerk/shared/clock";
+import { DAY, MINUTE } from "../../convex/clerk/shared/clock";
 import type { ClerkStandIn } from "../../scripts/stand-in/clerk-stand-in";
 import type { Actor } from "./gate";
 import { appChoice, tokenOf } from "./history-steps";
@@ -60,14 +60,18 @@ export function demand(property: string, holds: boolean, details: unknown = ""):
   if (!holds) throw new Violation(`${property}: ${JSON.stringify(details)}`);
 }
 
+/** How long an id stays known as gone. */
+const TOMBSTONE_MS = 30 * DAY;
+
 /** What the database holds of the sync. */
 export type Sight = {
   /** Rows, but those marked as removed, and those with an id of the app's own. */
   users: User[];
   marked: User[];
   own: User[];
-  /** Rows that are being erased, and whose messages there are. */
+  /** Rows that are being erased, those of which something is, and whose messages there are. */
   leaving: User[];
+  begun: Set<string>;
   authors: Set<string>;
   versions: Map<string, Doc<"clerkVersions">>;
   runs: Map<string, Run>;
@@ -100,6 +104,7 @@ export class Oracle {
     marked: [],
     own: [],
     leaving: [],
+    begun: new Set(),
     authors: new Set(),
     versions: new Map(),
     runs: new Map(),
@@ -337,7 +342,7 @@ export class Oracle {
     demand("who comes back gets the marked row back", twins.length === 0, twins);
   }
 
-  /** A row that is being erased goes once nothing hangs on it, and nobody comes back to it, or beside it. */
+  /** A row that is being erased goes once nothing hangs on it, and nobody comes back to what is left, or beside it. */
   #checkLeaving(before: Sight, now: Sight, by: By): void {
     const rows = [...now.users, ...now.marked, ...now.leaving];
     const kept = new Set(rows.map(({ _id }) => _id));
@@ -349,7 +354,8 @@ export class Oracle {
     }
     if (by === "app") return;
     const leaving = new Set(now.leaving.map(({ _id }) => _id));
-    const back = before.leaving.filter(({ _id }) => kept.has(_id) && !leaving.has(_id));
+    const begun = before.leaving.filter(({ _id }) => before.begun.has(_id));
+    const back = begun.filter(({ _id }) => kept.has(_id) && !leaving.has(_id));
     demand("nobody comes back to a row that is being erased", back.length === 0, back);
     const ids = new Set(now.leaving.map(({ clerkId }) => clerkId));
     const beside = now.users.filter(({ clerkId }) => ids.has(clerkId));
@@ -424,7 +430,10 @@ export class Oracle {
       const diedAt = this.#deletedAt.get(clerkId) ?? -Infinity;
       const wasKnown = diedAt <= (this.#tombstonedAt.get(clerkId) ?? -Infinity);
       const isAlive = this.#clerk.users.has(clerkId) || this.#mirrored.users.has(clerkId);
-      return wasKnown && this.#tombstonedAt.has(clerkId) && !isAlive;
+      const since = Date.now() - (this.#tombstonedAt.get(clerkId) ?? Infinity);
+      // Nobody knows any more whom somebody who has the secret makes up anew.
+      const isForgotten = this.#tainted.has(clerkId) && since > TOMBSTONE_MS;
+      return wasKnown && this.#tombstonedAt.has(clerkId) && !isAlive && !isForgotten;
     });
     demand("no dead user rises", risen.length === 0, risen);
   }

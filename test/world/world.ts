@@ -890,6 +890,7 @@ export class World {
       users: users.filter((row) => row.deletedAt === undefined && !isOwn(row)),
       marked: users.filter(({ deletedAt }) => deletedAt !== undefined),
       leaving: rows.filter(({ _id }) => leaving.has(_id)),
+      begun: new Set(others.erasures.flatMap((each) => (each.hasErased ? each.userId : []))),
       authors: new Set(others.messages.map(({ author }) => author)),
       own: users.filter(isOwn),
       entries,
