@@ -1,7 +1,7 @@
 /** `init`: takes the sync into an app. */
 import { existsSync } from "node:fs";
 import { checkChanges, diffOf, realChanges, type Changes } from "./change";
-import { leftToDo, stillLeft } from "./left";
+import { leftToDo } from "./left";
 import { installCommand, refuseDirtyLock, withPackages } from "./packages";
 import { folderOf, planInit, vendoredChanges, type InitOptions, type Plan } from "./plan";
 import { Choice, Problem } from "./problem";
@@ -22,31 +22,27 @@ export async function init(options: InitOptions, terminal: Terminal): Promise<vo
     );
   }
   const changes = realChanges(allChanges(plan));
+  const steps = leftToDo(plan, options).map((step, at) => `${at + 1}. ${step}`);
   if (changes.size === 0) {
     terminal.say(
       `Nothing to change: ${NAME} ${version()} is in ${posixFrom(top, folderOf(project))}.`,
     );
-    terminal.note("Left to you", numbered(stillLeft(plan)));
+    terminal.note("Left to you, as far as it is not done", steps);
     return;
   }
   checkChanges(changes);
   const packages = options.install === false ? [] : plan.packages;
   if (packages.length > 0) refuseDirtyLock(project);
   terminal.note(`${NAME} ${version()} for ${project.root}`, describePlan(plan, changes, packages));
-  const steps = plan.copied ? [] : numbered(leftToDo(plan, options));
   if (options.dryRun) {
     terminal.print(diffOf(changes, top));
-    if (steps.length > 0) terminal.note("What would be left to you", steps);
+    terminal.note("What would be left to you", steps);
     return;
   }
   terminal.say(diffOf(new Map([...plan.entries, ...plan.mine]), top));
   await terminal.agree("Go ahead?");
   await withPackages(project, packages, () => realChanges(allChanges(plan)));
-  terminal.note(steps.length > 0 ? "Done. Left to you" : "Done.", steps);
-}
-
-function numbered(steps: string[]): string[] {
-  return steps.map((step, at) => `${at + 1}. ${step}`);
+  terminal.note("Done. Left to you", steps);
 }
 
 /** Where there are several candidates, a person at a terminal says which. */

@@ -1,5 +1,5 @@
 /** What is left to the person once the sync is in the app, each with its place, in the order in which it is done. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { describe, type Spot } from "./app-function";
 import type { Webhook } from "./own-code";
@@ -7,11 +7,14 @@ import { installCommand } from "./packages";
 import type { InitOptions, Plan } from "./plan";
 import { posixFrom, type Project } from "./project";
 import { COMMAND } from "./vendored";
+import { WEBHOOK_PATH } from "../../convex/clerk/shared/environment";
 
 /** So many places are named. */
 const MAX_NAMED = 12;
 
-export function leftToDo(plan: Plan, { install = true }: InitOptions): string[] {
+/** What is left; where the sync is in the app already, what of that its files do not show as done. */
+export function leftToDo(planned: Plan, { install = true }: InitOptions): string[] {
+  const plan = planned.copied === null ? planned : asWritten(planned);
   const { project, packages, own } = plan;
   const folder = at(project, path.join(project.functions, "clerk"));
   return [
@@ -26,10 +29,10 @@ export function leftToDo(plan: Plan, { install = true }: InitOptions): string[] 
     ...webhookSteps(plan, own.webhooks),
     ...exposureSteps(plan),
     ...indexSteps(plan),
-    `Add ${folder} to what your formatter ignores. Compilers and ESLint leave it alone by its first lines, so a clean tsc speaks of your own files, fields.ts and app.ts.`,
     project.isStatic
       ? "Run npx convex dev before anything type-checks: convex.json makes codegen static, and only a push tells it of the new functions."
-      : "Run npx convex dev (or npx convex codegen), which tells the compiler of the new functions.",
+      : "Run npx convex dev (or, where a deployment is configured, npx convex codegen), which tells the compiler of the new functions.",
+    `Add ${folder} to what your formatter ignores. Compilers and ESLint leave it alone by its first lines: what your tsc says is about your own files, fields.ts and app.ts.`,
     "Deploy. Until CLERK_SECRET_KEY is set, the schedule says so in a line and does nothing; from then on it runs by itself.",
     ...fillSteps(plan),
     `Set the key, see what the first run would do, and run it (for production each with --prod behind set or run). It holds what looks wrong, and deletes nobody whom it has not met in Clerk.${typed(
@@ -43,24 +46,28 @@ export function leftToDo(plan: Plan, { install = true }: InitOptions): string[] 
   ];
 }
 
-/** What a second start still finds in the app's files; the rest the doctor can see. */
-export function stillLeft({ project, own }: Plan): string[] {
-  const app = appFileOf(project);
-  const text = readFileSync(path.join(project.top, app), "utf8");
-  const columns = [...text.matchAll(/undecided\("([^"]+)"\)/g)].map(([, name]) => name);
-  return [
-    ...columns.map(
-      (name) =>
-        `Say in ${app} what users.${name} of a new row is. Until then runs set newcomers aside.`,
-    ),
-    ...own.webhooks.map(({ source, line, others }) => {
-      const where = `the webhook in ${at(project, `${source.file}:${line}`)}`;
-      return others.length === 0
-        ? `Remove ${where}, and its endpoint in Clerk.`
-        : `Take user.created, user.updated and user.deleted out of ${where}, and out of its endpoint in Clerk.`;
-    }),
-    `Ask whether all is set up:${typed("npx convex run clerk/doctor:check")}`,
-  ];
+/** The same with what an earlier start has decided, as it stands in the app's files by now. */
+function asWritten(plan: Plan): Plan {
+  const { project, columns, key } = plan;
+  const texts = readdirSync(project.functions)
+    .filter((name) => /\.[jt]s$/.test(name))
+    .map((name) => readFileSync(path.join(project.functions, name), "utf8"));
+  const [, webhookPath = WEBHOOK_PATH] =
+    /addClerkRoutes\(\w+, \{ path: ["']([^"']+)/.exec(texts.join("\n")) ?? [];
+  const app = readFileSync(path.join(project.functions, "clerk/app.ts"), "utf8");
+  const [, column] = /^export const key\b[^;]*?column: ["']([^"']+)/m.exec(app) ?? [];
+  const known = { holds: "id", index: "", isIndexed: true, isWithin: false } as const;
+  const unsaid = [...app.matchAll(/undecided\("([^"]+)"\)/g)].map(([, name = ""]) => {
+    return { column: name, at: [] };
+  });
+  const told = { edited: new Map(), misfits: new Map(), otherwise: [], unsaid };
+  return {
+    ...plan,
+    webhookPath,
+    key: column === undefined ? key : { column, ...known },
+    needsIssuer: false,
+    columns: { ...columns, ...told },
+  };
 }
 
 /** Commands, each on a line of its own, to be copied. */
@@ -175,7 +182,7 @@ function webhookSteps({ project, webhookPath }: Plan, webhooks: Webhook[]): stri
     const kept = others.length > 4 ? "its other events" : others.join(", ");
     return others.length > 0
       ? `Keep the webhook in ${where} for ${kept}, and take user.created, user.updated and user.deleted out of it and out of its endpoint in Clerk: ${webhookPath} is a second endpoint, with a secret of its own.`
-      : `Remove the webhook in ${where}, and its endpoint in Clerk: the sync's is at ${webhookPath}.`;
+      : `Remove the webhook in ${where}, and its endpoint in Clerk, once the sync has one: at ${webhookPath}.`;
   });
 }
 
@@ -243,7 +250,7 @@ function accountSteps({ project, hasIssuer, columns, referring }: Plan): string[
     `If you like: deletions that one can take back for 30 days, and what hangs on a row${hanging} gone with it, in parts, before the row goes. In ${app}, with deletedAt: v.optional(v.number()) in your schema:${typed(
       `export const removal: Removal = { mark: ${markOf(columns)}, purgeAfterMs: 30 * 24 * 60 * 60 * 1000 };`,
       "export const hooks: Hooks = { erase: async (ctx, user) => {",
-      "  // delete up to 500 documents of this user",
+      "  let count = 0; // delete up to 500 documents of this user, and count them",
       '  return count === 500 ? "more" : undefined; // "more" has it called again',
       "} };",
     )}`,
@@ -257,9 +264,7 @@ function markOf({ required }: Plan["columns"]): string {
 }
 
 function secretStep({ webhookPath }: Plan, webhooks: Webhook[]): string {
-  const isTaken = webhooks.some(
-    ({ secret, others }) => others.length > 0 && secret === "CLERK_WEBHOOK_SECRET",
-  );
+  const isTaken = webhooks.some(({ secret }) => secret === "CLERK_WEBHOOK_SECRET");
   const name = isTaken ? "CLERK_WEBHOOK_SIGNING_SECRET" : "CLERK_WEBHOOK_SECRET";
   const why = isTaken ? " (CLERK_WEBHOOK_SECRET is your other webhook's)" : "";
   return `Have an endpoint https://<your deployment>.convex.site${webhookPath} in Clerk, with user.created, user.updated and user.deleted, and set its signing secret${why}:${typed(`npx convex env set ${name} whsec_…`)}`;

@@ -618,9 +618,18 @@ export const webhook = httpAction(async (_, request) => {
     made.write({ "own.ts": "export {};\n" });
     const said = await again();
     expect(said).toMatch(/Nothing to change/);
-    expect(said).toMatch(/1\. Ask whether all is set up:\s+npx convex run clerk\/doctor:check/);
+    expect(said).toMatch(/Set the key, see what the first run would do[^]+clerk\/doctor:check/);
     expect(said).not.toMatch(undecided);
     expect(said).not.toMatch(webhook);
+  });
+
+  test("a second start knows by the app's files what the first one was told", async () => {
+    const table = `defineTable({ externalId: v.string() }).index("by_externalId", ["externalId"])`;
+    const made = appOf({ "schema.ts": schemaOf(table) });
+    await made.init({ key: "externalId", path: "/hooks/clerk" });
+    const { said } = await made.init();
+    expect(said).toMatch(/Nothing to change[^]+clerk\/adopt:fill '\{"column":"externalId"\}'/);
+    expect(said).toMatch(/convex\.site\/hooks\/clerk in Clerk/);
   });
 
   test("what a formatter made of the folder is left by a second start", async () => {
