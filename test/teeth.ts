@@ -143,7 +143,7 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "run/count.ts",
-        replace: "Math.max(0, clerkUsers - counts.listed - (counts.listedLately ?? 0))",
+        replace: "Math.max(0, clerkUsers - counts.listed - Math.max(walked, looked))",
         by: "0",
       },
     ],

@@ -72,6 +72,8 @@ export const clerkTables = {
     rounds: v.optional(v.number()),
     /** The key of the crowd in which it was met. */
     crowd: v.optional(v.number()),
+    /** The creation time at which a row stood and Clerk listed nobody. */
+    unlistedAt: v.optional(v.number()),
   })
     .index("by_runId_and_state_and_dueAt", ["runId", "state", "dueAt"])
     .index("by_runId_and_clerkId", ["runId", "clerkId"]),

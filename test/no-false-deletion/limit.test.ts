@@ -1,7 +1,7 @@
 /** What the limit of deletions is a share of: the rows of the table that Clerk knows, each counted once. */
 import { expect, test, vi } from "vitest";
-import { HOUR, SECOND } from "../../convex/clerk/shared/clock";
-import { signUp } from "../world/people";
+import { DAY, HOUR, SECOND } from "../../convex/clerk/shared/clock";
+import { backfill, signUp } from "../world/people";
 import { complete, pass, post, rows, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
@@ -103,4 +103,21 @@ test("users about whom a run asked by their ids do not raise the limit for the r
   for (const event of late) await post(t, event);
   await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
   expect((await rows(t)).length).toBeGreaterThanOrEqual(USERS - 15);
+});
+
+test("who is confirmed by evidence alone is confirmed", async () => {
+  const { t, clerk } = setting;
+  const ids = await backfill(setting, 20);
+  pass(DAY);
+  clerk.users.delete(ids[0] ?? "");
+  clerk.createUser({ created_at: Date.now() - HOUR });
+  // Clerk's list shows none of those from before, but knows each by its id.
+  const old = new Set(ids);
+  clerk.order(/order_by/, {
+    kind: "change",
+    change: (json) => (json as { id: string }[]).filter(({ id }) => !old.has(id)),
+  });
+  const report = await complete(t);
+  console.warn(report.summary);
+  expect(report).toMatchObject({ status: "completed", repaired: { deleted: 1 }, unlisted: 19 });
 });

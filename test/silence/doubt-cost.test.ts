@@ -2,11 +2,12 @@
 import { convexTest } from "convex-test";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { hooks } from "../../convex/clerk/app";
-import { HOUR, MINUTE } from "../../convex/clerk/shared/clock";
+import { clock, HOUR, MINUTE } from "../../convex/clerk/shared/clock";
 import schema from "../../convex/schema";
+import { userEvent } from "../../scripts/stand-in/clerk-json";
 import { Meter } from "../../scripts/bench/measure";
-import { expectMirror, signUp } from "../world/people";
-import { complete, pass, post, run, useSetting } from "../world/setting";
+import { backfill, expectMirror, signUp } from "../world/people";
+import { complete, internal, pass, post, run, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
 const modules = import.meta.glob("../../convex/**/*.ts");
@@ -63,6 +64,16 @@ describe("an event stays within the webhook's budget", () => {
     await expectWithin(meter, setting.clerk.updateUser(ids[0] ?? "", change, Date.now()), 4);
   });
 
+  test.each(["created", "updated", "removed", "database"] as const)("by hooks.%s", async (name) => {
+    const { meter, ids } = await metered(5);
+    const { clerk } = setting;
+    if (name === "database") hooks.database = (ctx) => ctx.db;
+    else hooks[name] = () => Promise.resolve();
+    await expectWithin(meter, clerk.createUser({ created_at: Date.now() }).event);
+    await expectWithin(meter, clerk.updateUser(ids[0] ?? "", { first_name: "N" }, Date.now()));
+    await expectWithin(meter, clerk.deleteUser(ids[1] ?? "", Date.now()));
+  });
+
   test("that leaves a doubt while the worker sleeps", async () => {
     const { meter, ids } = await metered(5);
     const { t, clerk } = setting;
@@ -102,4 +113,42 @@ test("a quiet full run reads no more while a row's erasure does not get to its e
   meter.take();
   expect(await t.action(run, {})).toMatchObject({ status: "completed", unchanged: 300 });
   expect(meter.take().documentsRead).toBeLessThanOrEqual(1.02 * 300 + 40);
+});
+
+test("the worker answers about an orphan while others' events go on leaving doubts", async () => {
+  const { t, clerk } = setting;
+  const ids = await backfill(setting, 40);
+  pass(HOUR);
+  const [gone = "", ...others] = ids;
+  clerk.users.delete(gone);
+  const start = Date.now();
+  // Events of another API version: each leaves a doubt. One comes in each second, for two minutes.
+  let count = 0;
+  const event = async () => {
+    if (Date.now() - start > 2 * MINUTE) return;
+    const id = others[count++ % others.length] ?? "";
+    clerk.updateUser(id, { first_name: `New${count}` }, Date.now());
+    const at = { instanceId: clerk.instanceId, at: Date.now() };
+    await post(t, userEvent("user.updated", { ...clerk.users.get(id), username: undefined }, at));
+  };
+  let asked = 0;
+  vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+    if (new Request(...args).url.includes(gone)) asked += 1;
+    pass(10);
+    return await clerk.fetch(...args);
+  });
+  vi.spyOn(clock, "sleep").mockImplementation(async (ms) => {
+    pass(ms / 2);
+    await event();
+    pass(ms / 2);
+  });
+  await event();
+  // A page of the app's asks about who is gone.
+  await t.mutation(internal.clerk.memory.worker.doubt, { clerkId: gone });
+  while (Date.now() - start < 3 * MINUTE && vi.getTimerCount() > 0) {
+    vi.advanceTimersToNextTimer();
+    await t.finishInProgressScheduledFunctions();
+    await event();
+  }
+  expect(asked).toBeLessThan(10);
 });

@@ -130,3 +130,28 @@ test("whom the worker holds it does not remove an hour later without a person's 
   }
   expect(await rows(t)).toHaveLength(100);
 });
+
+test("why the worker holds somebody is true", async () => {
+  const { t, clerk } = setting;
+  const ids = await backfill(setting, 100);
+  pass(HOUR);
+  const settle = async () => {
+    await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
+  };
+  for (const id of ids.slice(0, 12)) clerk.users.delete(id);
+  for (const clerkId of ids.slice(0, 12)) {
+    await t.mutation(internal.clerk.memory.worker.doubt, { clerkId });
+  }
+  await settle();
+  expect(await rows(t)).toHaveLength(100);
+  pass(MINUTE);
+  const one = ids[50] ?? "";
+  clerk.users.delete(one);
+  await t.mutation(internal.clerk.memory.worker.doubt, { clerkId: one });
+  await settle();
+  const found = await t.query(report, { mode: "doubts" });
+  const entry = found?.entries.find(({ clerkId }) => clerkId === one);
+  console.warn(entry);
+  expect(found?.repaired.deleted).toBe(0);
+  expect(entry?.reason).not.toMatch("as many were removed");
+});

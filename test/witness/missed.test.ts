@@ -119,3 +119,57 @@ describe("what came, and the app refused, was not missed:", () => {
     expect(await reasons()).toEqual([]);
   });
 });
+
+test("a hold that is long over does not hide that user.deleted is missed", async () => {
+  const { t, clerk } = setting;
+  const ids = await backfill(setting, 40);
+  pass(DAY);
+  // Deleted by mistake: a run holds them.
+  const mistaken = ids.slice(0, 12);
+  const users = mistaken.map((id) => clerk.users.get(id));
+  for (const id of mistaken) clerk.users.delete(id);
+  expect(await complete(t)).toMatchObject({ status: "held", held: 12 });
+  // Restored in Clerk: the next run finds them alive and completes.
+  for (const user of users) if (user) clerk.users.set(user.id, user);
+  pass(DAY);
+  expect(await complete(t)).toMatchObject({ status: "completed", unchanged: 40 });
+  // A month later the endpoint dies, and some of them are deleted.
+  await post(t, clerk.deleteUser(ids[20] ?? "", Date.now()));
+  expect((await status()).reasons).toEqual([]);
+  for (let day = 0; day < 30; day += 1) {
+    pass(DAY);
+    await complete(t);
+  }
+  for (const id of mistaken.slice(0, 5)) clerk.users.delete(id);
+  pass(DAY);
+  expect(await complete(t)).toMatchObject({ status: "completed", repaired: { deleted: 5 } });
+  pass(HOUR);
+  const { webhooks } = await status();
+  expect(webhooks.find(({ type }) => type === "user.deleted")?.looksDead).toBe(true);
+});
+
+test("a user.deleted of long ago does not hide that one is missed", async () => {
+  const { t, clerk } = setting;
+  const ids = await backfill(setting, 20);
+  const [id = ""] = ids;
+  const user = clerk.users.get(id);
+  if (user === undefined) throw new Error("no user");
+  pass(DAY);
+  await post(t, clerk.deleteUser(id, Date.now()));
+  pass(HOUR);
+  // Restored in Clerk, under the same id.
+  clerk.users.set(id, { ...user, updated_at: Date.now() });
+  pass(HOUR);
+  expect(await complete(t)).toMatchObject({ status: "completed" });
+  expect(await rows(t)).toHaveLength(20);
+  for (let day = 0; day < 40; day += 1) {
+    pass(DAY);
+    await complete(t);
+  }
+  clerk.users.delete(id);
+  pass(DAY);
+  expect(await complete(t)).toMatchObject({ repaired: { deleted: 1 } });
+  pass(HOUR);
+  const { webhooks } = await status();
+  expect(webhooks.find(({ type }) => type === "user.deleted")?.looksDead).toBe(true);
+});

@@ -1,6 +1,6 @@
 /** Whom Clerk lists a little later than it counts them. */
 import { expect, test, vi } from "vitest";
-import { HOUR, SECOND } from "../../convex/clerk/shared/clock";
+import { HOUR, MINUTE, SECOND } from "../../convex/clerk/shared/clock";
 import { backfill, expectMirror, signUp } from "../world/people";
 import { complete, LONG_AGO, pass, post, report, run, useSetting } from "../world/setting";
 
@@ -60,4 +60,74 @@ test("whoever is created behind the walk of a run that has a thousand entries al
     repaired: { created: 1011 },
     unlisted: 0,
   });
+});
+
+test("newcomers who change while the look-back is read are not unlisted", async () => {
+  const { t, clerk } = setting;
+  await backfill(setting, 20);
+  pass(HOUR);
+  const ids = Array.from({ length: 30 }, () => {
+    pass(SECOND);
+    return clerk.createUser({ created_at: Date.now(), updated_at: Date.now() }).user.id;
+  });
+  pass(MINUTE);
+  // Between the first page and the next one, one of those behind signs in.
+  let n = 0;
+  clerk.onRequest = ({ query }) => {
+    if (query.get("order_by") !== "-updated_at") return;
+    if (Number(query.get("offset") ?? 0) === 0) n = 0;
+    else {
+      const oldest = [...ids].sort(
+        (a, b) => (clerk.users.get(a)?.updated_at ?? 0) - (clerk.users.get(b)?.updated_at ?? 0),
+      )[0];
+      if (n++ < 1) clerk.updateUser(oldest ?? "", {}, Date.now());
+    }
+  };
+  const report = await complete(t, { pageSize: 10 });
+  await expectMirror(setting);
+  expect(report).toMatchObject({ status: "completed", clerkUsers: 50, scanned: 50, unlisted: 0 });
+});
+
+test("newcomers who share one time are not unlisted as the run looks back again", async () => {
+  const { t, clerk } = setting;
+  await backfill(setting, 20);
+  pass(HOUR);
+  const at = Date.now();
+  for (let i = 0; i < 15; i += 1) clerk.createUser({ created_at: at, updated_at: at });
+  pass(MINUTE);
+  // One more, whom Clerk counts at once and lists a minute later.
+  const before = new Map(clerk.users);
+  clerk.createUser({ created_at: Date.now() - SECOND, updated_at: Date.now() - SECOND });
+  clerk.fallBehind(before);
+  clerk.countFrom(new Map(clerk.users));
+  const since = Date.now();
+  clerk.onRequest = () => {
+    if (Date.now() - since > MINUTE) clerk.catchUp();
+  };
+  const report = await complete(t, { pageSize: 10 });
+  await expectMirror(setting);
+  expect(report).toMatchObject({ status: "completed", clerkUsers: 36, unlisted: 0 });
+});
+
+test("a newcomer who can't be read is not unlisted as the run looks back again", async () => {
+  const { t, clerk } = setting;
+  await backfill(setting, 20);
+  pass(HOUR);
+  const none = new Map(clerk.users);
+  clerk.createUser({
+    created_at: Date.now() - 2 * SECOND,
+    updated_at: Date.now() - 2 * SECOND,
+    id: "user_import-1",
+  });
+  const one = new Map(clerk.users);
+  clerk.createUser({ created_at: Date.now() - SECOND, updated_at: Date.now() - SECOND });
+  clerk.fallBehind(none);
+  clerk.countFrom(new Map(clerk.users));
+  const since = Date.now();
+  clerk.onRequest = ({ query }) => {
+    if (query.get("order_by") === "-updated_at") clerk.fallBehind(one);
+    if (Date.now() - since > MINUTE) clerk.catchUp();
+  };
+  const report = await complete(t, { pageSize: 10 });
+  expect(report).toMatchObject({ status: "completed", clerkUsers: 22, setAside: 1, unlisted: 0 });
 });

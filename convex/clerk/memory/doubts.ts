@@ -5,7 +5,7 @@
 import type { Infer } from "convex/values";
 import type { Doc } from "../../_generated/dataModel.js";
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js";
-import { clock } from "../shared/clock.js";
+import { clock, SECOND } from "../shared/clock.js";
 import { inParallel } from "../shared/parallel.js";
 import type { vDoubtState } from "./model.js";
 import type { Run } from "./runs.js";
@@ -32,36 +32,33 @@ export async function raise(
   ctx: MutationCtx,
   judge: Judge,
   clerkId: string,
-  dueAt = 0,
-  rounds?: number,
+  { dueAt = 0, rounds, unlistedAt }: Raised = {},
 ): Promise<void> {
   const known = await doubtOf(ctx, judge, clerkId);
-  const raised = { state: "open" as const, raisedAt: clock.now() };
-  if (known === null)
-    await ctx.db.insert("clerkDoubts", {
-      runId: runIdOf(judge),
-      clerkId,
-      ...raised,
-      dueAt,
-      rounds,
-    });
-  else {
-    const soonest = known.state === "open" ? Math.min(dueAt, known.dueAt) : dueAt;
-    // Whoever asks anew does not use up the rounds of a lockout.
-    await ctx.db.patch("clerkDoubts", known._id, { ...raised, dueAt: soonest, rounds });
-  }
+  const soonest = known?.state === "open" ? Math.min(dueAt, known.dueAt) : dueAt;
+  // Whoever asks anew does not use up the rounds of a lockout.
+  const raised = {
+    state: "open" as const,
+    raisedAt: clock.now(),
+    dueAt: soonest,
+    rounds,
+    unlistedAt,
+  };
+  if (known !== null) await ctx.db.patch("clerkDoubts", known._id, raised);
+  else await ctx.db.insert("clerkDoubts", { runId: runIdOf(judge), clerkId, ...raised });
 }
 
-/** Raises doubts of a run about several ids, side by side, each due at once. */
+/** From when on it is due, ms; how often it was left for a lockout; see `clerkDoubts` for the rest. */
+type Raised = { dueAt?: number } & Pick<Doubt, "rounds" | "unlistedAt">;
+
+/** Raises doubts of a run about several ids, side by side. */
 export async function raiseAll(
   ctx: MutationCtx,
   run: Run,
-  clerkIds: Iterable<string>,
+  doubts: Map<string, Raised>,
 ): Promise<void> {
-  // Of an id that is given twice, both would find that there is no doubt yet.
-  const ids = [...new Set(clerkIds)];
-  await inParallel(ids, async (clerkId) => {
-    await raise(ctx, run, clerkId);
+  await inParallel([...doubts], async ([clerkId, how]) => {
+    await raise(ctx, run, clerkId, how);
   });
 }
 
@@ -128,4 +125,21 @@ export async function nextDoubts(
       q.eq("runId", runIdOf(judge)).eq("state", state).lte("dueAt", until),
     )
     .take(count);
+}
+
+/** Those who were absent from a page wait so long at most for others of whom that is so. */
+const MAX_WAIT_MS = 10 * SECOND;
+
+/** Up to `count` doubts that Clerk is to be asked about next, due by `until` (ms): open ones, or absent ones together. */
+export async function nextToAsk(
+  ctx: QueryCtx,
+  judge: Judge,
+  count: number,
+  until = clock.now(),
+): Promise<Doubt[]> {
+  const open = await nextDoubts(ctx, judge, "open", count, until);
+  const absent = await nextDoubts(ctx, judge, "absent", count, until);
+  const waitedMs = clock.now() - (absent[0]?.dueAt ?? Infinity);
+  const isTheirTurn = open.length === 0 || absent.length >= count || waitedMs > MAX_WAIT_MS;
+  return isTheirTurn && absent.length > 0 ? absent : open;
 }

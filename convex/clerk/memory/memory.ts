@@ -7,6 +7,7 @@ export {
   markMet,
   metAmong,
   nextDoubts,
+  nextToAsk,
   raiseAll,
 } from "./doubts.js";
 export { type End, endRun } from "./ended.js";
@@ -24,7 +25,6 @@ export {
   takeLease,
 } from "./lease.js";
 export {
-  MAX_PAGE_SIZE,
   type Counts,
   type Crowd,
   type DriftEntry,
@@ -51,7 +51,6 @@ export {
   newestEvents,
   noteVersion,
   readVersion,
-  vSource,
   writeVersion,
 } from "./versions.js";
 export { leaveDoubt, nextDue, reportOfToday, wakeForDoubts } from "./worker.js";

@@ -29,10 +29,15 @@ export type Crowd = Infer<typeof vCrowd>;
 /** How far a list is settled: everyone up to `settled`; `crowd` while the users there are listed. */
 const vListed = { settled: vPosition, crowd: v.optional(vCrowd) };
 
-/** Users whom a transaction takes at most; and one who is to be set aside, and why. */
+/** What is known of users whose transactions throw, see `Batch`. */
 export const vBatch = v.object({
+  /** How many one takes at most, and how often it has thrown. */
   limit: v.number(),
+  throws: v.number(),
+  /** Who is to be set aside, and why. */
   setAside: v.optional(v.object({ clerkId: v.string(), reason: v.string() })),
+  /** Whether Clerk failed about an id so long that the next such one is not waited for. */
+  isWaitedFor: v.boolean(),
 });
 
 /** Where a run stands: enough to go on from here in another function call. */
@@ -139,12 +144,13 @@ export const vReported = v.object({ ...vFirst.fields, ...vLater.fields });
 export const vCounts = v.object({
   ...vFirst.fields,
   ...vLater.partial().fields,
-  /** Met, of those whom Clerk's count is compared with: created before the run began; and those whom the look-back counts. */
+  /** Met, of those whom Clerk's count is compared with: created before the run began. */
   listed: v.number(),
-  listedLately: v.optional(v.number()),
+  /** Of those created in the last five minutes before, whom the walk met, and whom the look-back. */
+  lately: v.optional(v.object({ walked: v.number(), looked: v.number() })),
   /** Of the postponed those whom Clerk does not know. */
   postponedOrphans: v.number(),
-  /** Rows from before the run whose user Clerk listed, each once: whom evidence finds, it may have listed, too. */
+  /** Rows from before the run whose user Clerk has, each once. */
   confirmed: v.number(),
   /** Orphans that are held whatever becomes of others. */
   lone: v.number(),
@@ -185,6 +191,8 @@ export type DriftEntry = Infer<typeof vDriftEntry>;
 /** What is found out so far about an id that a listing, an event or a person left open. */
 export const vDoubtState = v.union(
   v.literal("open"),
+  /** The same of one that lacked on a page which held others, and is to be asked about once more. */
+  v.literal("absent"),
   /** Clerk does not know it. */
   v.literal("orphaned"),
   /** The same of one that is held whatever becomes of others. */

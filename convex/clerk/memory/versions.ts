@@ -1,9 +1,8 @@
 /** What is known of each id beside its row, as `clerkVersions` has it. */
-import { type Infer, v } from "convex/values";
 import type { Id } from "../../_generated/dataModel.js";
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js";
 import { clock } from "../shared/clock.js";
-import { EVENT_TYPES, type EventType, vEventType } from "../shared/user.js";
+import { EVENT_TYPES, type EventType } from "../shared/user.js";
 import type { Version } from "./model.js";
 
 export type StoredVersion = Version & { _id?: Id<"clerkVersions"> };
@@ -50,8 +49,7 @@ export function metVersion(clerkId: string, times: Marks): Version {
 }
 
 /** An event: its type, and its instance. */
-export const vSource = v.object({ type: vEventType, instanceId: v.optional(v.string()) });
-export type Source = Infer<typeof vSource>;
+export type Source = { type: EventType; instanceId?: string };
 
 const EVENT_TIMES = {
   "user.created": "createdEventAt",

@@ -61,7 +61,7 @@ export async function stopErasure(ctx: MutationCtx, clerkId: string): Promise<bo
     .query("clerkErasures")
     .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
     .take(MAX_COUNTED);
-  if (under.some(({ hasErased }) => hasErased)) return false;
+  if (under.some(({ hasErased, step }) => hasErased ?? step > 0)) return false;
   for (const { _id } of under) await ctx.db.delete("clerkErasures", _id);
   return under.length > 0;
 }
@@ -72,7 +72,7 @@ export async function wakeErasures(ctx: MutationCtx): Promise<void> {
     const { clerkId, refusal } = erasure;
     const reason = refusal ?? "the call was killed, or took more than a transaction may";
     if (refusal === undefined) log("error", "erase.failed", { clerkId, reason });
-    await goOn(ctx, erasure, { refusal: reason });
+    await goOn(ctx, erasure, { refusal: reason, hasErased: erasure.hasErased ?? erasure.step > 0 });
   }
 }
 

@@ -59,7 +59,7 @@ export async function whyKept(
   if (last?.state.kind === "held") return held("the last full run is held");
   const { removalsLeft = 0 } = state.completedFullRun ?? {};
   if (removalsLeft > 0) return null;
-  return held("as many were removed since the last completed full run as may be unasked");
+  return held("no more may be removed unasked before the next full run completes");
 }
 
 /**

@@ -34,6 +34,7 @@ import {
   purge,
   type Refused,
   remove,
+  removeHere,
   untouched,
 } from "./write.js";
 
@@ -198,7 +199,7 @@ export async function removeByEvidence(
   if (known.row === null) return { kind: "gone", known };
   const kept = await whyKept(ctx, known, { askedAt, remover });
   if (kept !== null) return { ...kept, known };
-  const removed = await remove(ctx, clerkId, known, { by: BY_RUN, dryRun });
+  const removed = await remove(ctx, clerkId, known, dryRun);
   if ("kind" in removed) return { ...removed, known };
   if (!dryRun) await countRemoval(ctx, remover);
   return { kind: "removed", known, refusal: removed.refusal };
@@ -226,13 +227,9 @@ export async function removeByEvent(
   ctx: MutationCtx,
   clerkId: string,
   source: Source,
-): Promise<{ outcome: "deleted" | "absent" | "refused"; refusal?: string; reason?: string }> {
+): Promise<{ outcome: "deleted" | "absent"; refusal?: string }> {
   const version = await readVersion(ctx, clerkId);
-  const removed = await remove(ctx, clerkId, { version }, { by: { event: source } });
-  if ("kind" in removed) {
-    await noteNamed(ctx, clerkId, version, source);
-    return { outcome: "refused", reason: removed.reason };
-  }
-  const outcome = removed.wasHere ? "deleted" : "absent";
-  return removed.refusal === null ? { outcome } : { outcome, refusal: removed.refusal };
+  const { wasHere, refusal } = await removeHere(ctx, clerkId, version, { event: source });
+  const outcome = wasHere ? "deleted" : "absent";
+  return refusal === null ? { outcome } : { outcome, refusal };
 }

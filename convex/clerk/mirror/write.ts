@@ -7,7 +7,6 @@ import {
   readVersion,
   type Source,
   type Version,
-  vSource,
   writeVersion,
 } from "../memory/memory.js";
 import { clock } from "../shared/clock.js";
@@ -65,18 +64,19 @@ export type Outcome = {
 /** Why the app's own code, or Convex, does not take a change: nothing of it was made. */
 export type Refused = { kind: "refused"; reason: string };
 
-/** Removes the rows of an id and remembers that it is gone, or, in a dry run, does so and undoes it. @throws like `apart` */
+/** Removes the rows of an id, as a run does, and remembers that it is gone; in a dry run that is undone. @throws like `apart` */
 export async function remove(
   ctx: MutationCtx,
   clerkId: string,
   { version }: Pick<KnownRows, "version">,
-  { by, dryRun = false }: How,
+  dryRun: boolean,
 ): Promise<Removed | Refused> {
-  if (!dryRun && !isWatched("removed")) return await removeHere(ctx, clerkId, version, by);
-  return await apart(ctx, { kind: "removed", clerkId, event: by.event }, dryRun);
+  if (!dryRun && !isWatched("removed")) return await removeHere(ctx, clerkId, version, BY_RUN);
+  return await apart(ctx, { kind: "removed", clerkId }, dryRun);
 }
 
-async function removeHere(
+/** The same at once. @throws ConvexError with a `refusal` */
+export async function removeHere(
   ctx: MutationCtx,
   clerkId: string,
   version: KnownRows["version"],
@@ -121,10 +121,11 @@ export async function carryOut(
   let written: Written = UNCHANGED;
   if (plan.write !== "version") {
     const isHearsay = by.event !== undefined;
-    written =
-      dryRun || isWatched("created", "updated")
-        ? { fields: [], ...(await apart(ctx, { kind: "user", ...user, isHearsay }, dryRun)) }
-        : await write(ctx, plan, known, user, isHearsay);
+    // What is refused of an event undoes all that it did: it is noted apart, see `noteRefused`.
+    const isApart = dryRun || (!isHearsay && isWatched("created", "updated"));
+    written = isApart
+      ? { fields: [], ...(await apart(ctx, { kind: "user", ...user }, dryRun)) }
+      : await write(ctx, plan, known, user, isHearsay);
   }
   const isUnwritten = written.kind === "refused" || written.kind === "unclear";
   if (dryRun || isUnwritten) return { ...written, known };
@@ -177,9 +178,8 @@ const vChange = v.union(
     kind: v.literal("user"),
     version: v.number(),
     newFields: v.optional(vNewFields),
-    isHearsay: v.boolean(),
   }),
-  v.object({ kind: v.literal("removed"), clerkId: v.string(), event: v.optional(vSource) }),
+  v.object({ kind: v.literal("removed"), clerkId: v.string() }),
   v.object({ kind: v.literal("purged"), clerkId: v.string(), askedAt: v.number() }),
 );
 type Made = { user: Written; removed: Removed; purged: number };
@@ -205,10 +205,8 @@ async function apart<Kind extends keyof Made>(
 
 /** Whether so much is used up that nothing may be left to write down what was refused. */
 async function isSpent(ctx: MutationCtx): Promise<boolean> {
-  const { bytesRead, bytesWritten, documentsRead, documentsWritten, databaseQueries } =
-    await ctx.meta.getTransactionMetrics();
-  const all = [bytesRead, bytesWritten, documentsRead, documentsWritten, databaseQueries];
-  return all.some(({ used, remaining }) => remaining * 10 < used);
+  const metrics = Object.values(await ctx.meta.getTransactionMetrics());
+  return metrics.some(({ used, remaining }) => remaining * 10 < used);
 }
 
 /** Writes, removes or purges, as a transaction within another. @throws ConvexError with a `refusal`, or see `undo` */
@@ -227,12 +225,11 @@ async function makeHere(
   const { clerkId } = change;
   if (change.kind === "purged") return await purgeRows(ctx, clerkId, change.askedAt);
   if (change.kind === "removed") {
-    const version = await readVersion(ctx, clerkId);
-    return await removeHere(ctx, clerkId, version, { event: change.event });
+    return await removeHere(ctx, clerkId, await readVersion(ctx, clerkId), BY_RUN);
   }
   const known = await readKnown(ctx, clerkId, { isThere: true });
   const plan = insertOrPatch(known, change);
-  return plan === null ? UNCHANGED : await write(ctx, plan, known, change, change.isHearsay);
+  return plan === null ? UNCHANGED : await write(ctx, plan, known, change, false);
 }
 
 /** The outcome of a plan that writes nothing. */

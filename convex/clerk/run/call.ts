@@ -3,7 +3,7 @@ import type { Infer } from "convex/values";
 import { internal } from "../../_generated/api.js";
 import type { ActionCtx } from "../../_generated/server.js";
 import { type Clerk, ClerkError } from "../api/api.js";
-import { MAX_PAGE_SIZE, type Phase, type RunningRun, type vBatch } from "../memory/memory.js";
+import type { Phase, RunningRun, vBatch } from "../memory/memory.js";
 import { SECOND } from "../shared/clock.js";
 import { type Reading } from "../shared/user.js";
 import type { Ahead } from "./ahead.js";
@@ -104,26 +104,24 @@ const TRIES_OF_ONE = 4;
 /** Users of the next transaction. One that throws is tried again, then halved, until one is alone, who is set aside. */
 export class Batch {
   limit: number;
+  isWaitedFor: boolean;
   /** Whom the transaction is about that comes next, or threw; nobody, while Clerk is asked. */
   #ids: string[] = [];
-  #throws = 0;
+  #throws: number;
   #setAside: Infer<typeof vBatch>["setAside"];
 
-  /** @param saved where the call before has left it */
+  /** @param saved where the call before has left it: a slow Clerk may let each find out only a part */
   constructor(saved?: Infer<typeof vBatch>) {
     this.limit = saved?.limit ?? Infinity;
+    this.isWaitedFor = saved?.isWaitedFor ?? false;
+    this.#throws = saved?.throws ?? 0;
     this.#setAside = saved?.setAside;
   }
 
-  /** What the next call has to know: a slow Clerk may let each find out only a part. */
-  get saved(): Infer<typeof vBatch> | undefined {
-    const { limit } = this;
-    return limit < MAX_PAGE_SIZE ? { limit, setAside: this.#setAside } : undefined;
-  }
-
-  /** Whether the transaction that comes next, or was made, sets somebody aside. */
-  get isSettingAside(): boolean {
-    return this.#setAside !== undefined;
+  /** What the next call has to know. */
+  get saved(): Infer<typeof vBatch> {
+    const { limit, isWaitedFor } = this;
+    return { limit, isWaitedFor, throws: this.#throws, setAside: this.#setAside };
   }
 
   /** A step begins: until `take`, what throws is not about anybody. */
@@ -149,6 +147,8 @@ export class Batch {
 
   /** The transaction was made: the next one may take twice as many. */
   succeed(): void {
+    // Who comes next may be another of those about whom Clerk does not answer.
+    if (this.#setAside === undefined) this.isWaitedFor = false;
     this.#throws = 0;
     this.#setAside = undefined;
     this.limit *= 2;

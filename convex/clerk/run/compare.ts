@@ -25,6 +25,7 @@ import { chunksOf, inParallel, PARALLEL_READS } from "../shared/parallel.js";
 import { type Order, type Reading } from "../shared/user.js";
 import type { User } from "../types.js";
 import { isBeingErased } from "../users.js";
+import { isFromBefore } from "./judge.js";
 import type { Step } from "./step.js";
 
 type Mirrorable = Extract<Reading, { kind: "profile" }>;
@@ -76,7 +77,7 @@ export async function compareUsers(
       if (rowsOfUser.length > 1) await step.findings.duplicated(clerkId);
       compared += 1;
     }
-    if (late.length > 0) await raiseAll(step.ctx, step.run, late);
+    await raiseAll(step.ctx, step.run, new Map(late.map((id) => [id, {}])));
     const isDue = isWritten || compared % PARALLEL_READS === 0;
     if (isDue && compared < users.length && (await step.isNearBudget())) return compared;
   }
@@ -113,12 +114,14 @@ async function setAside(
 function countMet({ run, counts, findings }: Step<"walk" | "lookBack">, user: Reading): void {
   if (findings.isFirstLook) counts.scanned += 1;
   if (run.mode !== "full" || user.clerkCreatedAt > run.startedAt) return;
-  // Whoever came last may not be in the list as the walk comes by: a look-back, which meets them all, counts them.
-  const lately = run.startedAt - LAG_MS;
-  const isLate = user.clerkCreatedAt > lately && user.version > lately;
-  if (run.state.phase.kind === "walk") {
-    if (!isLate || user.kind === "unreadable") counts.listed += 1;
-  } else if (isLate) counts.listedLately = (counts.listedLately ?? 0) + 1;
+  // Whoever came last the walk may not meet yet, and a look-back, which should, not where they change meanwhile.
+  const since = run.startedAt - LAG_MS;
+  const isLate = user.clerkCreatedAt > since && user.version > since;
+  const isWalk = run.state.phase.kind === "walk";
+  if (isLate && user.kind === "profile") {
+    const lately = (counts.lately ??= { walked: 0, looked: 0 });
+    lately[isWalk ? "walked" : "looked"] += 1;
+  } else if (isLate || isWalk) counts.listed += 1;
 }
 
 async function compareUser(
@@ -150,10 +153,6 @@ async function compareUser(
 /** The mirrored instance, where rows that are right are to be confirmed by a full run. */
 function confirmsFor({ mode, dryRun }: Run, state: SyncState): string | undefined {
   return mode === "full" && !dryRun && state.isToConfirm === true ? state.instanceId : undefined;
-}
-
-function isFromBefore(row: User | null, run: Run): boolean {
-  return row !== null && row._creationTime < run._creationTime;
 }
 
 /** Whether `countPlaced` needs the version: what is right and new the walk wrote, or an event did, behind the walk. */
@@ -200,7 +199,9 @@ export async function meetRows(
   { mirrored, marked, appOwned }: ReturnType<typeof sortRows>,
 ): Promise<void> {
   counts.appOwned = (counts.appOwned ?? 0) + appOwned.length;
-  const doubted = mirrored.flatMap(({ clerkId }) => clerkId ?? []);
+  const doubts = new Map(
+    mirrored.map(({ clerkId = "", clerkCreatedAt }) => [clerkId, { unlistedAt: clerkCreatedAt }]),
+  );
   if (marked.length > 0 && purgeAfterMs() !== null) {
     const now = clock.now();
     const due = marked.filter((row) => isToPurge(row, now));
@@ -210,7 +211,7 @@ export async function meetRows(
     });
     const ids = found.flat();
     counts.waiting = (counts.waiting ?? 0) + marked.length - due.length + ids.length;
-    doubted.push(...ids);
+    for (const id of ids) doubts.set(id, { unlistedAt: undefined });
   }
-  if (doubted.length > 0) await raiseAll(ctx, run, doubted);
+  await raiseAll(ctx, run, doubts);
 }

@@ -23,7 +23,8 @@ export const settle = internalMutation({
     if (!step?.isIn("count")) return null;
     const { counts, run } = step;
     counts.clerkUsers = clerkUsers;
-    counts.unlisted = Math.max(0, clerkUsers - counts.listed - (counts.listedLately ?? 0));
+    const { walked, looked } = counts.lately ?? { walked: 0, looked: 0 };
+    counts.unlisted = Math.max(0, clerkUsers - counts.listed - Math.max(walked, looked));
     if (counts.unlisted === 0 || run.state.phase.isAgain) return await doubtUndated(step, "");
     return await lookAgain(step);
   },

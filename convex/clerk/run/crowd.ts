@@ -73,18 +73,21 @@ export const settle = internalMutation({
     if (!step?.isIn("walk") && !step?.isIn("lookBack")) return null;
     const { run } = step;
     const { phase } = run.state;
+    // A second look-back meets them anew.
+    const isAgain = phase.kind === "lookBack" && phase.isAgain;
+    const mark = isAgain ? crowd.key + 0.5 : crowd.key;
     let fresh = 0;
     const chunks = chunksOf(users);
     for (const [index, some] of chunks.entries()) {
       const ids = some.map(({ clerkId }) => clerkId);
-      const met = await metAmong(ctx, run, ids, crowd.key);
+      const met = await metAmong(ctx, run, ids, mark);
       // Listed twice, somebody is one.
       const unmet = some.filter(
         (user, i) => !met.has(user.clerkId) && ids.indexOf(user.clerkId) === i,
       );
       const compared = await compareUsers(step, unmet, [], seenAt);
       await inParallel(unmet.slice(0, compared), async (user) => {
-        await markMet(ctx, run, user.clerkId, crowd.key);
+        await markMet(ctx, run, user.clerkId, mark);
       });
       fresh += compared;
       const isLeft = compared < unmet.length || index < chunks.length - 1;

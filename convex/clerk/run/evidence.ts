@@ -49,7 +49,7 @@ export const settle = internalMutation({
       const answer = answers.get(clerkId) ?? null;
       if (setAside !== undefined) await setAsideOne(step, clerkId, answer, setAside);
       else if (answer === null && found.length > 0 && (await isKnown(ctx, clerkId))) {
-        await changeDoubt(ctx, step.run, clerkId, { state: "open", dueAt: askedAt });
+        await changeDoubt(ctx, step.run, clerkId, { state: "absent", dueAt: askedAt });
       } else await judgeOne(step, clerkId, answer, askedAt);
       if (await step.isNearBudget()) break;
     }

@@ -63,7 +63,7 @@ export async function judgeOne(
   answer: Reading | null,
   askedAt: number,
 ): Promise<Outcome | null> {
-  const { ctx, run, findings } = judge;
+  const { ctx, run, findings, counts } = judge;
   if (answer?.kind === "unreadable") {
     await setAsideOne(judge, clerkId, answer, answer.reason);
     return null;
@@ -86,7 +86,10 @@ export async function judgeOne(
     await endDoubt(judge.ctx, judge.run, clerkId);
     await findings.notMirrored(clerkId, reason);
   } else {
-    const { rounds = 0 } = (await endDoubt(judge.ctx, judge.run, clerkId)) ?? {};
+    const { rounds = 0, unlistedAt } = (await endDoubt(judge.ctx, judge.run, clerkId)) ?? {};
+    // Whom Clerk has at another place, the walk has met there.
+    const isUnmet = unlistedAt !== undefined && unlistedAt === answer?.clerkCreatedAt;
+    if (isUnmet && isFromBefore(known.row, run)) counts.confirmed += 1;
     const isWritten = kind === "created" || kind === "updated";
     // A lockout may last longer than was said; but not for ever.
     const isLeft = isWritten || (run.mode === "doubts" && rounds < MAX_ROUNDS);
@@ -98,6 +101,11 @@ export async function judgeOne(
   if (answer !== null) await findings.leftOut(answer, outcome.leftOut);
   if (answer !== null && known.isDuplicated) await findings.duplicated(clerkId);
   return outcome;
+}
+
+/** Whether a row was there before a run. */
+export function isFromBefore(row: Known["row"], run: Run): boolean {
+  return row?._creationTime !== undefined && row._creationTime < run._creationTime;
 }
 
 async function isToGo(
@@ -210,10 +218,12 @@ export async function noteMissed(
   { ctx, run, counts }: Pick<Judge, "ctx" | "run" | "counts">,
   version: Known["version"],
 ): Promise<void> {
-  const { isHeldAtLarge, isHeldAtLargeByLimit } = await readSyncState(ctx);
-  const isHeld = version?.heldAt ?? isHeldAtLarge ?? isHeldAtLargeByLimit;
-  const isTold = version?.kind === "tombstone" || version?.deletedEventAt !== undefined;
-  if (run.mode === "full" && isHeld === undefined && !isTold) counts.missed.deleted = clock.now();
+  const { isHeldAtLarge, isHeldAtLargeByLimit, completedFullRun } = await readSyncState(ctx);
+  const { heldAt = -Infinity, deletedEventAt = -Infinity, appliedAt = -Infinity } = version ?? {};
+  const isHeld = heldAt >= (completedFullRun?.startedAt ?? 0) || isHeldAtLarge;
+  const isTold = version?.kind === "tombstone" || deletedEventAt > appliedAt;
+  if (run.mode !== "full" || isHeld || isHeldAtLargeByLimit || isTold) return;
+  counts.missed.deleted = clock.now();
 }
 
 /**

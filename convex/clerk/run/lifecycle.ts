@@ -6,6 +6,7 @@ import {
   handOn,
   type Leased,
   nextDoubts,
+  nextToAsk,
   readLeased,
   recordFailure,
   type Run,
@@ -54,7 +55,7 @@ export const read = internalQuery({
   handler: async (ctx, { runId }): Promise<Run | null> => await ctx.db.get("clerkRuns", runId),
 });
 
-/** Ids of up to `count` doubts in a state that are due, which a run judges. */
+/** Ids of up to `count` doubts in a state that are due, which a run judges; `open`: that it asks about next. */
 export const doubts = internalQuery({
   args: {
     run: v.object({ _id: v.id("clerkRuns"), mode: vReportMode }),
@@ -62,7 +63,10 @@ export const doubts = internalQuery({
     count: v.number(),
   },
   handler: async (ctx, { run, state, count }): Promise<string[]> => {
-    const found = await nextDoubts(ctx, run, state, count);
+    const found =
+      state === "open"
+        ? await nextToAsk(ctx, run, count)
+        : await nextDoubts(ctx, run, state, count);
     return found.map(({ clerkId }) => clerkId);
   },
 });

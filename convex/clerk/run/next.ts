@@ -3,6 +3,7 @@ import {
   MAX_ENTRIES,
   nextDoubts,
   nextDue,
+  nextToAsk,
   noteVersion,
   type Phase,
   readVersion,
@@ -44,7 +45,9 @@ async function goBack(
   isAgain: boolean,
   wait?: { notBefore: number; waitsFor: string },
 ): Promise<StepResult> {
-  step.counts.listedLately = 0;
+  const { lately } = step.counts;
+  // Each look-back meets them anew.
+  if (lately) lately.looked = 0;
   return await step.goTo(lookBackTo(step.run.startedAt - LAG_MS, isAgain), wait);
 }
 
@@ -60,7 +63,7 @@ export async function decide(
 ): Promise<StepResult> {
   const { ctx, run } = step;
   if (run.mode === "doubts") return await decideDoubts(step);
-  const [open] = await nextDoubts(ctx, run, "open", 1);
+  const [open] = await nextToAsk(ctx, run, 1);
   if (open !== undefined) return await step.goTo({ kind: "evidence" });
   return run.mode === "recent" ? await step.end({ kind: "completed" }) : await decideFull(step);
 }

@@ -95,12 +95,9 @@ class Conductor {
     try {
       this.#call ??= await this.#beginCall();
       const result = await takeStep(this.#call, run);
-      const { batch } = this.#call;
-      // Who comes next may be another of those about whom Clerk does not answer: it was waited for long enough.
-      const isOneOfMany = this.#failingSince !== undefined && batch.isSettingAside;
-      this.#failingSince = isOneOfMany ? clock.now() - DOUBT_IDS_MS : undefined;
+      this.#failingSince = undefined;
       this.#call.clerk.requests.uncounted = 0;
-      batch.succeed();
+      this.#call.batch.succeed();
       return result;
     } catch (error) {
       // What the app's own code refuses, it would refuse again.
@@ -115,11 +112,17 @@ class Conductor {
         case "set aside":
           return await this.#tryAgain(run, error, true);
         case "retry later":
-          return error.isNamed && failingMs >= DOUBT_IDS_MS
+          return error.isNamed && this.#isWaitedFor(failingMs)
             ? await this.#tryAgain(run, error, true)
             : await this.#waitAfter(run, error);
       }
     }
+  }
+
+  #isWaitedFor(failingMs: number): boolean {
+    const batch = this.#call?.batch;
+    if (batch && failingMs >= DOUBT_IDS_MS) batch.isWaitedFor = true;
+    return batch?.isWaitedFor === true;
   }
 
   async end(): Promise<void> {

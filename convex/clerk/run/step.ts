@@ -67,9 +67,11 @@ export class Step<Kind extends Phase["kind"]> {
 
   /** Whether the transaction has read or written so much that it should end. */
   async isNearBudget(): Promise<boolean> {
-    const { documentsRead, documentsWritten, bytesRead, bytesWritten, databaseQueries } =
+    const { documentsRead, documentsWritten, bytesRead, bytesWritten, databaseQueries, ...others } =
       await this.ctx.meta.getTransactionMetrics();
     return (
+      // What the app's hooks schedule, for instance.
+      Object.values(others).some(({ used, remaining }) => used > remaining) ||
       databaseQueries.used >= MAX_QUERIES ||
       documentsRead.used >= MAX_DOCUMENTS_READ ||
       documentsWritten.used >= MAX_DOCUMENTS_WRITTEN ||

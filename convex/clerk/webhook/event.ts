@@ -58,11 +58,7 @@ export const apply = internalMutation({
       return { outcome: "foreign", reason: `${from} is not ${state.instanceId}` };
     }
     const source = { type, instanceId };
-    if (change.kind === "deleted") {
-      const removed = await removeByEvent(ctx, change.clerkId, source);
-      if (removed.outcome === "refused") await leaveDoubt(ctx, change.clerkId, LAG_MS);
-      return removed;
-    }
+    if (change.kind === "deleted") return await removeByEvent(ctx, change.clerkId, source);
     if (change.kind === "unreadable") {
       await noteNamed(ctx, change.clerkId, await readVersion(ctx, change.clerkId), source);
       await leaveDoubt(ctx, change.clerkId, 0);

@@ -1,0 +1,115 @@
+/** What fails for long, or alike each time, ends: with the one who is at fault set aside, and nobody else. */
+import { afterEach, expect, test, vi } from "vitest";
+import { hooks } from "../../convex/clerk/app";
+import { DAY, HOUR, MINUTE, SECOND } from "../../convex/clerk/shared/clock";
+import { backfill, signUp } from "../world/people";
+import { internal, pass, report, run, useSetting } from "../world/setting";
+
+const setting = useSetting({ http: false });
+
+afterEach(() => {
+  for (const name of Object.keys(hooks)) Reflect.deleteProperty(hooks, name);
+});
+
+async function live(ms: number): Promise<void> {
+  for (const end = Date.now() + ms; Date.now() < end && vi.getTimerCount() > 0;) {
+    vi.advanceTimersToNextTimer();
+    await setting.t.finishInProgressScheduledFunctions();
+  }
+}
+
+test("an outage of six minutes does not end a run that has just set somebody aside", async () => {
+  const { t, clerk, log } = setting;
+  const gone = (await backfill(setting, 60)).slice(0, 6);
+  pass(DAY);
+  for (const id of gone) clerk.users.delete(id);
+  const odd = gone.slice(0, 3);
+  let outage: number | null = null;
+  vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+    const { pathname } = new URL(new Request(...args).url);
+    pass(200);
+    if (odd.some((id) => pathname.endsWith(id))) {
+      pass(20 * SECOND);
+      throw new DOMException("timed out", "TimeoutError");
+    }
+    // Clerk is down for six minutes.
+    const isSetAside = log.some(({ action }) => action === "setAside");
+    if (pathname.endsWith("/instance") && isSetAside) outage ??= Date.now();
+    if (outage !== null && Date.now() - outage < 6 * MINUTE)
+      return new Response("", { status: 502 });
+    return await clerk.fetch(...args);
+  });
+  const { runId } = await t.action(run, {});
+  await live(3 * HOUR);
+  expect(await t.query(report, { runId })).toMatchObject({ status: "completed" });
+});
+
+test.each([1, 2])(
+  "a run ends where Clerk slows it down, then hangs, about one of %i",
+  async (count) => {
+    const { t, clerk } = setting;
+    const gone = (await backfill(setting, 60)).slice(0, count);
+    pass(DAY);
+    for (const id of gone) clerk.users.delete(id);
+    const odd = gone[0] ?? "";
+    let asked = 0;
+    vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+      const { url } = new Request(...args);
+      if (!url.includes(odd)) {
+        pass(200);
+        return await clerk.fetch(...args);
+      }
+      asked += 1;
+      if (asked % 2 === 1) {
+        return new Response("{}", { status: 429, headers: { "Retry-After": "25" } });
+      }
+      pass(20 * SECOND);
+      throw new DOMException("timed out", "TimeoutError");
+    });
+    const { runId } = await t.action(run, {});
+    await live(3 * HOUR);
+    expect(await t.query(report, { runId })).toMatchObject({ status: "completed", setAside: 1 });
+  },
+);
+
+test.each([5, 15])(
+  "one user whose transaction takes %i s and then throws is set aside",
+  async (s) => {
+    const { t, clerk } = setting;
+    const ids = await backfill(setting, 10);
+    pass(DAY);
+    const odd = ids[3] ?? "";
+    for (const id of ids.slice(0, 5))
+      clerk.updateUser(id, { first_name: "New" }, Date.now() - HOUR);
+    const mirror = await import("../../convex/clerk/mirror/mirror");
+    const { applyListed } = mirror;
+    vi.spyOn(mirror, "applyListed").mockImplementation(async (...args) => {
+      if (args[1].clerkId !== odd) return await applyListed(...args);
+      pass(s * SECOND);
+      // As Convex has it of a transaction that takes too long.
+      throw new Error("Function execution timed out");
+    });
+    const { runId } = await t.action(run, {});
+    await live(6 * HOUR);
+    const expected = { status: "completed", setAside: 1, repaired: { updated: 4 } };
+    expect(await t.query(report, { runId })).toMatchObject(expected);
+  },
+);
+
+test.each([1, 3, 4])(
+  "newcomers for each of whom a hook schedules %i calls are all mirrored",
+  async (calls) => {
+    const { t } = setting;
+    signUp(setting, 500);
+    hooks.created = async ({ scheduler }) => {
+      for (let i = 0; i < calls; i += 1) {
+        await scheduler.runAfter(0, internal.clerk.memory.retention.pruneRuns, {});
+      }
+    };
+    expect(await t.action(run, {})).toMatchObject({
+      status: "completed",
+      setAside: 0,
+      repaired: { created: 500 },
+    });
+  },
+);
