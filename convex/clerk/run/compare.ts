@@ -45,7 +45,7 @@ export async function compareUsers(
 ): Promise<number> {
   if (users.length === 0) return 0;
   // Whose row is on its way out is looked up; while they are many, everyone is.
-  const erased = await erasures(step.ctx);
+  const erased = rows.length > 0 ? await erasures(step.ctx) : [];
   const ids = new Set(erased.map(({ clerkId }) => clerkId));
   const isMany = erased.length >= MAX_COUNTED;
   const rowsOf = groupById(isMany ? [] : rows.filter(({ clerkId = "" }) => !ids.has(clerkId)));
@@ -77,7 +77,7 @@ export async function compareUsers(
       if (rowsOfUser.length > 1) await step.findings.duplicated(clerkId);
       compared += 1;
     }
-    await raiseAll(step.ctx, step.run, new Map(late.map((id) => [id, {}])));
+    if (late.length > 0) await raiseAll(step.ctx, step.run, new Map(late.map((id) => [id, {}])));
     const isDue = isWritten || compared % PARALLEL_READS === 0;
     if (isDue && compared < users.length && (await step.isNearBudget())) return compared;
   }
@@ -213,5 +213,5 @@ export async function meetRows(
     counts.waiting = (counts.waiting ?? 0) + marked.length - due.length + ids.length;
     for (const id of ids) doubts.set(id, { unlistedAt: undefined });
   }
-  await raiseAll(ctx, run, doubts);
+  if (doubts.size > 0) await raiseAll(ctx, run, doubts);
 }
