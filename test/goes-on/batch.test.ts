@@ -77,3 +77,16 @@ test("a transaction that is made forgets what threw, and lets the next one take 
   expect(batch.takeUsers(usersOf(1))).toEqual(usersOf(1));
   expect(fail(batch, usersOf(1))).toBe(1000);
 });
+
+test("what a call has found out the next one knows, also where others have come beside the one at fault", () => {
+  const before = new Batch();
+  for (let i = 0; i < 3; i += 1) fail(before, usersOf(1));
+  const after = new Batch(before.saved);
+  expect(fail(after, usersOf(1))).toBe(0);
+  const last = new Batch(after.saved);
+  // They are not alone any more: they are halved, until one is.
+  last.clear();
+  last.takeUsers(usersOf(4));
+  expect([last.shrink(REASON, true), last.limit]).toEqual([0, 2]);
+  expect(last.takeUsers(usersOf(1))).toMatchObject([{ kind: "unreadable", reason: REASON }]);
+});

@@ -160,9 +160,9 @@ export class Batch {
    */
   shrink(reason: string, isFinal = false): number | null {
     const [first] = this.#ids;
-    if (first === undefined || first === this.#setAside?.clerkId) return null;
-    this.#throws += 1;
     const isAlone = this.#ids.length === 1;
+    if (first === undefined || (isAlone && first === this.#setAside?.clerkId)) return null;
+    this.#throws += 1;
     if (!isFinal && isAlone && this.#throws < TRIES_OF_ONE) return SECOND * 2 ** (this.#throws - 1);
     if (!isFinal && !isAlone && this.#throws < TRIES) return 0;
     if (isAlone) this.#setAside = { clerkId: first, reason };
