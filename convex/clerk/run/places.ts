@@ -38,8 +38,8 @@ export function least(a: Position, b: Position): Position {
   return comparePositions(a, b) < 0 ? a : b;
 }
 
-/** Idle passes before a crowd is taken for listed: where the order differs by page, about one in 3 omits somebody. */
-const MAX_IDLE_PASSES = 8;
+/** Idle passes before a crowd is taken for listed: where the order differs by page, about one in 3 omits the same user. */
+const MAX_IDLE_PASSES = 16;
 
 /** The beginning of a walk through the users who share a key. @param start where it begins in the list */
 export function crowdOf(key: number, start = 0): Crowd {
