@@ -1,9 +1,9 @@
 /** What fails for long, or alike each time, ends: with the one who is at fault set aside, and nobody else. */
 import { afterEach, expect, test, vi } from "vitest";
 import { hooks } from "../../convex/clerk/app";
-import { DAY, HOUR, MINUTE, SECOND } from "../../convex/clerk/shared/clock";
+import { clock, DAY, HOUR, MINUTE, SECOND } from "../../convex/clerk/shared/clock";
 import { backfill, signUp } from "../world/people";
-import { internal, pass, report, run, useSetting } from "../world/setting";
+import { internal, pass, post, report, rows, run, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
 
@@ -113,3 +113,68 @@ test.each([1, 3, 4])(
     });
   },
 );
+
+test("an outage of a minute, right after one was set aside, sets aside nobody else", async () => {
+  const { t, clerk, log } = setting;
+  const gone = (await backfill(setting, 60)).slice(0, 10);
+  pass(DAY);
+  for (const id of gone) clerk.users.delete(id);
+  const odd = gone[0] ?? "";
+  let outage: number | null = null;
+  vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+    const { pathname } = new URL(new Request(...args).url);
+    pass(200);
+    if (pathname.endsWith(odd)) {
+      pass(20 * SECOND);
+      throw new DOMException("timed out", "TimeoutError");
+    }
+    if (log.some(({ action }) => action === "setAside")) outage ??= Date.now();
+    if (outage !== null && Date.now() - outage < MINUTE) return new Response("", { status: 502 });
+    return await clerk.fetch(...args);
+  });
+  const { runId } = await t.action(run, {});
+  await live(3 * HOUR);
+  const expected = { status: "completed", setAside: 1, repaired: { deleted: 9 } };
+  expect(await t.query(report, { runId })).toMatchObject(expected);
+});
+
+test("who was absent from a page is asked about soon, though an old event leaves a doubt for later", async () => {
+  const { t, clerk } = setting;
+  const [id = "", ...others] = await backfill(setting, 20);
+  pass(HOUR);
+  const locked = { locked: true, lockout_expires_in_seconds: 6 * 3600 };
+  const old = clerk.updateUser(id, locked, Date.now() - 10 * MINUTE);
+  await post(t, clerk.updateUser(id, { locked: false }, Date.now() - 8 * MINUTE));
+  await live(10 * MINUTE);
+  pass(HOUR);
+  // Its event is lost; a page of the app's asks.
+  clerk.updateUser(id, { first_name: "New" }, Date.now() - 7 * MINUTE);
+  let pages = 0;
+  vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+    pass(100);
+    const answer = await clerk.fetch(...args);
+    if (!new URL(new Request(...args).url).searchParams.getAll("user_id").includes(id))
+      return answer;
+    if (pages++ > 0) return answer;
+    // Clerk's page holds fewer than it should.
+    return Response.json(
+      ((await answer.json()) as { id: string }[]).filter((user) => user.id !== id),
+    );
+  });
+  for (const clerkId of [id, ...others]) {
+    await t.mutation(internal.clerk.memory.worker.doubt, { clerkId });
+  }
+  // Before the worker asks again, Clerk sends the older event once more.
+  let isSent = false;
+  vi.spyOn(clock, "sleep").mockImplementation(async (ms) => {
+    pass(ms);
+    if (pages === 1 && !isSent) {
+      isSent = true;
+      await post(t, old);
+    }
+  });
+  await live(30 * MINUTE);
+  const row = (await rows(t)).find(({ clerkId }) => clerkId === id);
+  expect(isSent).toBe(true);
+  expect(row?.firstName).toBe("New");
+});

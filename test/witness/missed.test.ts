@@ -173,3 +173,29 @@ test("a user.deleted of long ago does not hide that one is missed", async () => 
   const { webhooks } = await status();
   expect(webhooks.find(({ type }) => type === "user.deleted")?.looksDead).toBe(true);
 });
+
+test("a deletion whose event came, and was refused by the app, is not missed (a row that was right when adopted)", async () => {
+  const { t, clerk } = setting;
+  const ids = await backfill(setting, 30);
+  // The table was right before the sync came: nothing else is known of its rows.
+  await t.run(async (ctx) => {
+    for (const table of ["clerkVersions", "clerkSyncState", "clerkRuns"] as const) {
+      for (const { _id } of await ctx.db.query(table).take(1000)) await ctx.db.delete(table, _id);
+    }
+  });
+  expect(await complete(t)).toMatchObject({ status: "completed", unchanged: 30 });
+  pass(HOUR);
+  hooks.removed = () => {
+    throw new Error("a bug of the app's");
+  };
+  const [gone = ""] = ids;
+  expect((await post(t, clerk.deleteUser(gone, Date.now()))).status).toBe(200);
+  await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
+  expect((await rows(t)).length).toBe(30);
+  delete hooks.removed;
+  pass(HOUR);
+  expect(await complete(t)).toMatchObject({ status: "completed", repaired: { deleted: 1 } });
+  pass(11 * MINUTE);
+  const { reasons } = await t.query(internal.clerk.reconcile.status, {});
+  expect(reasons).toEqual([]);
+});

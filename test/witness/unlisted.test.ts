@@ -131,3 +131,33 @@ test("a newcomer who can't be read is not unlisted as the run looks back again",
   const report = await complete(t, { pageSize: 10 });
   expect(report).toMatchObject({ status: "completed", clerkUsers: 22, setAside: 1, unlisted: 0 });
 });
+
+test.each([false, true])(
+  "somebody unlisted is found though a newcomer was set aside in the walk alone (set aside: %s)",
+  async (isOdd) => {
+    const { t, clerk } = setting;
+    await backfill(setting, 20);
+    pass(HOUR);
+    const at = Date.now() - 30 * SECOND;
+    const { user } = clerk.createUser({ created_at: at, updated_at: at });
+    // One whom Clerk counts and never lists.
+    clerk.fallBehind(new Map(clerk.users));
+    const other = clerk.createUser({ created_at: at - HOUR });
+    clerk.countFrom(new Map(clerk.users));
+    clerk.users.delete(other.user.id);
+    const mirror = await import("../../convex/clerk/mirror/mirror");
+    const { applyListed } = mirror;
+    let throws = 0;
+    vi.spyOn(mirror, "applyListed").mockImplementation(async (...args) => {
+      if (isOdd && args[1].clerkId === user.id && throws < 5 && ++throws)
+        throw new Error("a conflict");
+      return await applyListed(...args);
+    });
+    const { status, unlisted, clerkUsers } = await complete(t);
+    expect({ status, clerkUsers, unlisted }).toEqual({
+      status: "completed",
+      clerkUsers: 22,
+      unlisted: 1,
+    });
+  },
+);

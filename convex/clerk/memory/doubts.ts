@@ -35,7 +35,8 @@ export async function raise(
   { dueAt = 0, rounds, unlistedAt }: Raised = {},
 ): Promise<void> {
   const known = await doubtOf(ctx, judge, clerkId);
-  const soonest = known?.state === "open" ? Math.min(dueAt, known.dueAt) : dueAt;
+  const isWaiting = known?.state === "open" || known?.state === "absent";
+  const soonest = isWaiting ? Math.min(dueAt, known.dueAt) : dueAt;
   // Whoever asks anew does not use up the rounds of a lockout.
   const raised = {
     state: "open" as const,

@@ -105,23 +105,28 @@ async function setAside(
   const { clerkId, reason } = user;
   // Who may have no time stands at another place on each page.
   const isKnown = await step.findings.isListed(clerkId, "setAside");
-  if (!isKnown) countMet(step, user);
+  countMet(step, user, isKnown);
   if (!isKnown && isThere && step.findings.isFirstLook) step.counts.confirmed += 1;
   await step.findings.notMirrored(clerkId, reason);
   return null;
 }
 
-function countMet({ run, counts, findings }: Step<"walk" | "lookBack">, user: Reading): void {
-  if (findings.isFirstLook) counts.scanned += 1;
+/** @param isKnown whether the run has met them before, who may stand at another place each time */
+function countMet(
+  { run, counts, findings }: Step<"walk" | "lookBack">,
+  user: Reading,
+  isKnown = false,
+): void {
+  if (findings.isFirstLook && !isKnown) counts.scanned += 1;
   if (run.mode !== "full" || user.clerkCreatedAt > run.startedAt) return;
   // Whoever came last the walk may not meet yet, and a look-back, which should, not where they change meanwhile.
   const since = run.startedAt - LAG_MS;
   const isLate = user.clerkCreatedAt > since && user.version > since;
   const isWalk = run.state.phase.kind === "walk";
-  if (isLate && user.kind === "profile") {
+  if (isLate) {
     const lately = (counts.lately ??= { walked: 0, looked: 0 });
     lately[isWalk ? "walked" : "looked"] += 1;
-  } else if (isLate || isWalk) counts.listed += 1;
+  } else if (isWalk && !isKnown) counts.listed += 1;
 }
 
 async function compareUser(
@@ -138,7 +143,9 @@ async function compareUser(
   const outcome = await applyListed(ctx, user, known, how);
   const { kind } = outcome;
   if (isFirst && kind === "unchanged") counts.unchanged += 1;
-  if (isFirst && isFromBefore(known.row, run)) counts.confirmed += 1;
+  // Whose row stands at another place than they do, evidence confirms.
+  const isInPlace = user.placedAt === undefined;
+  if (isFirst && isInPlace && isFromBefore(known.row, run)) counts.confirmed += 1;
   const isWritten = (kind === "created" || kind === "updated") && !run.dryRun;
   if (isWritten && user.endsInMs !== undefined) await leaveDoubt(ctx, clerkId, user.endsInMs);
   if (kind === "refused") await step.findings.notMirrored(clerkId, outcome.reason ?? "");

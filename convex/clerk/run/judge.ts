@@ -221,7 +221,9 @@ export async function noteMissed(
   const { isHeldAtLarge, isHeldAtLargeByLimit, completedFullRun } = await readSyncState(ctx);
   const { heldAt = -Infinity, deletedEventAt = -Infinity, appliedAt = -Infinity } = version ?? {};
   const isHeld = heldAt >= (completedFullRun?.startedAt ?? 0) || isHeldAtLarge;
-  const isTold = version?.kind === "tombstone" || deletedEventAt > appliedAt;
+  const isTold =
+    version?.kind === "tombstone" ||
+    deletedEventAt > (version?.kind === "met" ? -Infinity : appliedAt);
   if (run.mode !== "full" || isHeld || isHeldAtLargeByLimit || isTold) return;
   counts.missed.deleted = clock.now();
 }

@@ -26,6 +26,7 @@ const GIVE_UP_MS = 15 * MINUTE;
 const MAX_BACKOFF_MS = MINUTE;
 /** Where Clerk fails to answer about some ids for so long, it is they whom it fails about. */
 const DOUBT_IDS_MS = 10 * MINUTE;
+const DOUBT_NEXT_MS = 90 * SECOND;
 
 /**
  * Takes a run as far as one call should, and logs what it finds. Whatever can't be mended by waiting ends it as failed,
@@ -119,10 +120,12 @@ class Conductor {
     }
   }
 
+  /** Whether Clerk has failed about these ids for so long that it is they. After one it was, the next is believed sooner. */
   #isWaitedFor(failingMs: number): boolean {
     const batch = this.#call?.batch;
-    if (batch && failingMs >= DOUBT_IDS_MS) batch.isWaitedFor = true;
-    return batch?.isWaitedFor === true;
+    if (!batch || failingMs < (batch.isWaitedFor ? DOUBT_NEXT_MS : DOUBT_IDS_MS)) return false;
+    batch.isWaitedFor = true;
+    return true;
   }
 
   async end(): Promise<void> {
