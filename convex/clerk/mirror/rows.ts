@@ -103,7 +103,7 @@ export async function readListed(
   rowsOf: Map<string, User[]>,
   newSince: number,
 ): Promise<Map<string, KnownRows>> {
-  const profiles = users.filter((user) => user.kind === "profile");
+  const profiles = users.flatMap((user) => (user.kind === "profile" ? user : []));
   const found = await inParallel(profiles, async (profile) => {
     const [row] = (rowsOf.get(profile.clerkId) ?? []).filter(isMirrored);
     const rows = row

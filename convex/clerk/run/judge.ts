@@ -69,8 +69,9 @@ export async function judgeOne(
     return null;
   }
   // Whoever a run finds missing, it counts itself.
-  const { lastFullRunStartedAt } = run.mode === "doubts" ? await readSyncState(ctx) : {};
-  const how = { askedAt, dryRun: run.dryRun, untoldSince: lastFullRunStartedAt };
+  const isOfRun = run.mode !== "doubts";
+  const untoldSince = isOfRun ? undefined : (await readSyncState(ctx)).lastFullRunStartedAt;
+  const how = { askedAt, dryRun: run.dryRun, untoldSince };
   const outcome = await applyEvidence(ctx, clerkId, answer, how);
   const { kind, reason = "", known } = outcome;
   const isAbsent = answer === null && known.row !== null;
