@@ -152,6 +152,15 @@ describe("what a run applies", () => {
     expect(await rows(setting.t)).toMatchObject([{ name: "Augusta" }]);
   });
 
+  test("is no answer that is more than five minutes old: Clerk is asked again", async () => {
+    const late = { askedAt: Date.now() - 6 * MINUTE, dryRun: false };
+    const outcome = await setting.t.run(
+      async (ctx) => await applyEvidence(ctx, "user_ada", answer(person()), late),
+    );
+    expect(outcome).toMatchObject({ kind: "unclear", reason: "Clerk's answer is minutes old" });
+    expect(await rows(setting.t)).toEqual([]);
+  });
+
   test("of an equal row, read already or not, reads no version", async () => {
     await hear(person());
     for (const isRead of [true, false]) {

@@ -141,6 +141,10 @@ export async function applyEvidence(
   else if (isBackFromErasure(known, askedAt) && !dryRun && (await stopErasure(ctx, clerkId))) {
     known = await readKnown(ctx, clerkId, { isThere: true });
   }
+  if (clock.now() - askedAt > LAG_MS) {
+    // Of a call that was held up: whom it knows may be gone by now, and a run that has begun since has seen that.
+    return { kind: "unclear", fields: [], reason: "Clerk's answer is minutes old", known };
+  }
   const verdict = planEvidence(known, answer, askedAt);
   if (verdict.write === "remove") return { kind: "orphaned", fields: [], known };
   if (answer === null) return untouched(verdict, known);
