@@ -459,8 +459,8 @@ const teeth: Tooth[] = [
         by: "const isAlone = true;",
       },
     ],
-    file: "test/ownership/hooks.test.ts",
-    property: "one that throws sets that one user aside, and what it wrote until then is undone",
+    file: "test/goes-on/patience.test.ts",
+    property: "one user whose transaction takes 5 s and then throws is set aside",
   },
   {
     breaks: "taking over the row that the app knows by its key",
