@@ -90,9 +90,10 @@ async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"
   }
   call.ahead.dropAll();
   const rest = usersBetween(page, settled, null, ORDER);
+  // Of a longer page one may go meanwhile, and the next one move up to where this one has looked.
   const hasEnded =
     page.length === 0 ||
-    ((isTimeless(page, settled, ORDER) || isLastAlone(page, ORDER)) &&
+    ((isTimeless(page, settled, ORDER) || page.length === 1) &&
       (await isEnd(page.length, async (at) => await listFrom(call, run, at))));
   if (hasEnded) return { users: rest, until: null, seenAt };
   call.page = { users: page, offset: 0, seenAt };
