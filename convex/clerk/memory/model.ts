@@ -36,7 +36,7 @@ export const vBatch = v.object({
   throws: v.number(),
   /** Who is to be set aside, and why. */
   setAside: v.optional(v.object({ clerkId: v.string(), reason: v.string() })),
-  /** Whether Clerk failed about an id so long that the next such one is not waited for. */
+  /** Whether Clerk failed about an id for the whole wait, so that the next such one is waited for less. */
   isWaitedFor: v.boolean(),
 });
 
