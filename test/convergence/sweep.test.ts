@@ -348,6 +348,14 @@ describe("a page", () => {
     });
   });
 
+  test("has a first entry without a time where it was asked for, if it begins the list", () => {
+    const page = [json("user_a", null), json("user_b", 7)];
+    const keys = (how: object) =>
+      readPage(page, { ...asked, from: 5, ...how }).map((each) => keyOf(each, CREATED));
+    expect(keys({ isBegin: true })).toEqual([5, 7]);
+    expect(keys({ isBegin: false })).toEqual([7, 7]);
+  });
+
   test("names an entry without a usable id alike on each page, and by the one before it", () => {
     const odd = json("user_import-7", 6);
     const [one, other] = [json("user_a", 5), json("user_b", 5)].map((before) => {

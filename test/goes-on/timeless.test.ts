@@ -26,3 +26,18 @@ test("are set aside, and those behind them are mirrored, in few requests", async
   expect(clerk.requests.length - before).toBeLessThan(40);
   expect(await rows(t)).toHaveLength(12);
 });
+
+test("are met where one of them begins a list of whom the rest of its page signed up at once", async () => {
+  const { t, clerk } = setting;
+  const at = Date.now() - DAY;
+  const first = clerk.createUser({ created_at: at - 1, updated_at: at }).user.id;
+  clerk.hidesCreationOf.add(first);
+  for (let i = 0; i < 5; i += 1) clerk.createUser({ created_at: at, updated_at: at });
+  pass(DAY);
+  expect(await complete(t, { pageSize: 3 })).toMatchObject({
+    scanned: 6,
+    unlisted: 0,
+    setAside: 1,
+    repaired: { created: 5 },
+  });
+});

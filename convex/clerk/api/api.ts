@@ -49,8 +49,9 @@ export class Clerk {
    * inclusive is not documented: users of the millisecond before may be among them. `sent`: by `sendByCreation`.
    */
   async listByCreation(page: CreationPage, sent?: Sent): Promise<Reading[]> {
-    const { from, limit } = page;
-    return await this.#list(byCreation(page), { limit, order: "+created_at", from }, { sent });
+    const { from, limit, offset = 0 } = page;
+    const asked = { limit, order: "+created_at", from, isBegin: offset === 0 } as const;
+    return await this.#list(byCreation(page), asked, { sent });
   }
 
   /** Sends the request of `listByCreation`, which reads the answer. */

@@ -8,20 +8,29 @@ export class UnexpectedAnswer extends Error {}
 
 /**
  * Reads a page of a user list in the `order` asked for, if any. What can't be read has its place by the entries around
- * it, or, where none has a time, by `from` (creation, ms) or `settled` (change, ms: users are settled back to it).
+ * it, or, where none has a time, by `from` (creation, ms) or `settled` (change, ms: users are settled back to it). So
+ * has what comes before the first with a time where a list begins (`isBegin`): asked for from that time on, Clerk would
+ * no longer show it.
  * @throws UnexpectedAnswer for what is not a list of at most `limit` users in the order asked for, which must never be
  *   taken for a list with fewer users
  */
 export function readPage(
   json: unknown,
-  asked: { limit: number; order: Order | null; from?: number | null; settled?: number },
+  asked: {
+    limit: number;
+    order: Order | null;
+    from?: number | null;
+    settled?: number;
+    isBegin?: boolean;
+  },
 ): Reading[] {
   if (!Array.isArray(json)) throw new UnexpectedAnswer(`not a list but ${nameOfType(json)}`);
   if (json.length > asked.limit) {
     throw new UnexpectedAnswer(`${json.length} users where at most ${asked.limit} were asked for`);
   }
-  const { order, from = null, settled = null } = asked;
-  const entries = placed(json, order, { clerkCreatedAt: from ?? 0, version: settled ?? 0 });
+  const { order, from = null, settled = null, isBegin = false } = asked;
+  const start = { clerkCreatedAt: from ?? 0, version: settled ?? 0 };
+  const entries = placed(json, { order, start, isBegin });
   if (order === null) return entries;
   const users = ordered(entries, order);
   const [first] = users;
@@ -73,12 +82,15 @@ function longestAscent(keys: number[]): Set<number> {
  * Gives entries what they lack to have a place: a time from the entry before, or else from the next one, which one out
  * of place gets, too, if it can't be read; and a name that is the same on each page.
  */
-function placed(json: unknown[], order: Order | null, otherwise: Times): Reading[] {
+function placed(
+  json: unknown[],
+  { order, start, isBegin }: { order: Order | null; start: Times; isBegin: boolean },
+): Reading[] {
   const entries = readUsers(json);
+  const created = entries.map(({ clerkCreatedAt }) => clerkCreatedAt).find(isGiven);
   let at = {
-    clerkCreatedAt:
-      entries.map(({ clerkCreatedAt }) => clerkCreatedAt).find(isGiven) ?? otherwise.clerkCreatedAt,
-    version: entries.map(({ version }) => version).find(isGiven) ?? otherwise.version,
+    clerkCreatedAt: (isBegin ? undefined : created) ?? start.clerkCreatedAt,
+    version: entries.map(({ version }) => version).find(isGiven) ?? start.version,
   };
   let before: string | null = null;
   const names: string[] = [];
