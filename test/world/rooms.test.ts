@@ -42,3 +42,30 @@ test("what an app's own queries load stays small", () => {
     [],
   );
 });
+
+/** The files that the README of the folder lists for each room: its name in bold, then a line for each. */
+function listedFiles(): string[] {
+  const readme = readFileSync(path.join(SYNC, "README.md"), "utf8");
+  const rooms = readme.matchAll(/^\*\*`(\w+\/)`\*\*.*\n\n((?:- .*\n)+)/gm);
+  return [...rooms].flatMap(([, room = "", list = ""]) =>
+    [...list.matchAll(/^- [^:]*/gm)].flatMap(([line]) =>
+      [...line.matchAll(/`(\w+)`/g)].map(([, name = ""]) => `${room}${name}.ts`),
+    ),
+  );
+}
+
+test("the README lists each file of each room, and none that is not there", () => {
+  expect(listedFiles().sort()).toEqual(files.filter((file) => file.includes("/")).sort());
+});
+
+test("the generated API knows each module, and none that is not there", () => {
+  const convex = path.join(SYNC, "..");
+  const api = readFileSync(path.join(convex, "_generated/api.d.ts"), "utf8");
+  const known = [...api.matchAll(/ from "\.\.\/(\S+)\.js";/g)].map(([, module = ""]) => module);
+  // As Convex has it: files with two dots, and schema.ts, are none.
+  const modules = readdirSync(convex, { recursive: true, encoding: "utf8" })
+    .filter((file) => /^[^.]+\.ts$/.test(file) && !file.startsWith("_generated"))
+    .map((file) => file.replace(/\.ts$/, ""))
+    .filter((module) => module !== "schema");
+  expect(known.sort()).toEqual(modules.sort());
+});
