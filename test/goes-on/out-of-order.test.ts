@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { HOUR, MINUTE } from "../../convex/clerk/shared/clock";
 import { expectMirror, signUp } from "../world/people";
-import { complete, LONG_AGO, pass, useSetting } from "../world/setting";
+import { complete, LONG_AGO, pass, rows, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
 
@@ -29,4 +29,25 @@ test.each([
     repaired: { created: 0, deleted: 0 },
   });
   await expectMirror(setting);
+});
+
+test.each([
+  ["the list, shown far too late", 0, LONG_AGO + 10 * HOUR],
+  ["its second page, shown as from before it", 10, LONG_AGO - 10 * HOUR],
+])("who begins %s, is met all the same", async (_, place, created_at) => {
+  const { t, clerk } = setting;
+  // Behind the one at that place many signed up at once.
+  const ids = Array.from({ length: 40 }, (_, i) => {
+    const created = LONG_AGO + Math.min(i, place + (place === 0 ? 1 : 0));
+    return clerk.createUser({ created_at: created, updated_at: LONG_AGO }).user.id;
+  });
+  const change = (json: unknown) =>
+    (json as { id: string }[]).map((user) =>
+      user.id === ids[place] ? { ...user, created_at } : user,
+    );
+  clerk.order(/order_by=%2Bcreated_at/, { kind: "change", change });
+  const report = await complete(t, { pageSize: 12 });
+  expect(report).toMatchObject({ status: "completed", setAside: 0, unlisted: 0 });
+  const made = (await rows(t)).map(({ clerkId }) => clerkId);
+  expect(made).toEqual(expect.arrayContaining(ids));
 });

@@ -32,27 +32,37 @@ export function readPage(
   const start = { clerkCreatedAt: from ?? 0, version: settled ?? 0 };
   const entries = placed(json, { order, start, isBegin });
   if (order === null) return entries;
-  const users = ordered(entries, order);
-  const [first] = users;
-  // Whether the time asked for is included is not documented.
-  if (from !== null && first && keyOf(first, order) < from - 1) {
-    throw new UnexpectedAnswer("users from before the time asked for");
-  }
-  return users;
+  return ordered(entries, order, { from, isBegin });
 }
 
 /** Of so many entries one may stand out of the order. */
 const FEW = 10;
 
-/** Gives the few who stand out of the order the key of the one before: what Clerk says of them is as good as any. */
-function ordered(users: Reading[], order: Order): Reading[] {
+/**
+ * Gives the few who stand out of the order the key of the one before, or, where they begin a list, the time that it was
+ * asked for from: what Clerk says of them is as good as any.
+ */
+function ordered(
+  users: Reading[],
+  order: Order,
+  { from, isBegin }: { from: number | null; isBegin: boolean },
+): Reading[] {
   const keys = users.map((user) => keyOf(user, order));
-  if (keys.every((key, index) => index === 0 || (keys[index - 1] ?? key) <= key)) return users;
-  const inOrder = longestAscent(keys);
-  if (inOrder.size < users.length - Math.floor(users.length / FEW)) {
-    throw new UnexpectedAnswer(`users that are not in the order asked for (${order})`);
+  // Whether the time asked for is included is not documented.
+  const isEarly = (key = Infinity) => from !== null && key < from - 1;
+  if (!isEarly(keys[0]) && keys.every((key, index) => (keys[index - 1] ?? key) <= key)) {
+    return users;
   }
-  let placedAt = keys.find((_, index) => inOrder.has(index)) ?? 0;
+  const inOrder = longestAscent(keys.map((key) => (isEarly(key) ? NaN : key)));
+  if (inOrder.size < users.length - Math.floor(users.length / FEW)) {
+    throw new UnexpectedAnswer(
+      keys.some(isEarly)
+        ? "users from before the time asked for"
+        : `users that are not in the order asked for (${order})`,
+    );
+  }
+  const first = keys.find((_, index) => inOrder.has(index));
+  let placedAt = (isBegin ? from : first) ?? 0;
   return users.map((user, index) => {
     if (!inOrder.has(index)) return { ...user, placedAt };
     placedAt = keys[index] ?? placedAt;
@@ -60,7 +70,7 @@ function ordered(users: Reading[], order: Order): Reading[] {
   });
 }
 
-/** Places of a longest part of a list that does not descend. */
+/** Places of a longest part of a list that does not descend; NaN is in none. */
 function longestAscent(keys: number[]): Set<number> {
   const lengths: number[] = [];
   const before: number[] = [];
@@ -74,7 +84,7 @@ function longestAscent(keys: number[]): Set<number> {
   }
   const part = new Set<number>();
   let at = lengths.lastIndexOf(Math.max(...lengths));
-  for (; at >= 0; at = before[at] ?? -1) part.add(at);
+  for (; at >= 0; at = before[at] ?? -1) if (!Number.isNaN(keys[at])) part.add(at);
   return part;
 }
 
