@@ -31,10 +31,7 @@ export async function letGo(ctx: MutationCtx, row: User): Promise<boolean> {
     return true;
   }
   const { _id: userId, clerkId = "" } = row;
-  const others = await ctx.db
-    .query("clerkErasures")
-    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
-    .take(MAX_COUNTED);
+  const others = await erasuresOf(ctx, clerkId);
   if (others.some((erasure) => erasure.userId === userId)) return false;
   const erasure = { clerkId, userId, isPurge, step: 0, calledAt: clock.now() };
   const erasureId = await ctx.db.insert("clerkErasures", erasure);
@@ -55,12 +52,16 @@ export async function erasures(
     .take(count);
 }
 
-/** Lets the rows of an id stay, unless something of what hangs on one is erased already. @returns whether they stay */
-export async function stopErasure(ctx: MutationCtx, clerkId: string): Promise<boolean> {
-  const under = await ctx.db
+async function erasuresOf(ctx: QueryCtx, clerkId: string): Promise<Erasure[]> {
+  return await ctx.db
     .query("clerkErasures")
     .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
     .take(MAX_COUNTED);
+}
+
+/** Lets the rows of an id stay, unless something of what hangs on one is erased already. @returns whether they stay */
+export async function stopErasure(ctx: MutationCtx, clerkId: string): Promise<boolean> {
+  const under = await erasuresOf(ctx, clerkId);
   if (under.some(({ hasErased, step }) => hasErased ?? step > 0)) return false;
   for (const { _id } of under) await ctx.db.delete("clerkErasures", _id);
   return under.length > 0;

@@ -108,17 +108,19 @@ export function isLone(known: Known, state: SyncState, isByHand = false): boolea
 
 /** Counts a removal by the worker against those that may be made before the next full run completes. */
 export async function countRemoval(ctx: MutationCtx, { by }: Remover): Promise<void> {
-  const { completedFullRun } = await readSyncState(ctx);
-  if (by !== "doubts" || completedFullRun === undefined) return;
-  const removalsLeft = completedFullRun.removalsLeft - 1;
-  await updateSyncState(ctx, { completedFullRun: { ...completedFullRun, removalsLeft } });
+  if (by === "doubts") await setRemovalsLeft(ctx, (left) => left - 1);
 }
 
 /** Ends what the worker may remove unasked, until the next full run completes. */
 export async function endRemovals(ctx: MutationCtx): Promise<void> {
+  await setRemovalsLeft(ctx, () => 0);
+}
+
+async function setRemovalsLeft(ctx: MutationCtx, from: (left: number) => number): Promise<void> {
   const { completedFullRun } = await readSyncState(ctx);
   if (completedFullRun === undefined) return;
-  await updateSyncState(ctx, { completedFullRun: { ...completedFullRun, removalsLeft: 0 } });
+  const removalsLeft = from(completedFullRun.removalsLeft);
+  await updateSyncState(ctx, { completedFullRun: { ...completedFullRun, removalsLeft } });
 }
 
 /** How long after the mark a row is purged, ms; null where that is never. */
