@@ -24,6 +24,7 @@ export function handsOut(
   const returns = options?.type === "ObjectExpression" ? propertyOf(options, "returns") : null;
   const hasReturns = returns !== null && textOf(source, returns) !== "v.any()";
   if (kind === "helper" || (kind !== "public" && !hasReturns)) return [];
+  if (returns !== null && namesClerkId(sources, { source, node: returns })) return [];
   const rows = new Set<string>();
   walk(node, (inner) => {
     if (inner.type !== "VariableDeclarator" || !inner.init) return;
@@ -38,6 +39,38 @@ export function handsOut(
   return found.slice(0, 1).map((each) => ({ source, node: each, within, hasReturns }));
 }
 
+/** Whether what a function says that it returns has the sync's columns: then its author knows. */
+function namesClerkId(sources: Sources, { source, node }: Pick<Spot, "source" | "node">): boolean {
+  let isFound = /\bclerkCreatedAt\b/.test(textOf(source, node));
+  walk(node, (inner) => {
+    const place = inner.type === "Identifier" ? declared(sources, source, inner.name) : null;
+    isFound ||= place !== null && /\bclerkCreatedAt\b/.test(textOf(place.source, place.node));
+  });
+  return isFound;
+}
+
+/** Methods that read rows, and those that give what they are called on, or some of it. */
+const READS = /^(collect|first|unique|firstX|uniqueX|take|paginate|get)$/;
+const KEEPS = /^(filter|slice|sort|toSorted|reverse|toReversed|concat|flat|at|find)$/;
+
+/** What a function that is given to a call returns, in any of its places. */
+function returnsOf(node: Node | undefined): Node[] {
+  const found: Node[] = [];
+  if (node) {
+    walk(node, (inner) => {
+      const given = returnedBy(inner);
+      if (given) found.push(given);
+    });
+  }
+  return found;
+}
+
+/** The name of a function's first parameter; an empty one where it is taken apart. */
+function parameterOf(node: Node): string {
+  const [parameter] = node.type === "ArrowFunctionExpression" ? node.params : [];
+  return (parameter && nameOf(parameter)) ?? "";
+}
+
 function returnedBy(node: Node): Node | null {
   if (node.type === "ReturnStatement") return node.argument ?? null;
   const isShort = node.type === "ArrowFunctionExpression" && node.body.type !== "BlockStatement";
@@ -50,10 +83,21 @@ function isRow(sources: Sources, node: Node, within: AppFunction): boolean {
   const inner = bare(node);
   if (inner.type !== "CallExpression") return false;
   const text = textOf(source, inner);
-  const reads = /\b(query|get|table)\(\s*["'`]users["'`]/.test(text);
-  if (reads && /\.(collect|first|unique|firstX|uniqueX|take|paginate|get)\([^]*\)$/.test(text)) {
-    return true;
+  const callee = inner.callee.type === "MemberExpression" ? inner.callee : null;
+  const method = (callee && nameOf(callee.property)) ?? "";
+  if (callee && KEEPS.test(method)) return isRow(sources, callee.object, within);
+  if (callee && method === "map") {
+    const [each] = inner.arguments;
+    const names = each && isRow(sources, callee.object, within) ? [parameterOf(each)] : [];
+    return returnsOf(each).some(
+      (given) => isRow(sources, given, within) || passesOn(given, new Set(names)),
+    );
   }
+  if (/^Promise\.all\(/.test(text)) {
+    return inner.arguments.some((each) => isRow(sources, each, within));
+  }
+  const reads = /\b(query|get|table)\(\s*["'`]users["'`]/.test(text);
+  if (reads && READS.test(method)) return true;
   const isInsert = /\binsert\w*\(/.test(text);
   if (!isInsert && tableOf(sources, inner, { source, node, within }) === "users") return true;
   const name = nameOf(inner.callee);

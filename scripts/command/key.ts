@@ -85,9 +85,10 @@ function refuseNone({ writes }: OwnCode, file: string): void {
   );
 }
 
-function isNew(name: string, { columns }: Table, own: OwnCode): boolean {
+/** Whether `clerkId` is not there yet, or is optional and nowhere in the app's own code. */
+export function isNew(name: string, { columns }: Table, own: OwnCode): boolean {
   const isMentioned = own.functions.some(({ names }) => names.has(name));
-  return name === "clerkId" && columns?.get(name)?.isOptional === true && !isMentioned;
+  return name === "clerkId" && columns?.get(name)?.isOptional !== false && !isMentioned;
 }
 
 /** By its name alone, where no insert of the app's own says that it is something else. */

@@ -36,7 +36,7 @@ export function leftToDo(planned: Plan, { install = true }: InitOptions): string
     "Deploy. Until CLERK_SECRET_KEY is set, the schedule says so in a line and does nothing; from then on it runs by itself.",
     ...fillSteps(plan),
     `Set the key, see what the first run would do, and run it (for production each with --prod behind set or run). It holds what looks wrong, and deletes nobody whom it has not met in Clerk.${typed(
-      "npx convex env set CLERK_SECRET_KEY sk_…",
+      "npx convex env set CLERK_SECRET_KEY   # asks for it",
       `npx convex run clerk/reconcile:run '{"dryRun":true}'`,
       "npx convex run clerk/reconcile:run",
     )}`,
@@ -60,9 +60,14 @@ function asWritten(plan: Plan): Plan {
   const unsaid = [...app.matchAll(/undecided\("([^"]+)"\)/g)].map(([, name = ""]) => {
     return { column: name, at: [] };
   });
-  const told = { edited: new Map(), misfits: new Map(), otherwise: [], unsaid };
+  const fields = readFileSync(path.join(project.functions, "clerk/fields.ts"), "utf8");
+  const otherwise = columns.otherwise.filter((each) =>
+    fields.includes(`${each.column}: ${each.reader}`),
+  );
+  const told = { edited: new Map(), misfits: new Map(), otherwise, unsaid };
   return {
     ...plan,
+    isRemovalDecided: !/^export const removal\b[^=]*=\s*["']delete["']/m.test(app),
     webhookPath,
     key: column === undefined ? key : { column, ...known },
     needsIssuer: false,
@@ -129,13 +134,13 @@ function columnSteps({ columns, project }: Plan): string[] {
 }
 
 /** What becomes of a row whose user is gone. */
-function removalSteps({ project, softDeletion, referring, own }: Plan): string[] {
+function removalSteps({ project, softDeletion, referring, own, isRemovalDecided }: Plan): string[] {
   const app = appFileOf(project);
   const refer =
     referring.length > 0 ? ` Ids of users in ${referring.join(", ")} lead nowhere then.` : "";
   const soft = softDeletion === null ? "" : ` You have users.${softDeletion}.`;
   const decide =
-    refer + soft === ""
+    refer + soft === "" || isRemovalDecided
       ? []
       : [
           `Decide what becomes of a row whose user is gone from Clerk: removal in ${app} is "delete".${refer}${soft} { mark: { … } } keeps the row, and clears what it mirrors.`,
@@ -217,7 +222,12 @@ function indexSteps({ isNewTable, usersAt, project, twins }: Plan): string[] {
   ];
 }
 
-function fillSteps({ key, isNewTable }: Plan): string[] {
+function fillSteps({ key, isNewTable, isUnkeyed, usersAt, project }: Plan): string[] {
+  if (isUnkeyed) {
+    return [
+      `Rows of users that are there already have no clerkId, and no column (${at(project, usersAt)}) tells whose they are: to the sync they are guests, and if they are not, each of their users gets a second row. Where you know them by something else, their e-mail address for instance, fill clerkId in yourself before the first run ("A table that knows its users by e-mail" in scripts/command/README.md). Where there are none, or only guests, leave it.`,
+    ];
+  }
   if (isNewTable || key === null) return [];
   const args = (others: object) => `'${JSON.stringify({ column: key.column, ...others })}'`;
   return [
@@ -229,7 +239,13 @@ function fillSteps({ key, isNewTable }: Plan): string[] {
 }
 
 /** What an app may want beside the table; nothing of it is there until it asks. */
-function accountSteps({ project, hasIssuer, columns, referring }: Plan): string[] {
+function accountSteps({
+  project,
+  hasIssuer,
+  columns,
+  referring,
+  isRemovalDecided,
+}: Plan): string[] {
   const [account, app] = ["account.ts", "clerk/app.ts"].map((name) =>
     at(project, path.join(project.functions, name)),
   );
@@ -247,13 +263,17 @@ function accountSteps({ project, hasIssuer, columns, referring }: Plan): string[
     )}\n     and, where your pages are, the React hook, which this command prints (${COMMAND} hook): loading, signed out, syncing, ready, or removed or banned:${typed(
       "const current = useCurrentUser(api.account.current, api.account.ensureSynced);",
     )}`,
-    `If you like: deletions that one can take back for 30 days, and what hangs on a row${hanging} gone with it, in parts, before the row goes. In ${app}, with deletedAt: v.optional(v.number()) in your schema:${typed(
-      `export const removal: Removal = { mark: ${markOf(columns)}, purgeAfterMs: 30 * 24 * 60 * 60 * 1000 };`,
-      "export const hooks: Hooks = { erase: async (ctx, user) => {",
-      "  let count = 0; // delete up to 500 documents of this user, and count them",
-      '  return count === 500 ? "more" : undefined; // "more" has it called again',
-      "} };",
-    )}`,
+    ...(isRemovalDecided
+      ? []
+      : [
+          `If you like: deletions that one can take back for 30 days, and what hangs on a row${hanging} gone with it, in parts, before the row goes. In ${app}, with deletedAt: v.optional(v.number()) in your schema:${typed(
+            `export const removal: Removal = { mark: ${markOf(columns)}, purgeAfterMs: 30 * 24 * 60 * 60 * 1000 };`,
+            "export const hooks: Hooks = { erase: async (ctx, user) => {",
+            "  let count = 0; // delete up to 500 documents of this user, and count them",
+            '  return count === 500 ? "more" : undefined; // "more" has it called again',
+            "} };",
+          )}`,
+        ]),
   ];
 }
 
@@ -267,5 +287,5 @@ function secretStep({ webhookPath }: Plan, webhooks: Webhook[]): string {
   const isTaken = webhooks.some(({ secret }) => secret === "CLERK_WEBHOOK_SECRET");
   const name = isTaken ? "CLERK_WEBHOOK_SIGNING_SECRET" : "CLERK_WEBHOOK_SECRET";
   const why = isTaken ? " (CLERK_WEBHOOK_SECRET is your other webhook's)" : "";
-  return `Have an endpoint https://<your deployment>.convex.site${webhookPath} in Clerk, with user.created, user.updated and user.deleted, and set its signing secret${why}:${typed(`npx convex env set ${name} whsec_…`)}`;
+  return `Have an endpoint https://<your deployment>.convex.site${webhookPath} in Clerk, with user.created, user.updated and user.deleted, and set its signing secret${why}:${typed(`npx convex env set ${name}   # asks for it`)}`;
 }

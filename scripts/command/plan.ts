@@ -8,7 +8,7 @@ import { sortColumns, type Columns } from "./columns";
 import { editCrons, editHttp, refuseClash, WEBHOOK_PATH } from "./edit-entries";
 import { editSchema, isLacking, lacksOf, newSchema, usersPlace } from "./edit-schema";
 import { findIssuer } from "./issuer";
-import { findKey, holdsUsers, type AppKey } from "./key";
+import { findKey, holdsUsers, isNew, type AppKey } from "./key";
 import { readOwnCode, type OwnCode } from "./own-code";
 import { lackingPackages } from "./packages";
 import { Choice, Problem } from "./problem";
@@ -61,6 +61,10 @@ export type Plan = {
   /** Indexes of the app's own on `clerkId` alone. */
   twins: string[];
   isNewTable: boolean;
+  /** Whether no column of rows that may be there is known to hold Clerk's id. */
+  isUnkeyed: boolean;
+  /** Whether `app.ts` says of a removal what a person has decided. */
+  isRemovalDecided: boolean;
   /** A column by which the app seems to mark rows of users who are gone. */
   softDeletion: string | null;
   /** Columns of other tables that hold ids of users. */
@@ -135,6 +139,8 @@ export async function planInit(options: InitOptions): Promise<Plan> {
     usersAt: place ? describe(place) : schemaFile,
     twins: twinsOf(users),
     isNewTable: users === null,
+    isUnkeyed: users !== null && key === null && isNew("clerkId", users, own),
+    isRemovalDecided: false,
     softDeletion: [...(users?.columns?.keys() ?? [])].find(isSoftDeletion) ?? null,
     referring: schema ? refersTo(schema, "users") : [],
     hasIssuer: issuer !== null,

@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import type { build, Loader, Plugin } from "esbuild";
+import { clerkTables } from "../../convex/clerk/tables";
 import { messageOf, Problem } from "./problem";
 import type { Project } from "./project";
 
@@ -165,9 +166,10 @@ function overlaid(overlay: Map<string, string>, folder: string): Plugin {
   };
 }
 
-/** Columns of other tables that hold ids of a table, as `posts.author`. */
+/** Columns of the app's other tables that hold ids of a table, as `posts.author`. */
 export function refersTo(schema: Schema, table: string): string[] {
-  return [...schema].flatMap(([name, { columns }]) =>
+  const others = [...schema].filter(([name]) => !(name in clerkTables));
+  return others.flatMap(([name, { columns }]) =>
     [...(columns ?? [])].flatMap(([column, { validator }]) => {
       const isOfTable = JSON.stringify(validator).includes(`"tableName":${JSON.stringify(table)}`);
       return isOfTable && name !== table ? [`${name}.${column}`] : [];

@@ -55,7 +55,10 @@ export async function update(options: UpdateOptions, terminal: Terminal): Promis
   const lost = lostImports(project, changes);
   await terminal.agree("Go ahead?");
   await withPackages(project, packages, changesNow);
-  const news = changesBetween(copied.version, version());
+  const news =
+    copied.version === version()
+      ? `A newer state of the same version, ${version()}: the changelog has nothing that is new to you.`
+      : changesBetween(copied.version, version());
   const left =
     lost.length === 0
       ? ""

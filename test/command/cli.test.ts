@@ -632,6 +632,40 @@ export const webhook = httpAction(async (_, request) => {
     expect(said).toMatch(/convex\.site\/hooks\/clerk in Clerk/);
   });
 
+  test("a second start knows what was decided of removals, and which column is read otherwise", async () => {
+    const schema = `import { defineSchema, defineTable } from "convex/server";
+import { v } from "convex/values";
+export default defineSchema({
+  users: defineTable({ clerkId: v.string(), name: v.string() }),
+  projects: defineTable({ owner: v.id("users") }),
+});
+`;
+    const own = `import { mutation } from "./_generated/server";
+export const store = mutation(async (ctx) => {
+  const identity = (await ctx.auth.getUserIdentity())!;
+  await ctx.db.insert("users", { clerkId: identity.subject, name: identity.name ?? "Anonymous" });
+});
+`;
+    const made = appOf({ "schema.ts": schema, "own.ts": own });
+    const first = (await made.init()).said;
+    const decide = /Decide what becomes of a row[^]+Ids of users in projects\.owner lead nowhere/;
+    const otherwise = /users\.name is identity\.name/;
+    expect(first).toMatch(decide);
+    expect(first).toMatch(otherwise);
+    const second = (await made.init()).said;
+    expect(second).toMatch(decide);
+    expect(second).toMatch(otherwise);
+    const app = made.read("clerk/app.ts");
+    const fields = made.read("clerk/fields.ts");
+    made.write({
+      "clerk/app.ts": app.replace('removal: Removal = "delete"', "removal: Removal = { mark: {} }"),
+      "clerk/fields.ts": fields.replace(/^ {2}name: .*\n/m, ""),
+    });
+    const third = (await made.init()).said;
+    expect(third).toMatch(/Nothing to change/);
+    expect(third).not.toMatch(/Decide what becomes|lead nowhere|can take back/);
+    expect(third).not.toMatch(otherwise);
+  });
   test("what a formatter made of the folder is left by a second start", async () => {
     const made = appOf({ "schema.ts": PLAIN });
     await made.init();

@@ -676,6 +676,33 @@ export const current = query({ args: {}, returns: v.object({ email: v.string() }
     );
   });
 
+  const HANDS_OUT = /hand out whole rows of users/;
+  test.each([
+    ["await ctx.db.query('users').take(50)", true],
+    ["(await ctx.db.query('users').collect()).filter(({ age }) => age > 3).slice(0, 5)", true],
+    ["(await ctx.db.query('users').collect()).map((user) => ({ ...user, url: 'x' }))", true],
+    ["await Promise.all(ids.map(async (id) => await ctx.db.get('users', id)))", true],
+    ["(await ctx.db.query('users').take(50)).map(({ _id, email }) => ({ _id, email }))", false],
+    ["(await ctx.db.query('users').collect()).map((user) => user.email)", false],
+    ["(await ctx.db.query('users').collect()).length", false],
+  ])("tells a function that hands out whole rows: %s", async (returned, isTold) => {
+    const code = `export const list = query({ args: {}, handler: async (ctx, ids: any) => ${returned} });`;
+    expect(HANDS_OUT.test(await left(code))).toBe(isTold);
+  });
+
+  test("says nothing of what returns where it names the sync's columns already", async () => {
+    const code = `const vUser = v.object({ email: v.string(), clerkCreatedAt: v.optional(v.number()) });
+export const one = query({ args: {}, returns: v.nullable(vUser), handler: async (ctx) => await ctx.db.query("users").first() });`;
+    expect(await left(code)).not.toMatch(/returns/);
+  });
+
+  test("says that nothing tells whose the rows are, unless a column does", async () => {
+    const told = /no column \(convex\/schema\.ts:\d+\) tells whose they are/;
+    const unkeyed = await plan("email: v.string()");
+    expect(leftToDo(unkeyed, { app: "" }).join("\n")).toMatch(told);
+    expect(await left("")).not.toMatch(told);
+  });
+
   test("says once what a column is in an insert and a patch", async () => {
     const code = `export const upsert = internalMutation({ args: { data: v.any() }, handler: async (ctx, { data }) => { const user = await ctx.db.query("users").first(); const attributes = { clerkId: data.id, email: data.email_addresses[0].email_address }; if (user) await ctx.db.patch(user._id, attributes); else await ctx.db.insert("users", attributes); } });`;
     const said = await left(code);
