@@ -1,9 +1,9 @@
 /** Rows on their way out, which `hooks.erase` does not let go, and who turns out to need them. */
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { hooks } from "../../convex/clerk/app";
 import { DAY, HOUR, MINUTE } from "../../convex/clerk/shared/clock";
 import { backfill } from "../world/people";
-import { complete, pass, post, rows, run, useSetting } from "../world/setting";
+import { complete, internal, pass, post, rows, run, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
 
@@ -83,4 +83,63 @@ test("a row whose user is found alive before anything of theirs was erased is ke
   erasing.isBroken = false;
   await tick();
   expect(await rowOf(id)).toMatchObject({ _id });
+});
+
+describe("an erasure that is left from before `erase` was taken out", () => {
+  const settle = async () => {
+    await setting.t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
+  };
+  /** Somebody goes while `erase` throws; it is taken out, and they are back. */
+  async function comeBack(change: object): Promise<string> {
+    const { t, clerk } = setting;
+    const [id = ""] = await backfill(setting, 20);
+    const user = clerk.users.get(id);
+    breakErase();
+    pass(HOUR);
+    await post(t, clerk.deleteUser(id, Date.now()));
+    await settle();
+    delete hooks.erase;
+    pass(HOUR);
+    if (user) clerk.users.set(id, { ...user, ...change });
+    return id;
+  }
+
+  test("does not take a row that a completed run has called right", async () => {
+    const { t } = setting;
+    const id = await comeBack({});
+    const { _id } = await rowOf(id);
+    pass(DAY);
+    expect(await complete(t)).toMatchObject({ status: "completed", unchanged: 20, setAside: 0 });
+    pass(20 * DAY);
+    const erasing = breakErase();
+    erasing.isBroken = false;
+    // What a tick takes up again comes before its run has asked anything.
+    const options = { mode: "due", dryRun: false, pageSize: 500 } as const;
+    await t.mutation(internal.clerk.run.lifecycle.begin, options);
+    vi.advanceTimersByTime(1);
+    await t.finishInProgressScheduledFunctions();
+    expect(erasing.erased).toBe(0);
+    expect((await rowOf(id))._id).toBe(_id);
+  });
+
+  test.each([
+    ["an event", true],
+    ["a recent run", false],
+  ])("gives nobody who is back a second row, by %s", async (_, isByEvent) => {
+    const { t, clerk } = setting;
+    const id = await comeBack({ first_name: "Back", updated_at: Date.now() + HOUR });
+    pass(2 * HOUR);
+    // Without a tick in between: one ends what was left.
+    await post(t, clerk.updateUser(id, { first_name: "Back" }, Date.now()));
+    await settle();
+    pass(HOUR);
+    const erasing = breakErase();
+    erasing.isBroken = false;
+    const event = clerk.updateUser(id, { first_name: "New" }, Date.now());
+    if (isByEvent) await post(t, event);
+    else await complete(t, { mode: "recent" });
+    await settle();
+    expect((await rows(t)).filter(({ clerkId }) => clerkId === id)).toHaveLength(1);
+    expect(await rowOf(id)).toMatchObject({ firstName: "New" });
+  });
 });

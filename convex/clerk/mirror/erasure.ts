@@ -63,12 +63,27 @@ async function erasuresOf(ctx: QueryCtx, clerkId: string): Promise<Erasure[]> {
 export async function stopErasure(ctx: MutationCtx, clerkId: string): Promise<boolean> {
   const under = await erasuresOf(ctx, clerkId);
   if (under.some(({ hasErased, step }) => hasErased ?? step > 0)) return false;
-  for (const { _id } of under) await ctx.db.delete("clerkErasures", _id);
+  await endErasures(ctx, clerkId);
   return under.length > 0;
 }
 
-/** Takes up again what was refused, or whose call was killed. */
+/** Ends the erasures of an id: somebody is back, or it is nobody's row any more. */
+export async function endErasures(ctx: MutationCtx, clerkId: string): Promise<void> {
+  for (const { _id } of await erasuresOf(ctx, clerkId)) {
+    await ctx.db.delete("clerkErasures", _id);
+  }
+}
+
+/**
+ * Takes up again what was refused, or whose call was killed. Where the app has no `erase` any more, what is left is
+ * ended: its rows are judged like others again, and one that is right must not go weeks later.
+ */
 export async function wakeErasures(ctx: MutationCtx): Promise<void> {
+  if (app.hooks.erase === undefined) {
+    const left = await ctx.db.query("clerkErasures").take(MAX_WOKEN);
+    for (const { _id } of left) await ctx.db.delete("clerkErasures", _id);
+    return;
+  }
   for (const erasure of await erasures(ctx, MAX_WOKEN, clock.now() - STUCK_MS)) {
     const { clerkId, refusal } = erasure;
     const reason = refusal ?? "the call was killed, or took more than a transaction may";

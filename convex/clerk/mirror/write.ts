@@ -20,6 +20,7 @@ import {
   vProfile,
 } from "../shared/user.js";
 import { describeLeftOut, isWatched } from "./columns.js";
+import { endErasures } from "./erasure.js";
 import { columnsOf, type Gone, insertOrPatch, type Plan } from "./plan.js";
 import {
   createRow,
@@ -129,6 +130,8 @@ export async function carryOut(
   }
   const isUnwritten = written.kind === "refused" || written.kind === "unclear";
   if (dryRun || isUnwritten) return { ...written, known };
+  // An erasure stands beside a tombstone alone.
+  if (known.version?.kind === "tombstone") await endErasures(ctx, clerkId);
   // A run's write does not end what an event said a moment ago.
   const marks = eventMarks(known.version, by.event);
   const untoldAt = by.untoldAt ?? marks.untoldAt;
