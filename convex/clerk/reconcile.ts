@@ -85,7 +85,7 @@ async function beginOrFail(ctx: ActionCtx, options: ReturnType<typeof optionsOf>
 /**
  * Goes on with a run, or with the day's doubts, where the call that scheduled this one left it.
  * @param step the checkpoint that it goes on from; without effect where another call has taken the run further
- * @param checked `Requests.fingerprint` of an instance known to be right, where the call before waited as Clerk wished
+ * @param checked where the call before waited as Clerk wished: `Requests.fingerprint` of its key, and the instance of that
  * @throws ReconcileError like `run`
  */
 export const advance = internalAction({

@@ -105,8 +105,9 @@ export const clerkTables = {
     movedAt: v.optional(v.number()),
     /** Whether rows may stem from events of another instance: they came before this one was mirrored, and no full run has completed since. */
     isToConfirm: v.optional(v.boolean()),
-    /** When the newest real full run began, whatever becomes of it, ms. */
+    /** When the newest real run of each mode began, whatever becomes of it, ms. */
     fullRunStartedAt: v.optional(v.number()),
+    recentRunStartedAt: v.optional(v.number()),
     /** When a run was last asked for as due, as the schedule does, ms. */
     lastTickAt: v.optional(v.number()),
     /** When the last real run of each mode that completed or was held began, ms. */

@@ -50,7 +50,7 @@ const nothing = (because: string, reason?: string) => ({
 });
 
 describe("an event", () => {
-  const at = { now: NOW, fullRunStartedAt: NOW - 1000 };
+  const at = { now: NOW, runStartedAt: NOW - 1000 };
   const fresh = NOW - 10;
 
   test.each([
@@ -78,10 +78,10 @@ describe("an event", () => {
       nothing("unclear", "another look at the version that was applied"),
     ],
     [
-      "older than the newest full run is unclear",
+      "older than the newest run is unclear",
       known("A", null),
       incoming("B", NOW - 1001),
-      nothing("unclear", "older than the newest full run"),
+      nothing("unclear", "older than the newest run"),
     ],
     [
       "from the future is unclear",

@@ -68,20 +68,23 @@ export {
 export { type Outcome, vOutcomeKind } from "./write.js";
 
 /**
- * Applies what an event says of a user, and writes down that it named them. Who signed up since `lastFullRunStartedAt`
- * (ms, of the last full run that went through) can only be known by an event. @throws like `createRow`
+ * Applies what an event says of a user, and writes down that it named them. Who signed up since the last full run that
+ * went through began can only be known by an event. @throws like `createRow`
  * @returns what became of the user: `late`, `unclear` and `refused` change nothing
  */
 export async function applyEvent(
   ctx: MutationCtx,
   { missingForNew, ...user }: Incoming & { missing?: string; missingForNew?: string },
   source: Source,
-  { fullRunStartedAt = -Infinity, lastFullRunStartedAt = Infinity }: SyncState,
+  state: SyncState,
 ): Promise<Outcome> {
   const known = await readKnown(ctx, user.clerkId, { isThere: true });
   const isNew = known.row === null && known.marked === null;
   const incoming = { ...user, missing: user.missing ?? (isNew ? missingForNew : undefined) };
-  const plan = planEvent(known, incoming, { now: clock.now(), fullRunStartedAt });
+  const { fullRunStartedAt = -Infinity, recentRunStartedAt = -Infinity } = state;
+  const runStartedAt = Math.max(fullRunStartedAt, recentRunStartedAt);
+  const plan = planEvent(known, incoming, { now: clock.now(), runStartedAt });
+  const { lastFullRunStartedAt = Infinity } = state;
   const untoldAt =
     source.type === "user.created" ? undefined : untoldOf(plan, known, user, lastFullRunStartedAt);
   const outcome = await carryOut(ctx, plan, known, user, { by: { event: source, untoldAt } });

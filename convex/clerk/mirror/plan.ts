@@ -70,12 +70,12 @@ function valueOf(object: object, key: string): unknown {
 
 /**
  * What to do about an event that carries a user, which may be of any age, and of another version of Clerk's API. Times
- * are ms. What Clerk said before `fullRunStartedAt`, the newest full run has seen, or will not see again.
+ * are ms. What Clerk said before `runStartedAt`, the newest run may have seen, and what came after it, too.
  */
 export function planEvent(
   known: Known,
   incoming: Profile & { version: number; missing?: string },
-  { now, fullRunStartedAt }: { now: number; fullRunStartedAt: number },
+  { now, runStartedAt }: { now: number; runStartedAt: number },
 ): Plan {
   if (known.version?.kind === "tombstone") {
     const reason = "this id was deleted";
@@ -88,13 +88,17 @@ export function planEvent(
   }
   const change = insertOrPatch(known, incoming);
   if (change === null) {
-    // A version from the future would keep out whatever comes after it.
-    const isNewer = incoming.version > knownVersion && incoming.version <= now + LAG_MS;
-    return isNewer ? { write: "version" } : { write: "nothing", because: "equal" };
+    return isNewer(incoming.version, known, now)
+      ? { write: "version" }
+      : { write: "nothing", because: "equal" };
   }
-  const reason =
-    incoming.missing ?? whyUnclear(incoming.version, knownVersion, now, fullRunStartedAt);
+  const reason = incoming.missing ?? whyUnclear(incoming.version, knownVersion, now, runStartedAt);
   return reason === null ? change : { write: "nothing", because: "unclear", reason };
+}
+
+/** Whether a version is to be written down though the row is right: one from the future would keep out all after it. */
+function isNewer(version: number, known: Known, now: number): boolean {
+  return version > appliedVersion(known) && version <= now + LAG_MS;
 }
 
 /** Clerk's `updated_at`, ms, of the newest change that was applied. */
@@ -102,9 +106,9 @@ function appliedVersion({ version }: Known): number {
   return version?.kind === "live" ? (version.version ?? -Infinity) : -Infinity;
 }
 
-function whyUnclear(version: number, known: number, now: number, fullRunStartedAt: number) {
+function whyUnclear(version: number, known: number, now: number, runStartedAt: number) {
   if (version === known) return "another look at the version that was applied";
-  if (version < fullRunStartedAt) return "older than the newest full run";
+  if (version < runStartedAt) return "older than the newest run";
   if (version > now + LAG_MS) return "from the future";
   return null;
 }
@@ -154,8 +158,11 @@ export function planEvidence(
   }
   const { version } = known;
   const change = insertOrPatch(known, answer);
-  if (change === null && version?.kind !== "tombstone")
-    return { write: "nothing", because: "equal" };
+  if (change === null && version?.kind !== "tombstone") {
+    return isNewer(answer.version, known, askedAt)
+      ? { write: "version" }
+      : { write: "nothing", because: "equal" };
+  }
   if (version === null || version.kind === "met") return change ?? { write: "version" };
   if (version.appliedAt > askedAt) return postponed("changed while Clerk was asked");
   const isSettled = version.appliedAt <= askedAt - LAG_MS;

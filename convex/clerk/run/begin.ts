@@ -9,8 +9,9 @@ import {
   type RunIn,
   updateSyncState,
   vCheckpoint,
+  wakeForDoubts,
 } from "../memory/memory.js";
-import { type Call, checkpoint, type Taken } from "./call.js";
+import { type Call, checkpoint, type Taken, unlessSlowed } from "./call.js";
 import { checkTable } from "./firstDay.js";
 import { afterBegin } from "./next.js";
 import { Step, type StepResult } from "./step.js";
@@ -18,8 +19,10 @@ import { Step, type StepResult } from "./step.js";
 /** Looks at the table before an instance is pinned, and asks how many users there are to list. @throws ClerkError */
 export async function ask(call: Call, run: RunIn<"begin">): Taken {
   const { ctx, clerk, instanceId, isPinned } = call;
-  if (!isPinned) await checkTable(ctx, clerk, instanceId);
-  const clerkUsers = await clerk.countUsers();
+  const count = async () => await clerk.countUsers();
+  // Until the count in the end, only a Report that is not final tells it.
+  const isSecond = !isPinned && (await checkTable(ctx, clerk, instanceId)) > 0;
+  const clerkUsers = isSecond ? await unlessSlowed(count, 0) : await count();
   const args = { at: checkpoint(call, run), instanceId, clerkUsers };
   return await ctx.runMutation(internal.clerk.run.begin.settle, args);
 }
@@ -35,7 +38,7 @@ export const settle = internalMutation({
     if (mode === "full") {
       if (!dryRun) await pin(step, instanceId);
       await noteRun(ctx, step.run, { instanceId });
-    }
+    } else if (!dryRun) await updateSyncState(ctx, { recentRunStartedAt: step.run.startedAt });
     return await afterBegin(step);
   },
 });
@@ -56,4 +59,6 @@ async function pin(step: Step<"begin">, instanceId: string): Promise<void> {
     newestEventInstanceId: heardOf === instanceId ? undefined : (heardOf ?? undefined),
     isToConfirm: (await newestEvents(ctx, Infinity)).length > 0,
   });
+  // Of which instance the worker asked as long as none was pinned, nobody has checked.
+  await wakeForDoubts(ctx, "void");
 }

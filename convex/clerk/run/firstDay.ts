@@ -45,8 +45,8 @@ const vSample = v.object({
   }),
 });
 type Sample = Infer<typeof vSample>;
-/** With the column in which rows without a `clerkId` have ids that Clerk knows, if there is one. */
-type Sampled = Sample & { column: string | null; isTwice: boolean };
+/** With those of the ids asked about that Clerk knows, and the column that has some of rows without a `clerkId`. */
+type Sampled = Sample & { known: string[]; column: string | null; isTwice: boolean };
 
 /** Rows unknown to the sync, by halves between neighbours: a week's many and the few of another kind are among them. */
 export const sample = internalQuery({
@@ -214,16 +214,23 @@ export function whyUnfit(
   return null;
 }
 
-/** Looks at the table before a pin. @throws ClerkError where Clerk knows under half the sample, or it needs the fill */
-export async function checkTable(ctx: ActionCtx, clerk: Clerk, instanceId: string): Promise<void> {
-  const sampled = await sampleTable(ctx, clerk);
+/**
+ * Looks at the table before a pin. @returns of how many users Clerk was asked
+ * @throws ClerkError where Clerk knows under half the sample, or it needs the fill
+ */
+export async function checkTable(
+  ctx: ActionCtx,
+  clerk: Clerk,
+  instanceId: string,
+): Promise<number> {
+  const sampled = await sampleTable(ctx, clerk, true);
   const flag = await deploymentFlag(ctx);
   const fault = whyUnfit(sampled, flag, { instanceId });
   if (fault !== null) throw new ClerkError(fault.reason, "give up", 0, false, fault.next);
   const taken = sampled.blank.ids.filter(({ column }) => isKey(column)).map(({ id }) => id);
   const ids = [...new Set([...sampled.ids, ...taken])];
-  const { length: known } = await knownAmong(clerk, ids);
-  if (known * 2 >= ids.length) return;
+  const { length: known } = ids.filter((id) => sampled.known.includes(id));
+  if (known * 2 >= ids.length) return ids.length;
   const pin = runCommand(flag, "reconcile:pinInstance", { instanceId });
   throw new ClerkError(
     `The Clerk instance ${instanceId} knows only ${known} of ${ids.length} users sampled from this table: set the secret key of the instance that they come from, or, if this one is right, pin it: ${pin}`,
@@ -231,16 +238,23 @@ export async function checkTable(ctx: ActionCtx, clerk: Clerk, instanceId: strin
   );
 }
 
-/** Samples the table, and asks `clerk` (null where it can't be asked) which column has its ids. @throws ClerkError */
-export async function sampleTable(ctx: ActionCtx, clerk: Clerk | null): Promise<Sampled> {
+/**
+ * Samples the table, and asks `clerk` (null where it can't be asked) which column has its ids; and, if `isWhole`, which
+ * of those in `clerkId` it knows, in the same request. @throws ClerkError
+ */
+export async function sampleTable(
+  ctx: ActionCtx,
+  clerk: Clerk | null,
+  isWhole = false,
+): Promise<Sampled> {
   const sampled: Sample = await ctx.runQuery(internal.clerk.run.firstDay.sample, {});
   const { ids } = sampled.blank;
-  const asked = ids.map(({ id }) => id);
+  const asked = [...new Set([...(isWhole ? sampled.ids : []), ...ids.map(({ id }) => id)])];
   const known = clerk === null || asked.length === 0 ? [] : await knownAmong(clerk, asked);
   const found = ids.filter(({ id }) => known.includes(id));
   const { column = null, isTwice = false } =
     found.find((each) => each.isTwice || !isKey(each.column)) ?? found[0] ?? {};
-  return { ...sampled, column, isTwice };
+  return { ...sampled, known, column, isTwice };
 }
 
 /** Which of some ids Clerk knows; one that it refuses to be asked about it does not. */

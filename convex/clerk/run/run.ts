@@ -66,7 +66,7 @@ class Conductor {
   #call: Call | null = null;
   #clerk: Clerk | null = null;
   #failingSince: number | undefined;
-  /** What the instance is known of to be right: see `Requests.fingerprint`. */
+  /** Of which key the instance is known, see `Requests.fingerprint`, and its id. */
   #checked: string | undefined;
 
   constructor(ctx: ActionCtx, begun: Leased, drift: DriftLog, checked: string | undefined) {
@@ -145,11 +145,11 @@ class Conductor {
     this.#clerk ??= new Clerk();
     const { pinnedInstanceId, run } = this.#begun;
     const fingerprint = await this.#clerk.requests.fingerprint(run._id);
-    const isChecked = pinnedInstanceId !== null && this.#checked === fingerprint;
-    const instanceId = isChecked
-      ? pinnedInstanceId
-      : await checkInstance(this.#clerk, pinnedInstanceId);
-    this.#checked = fingerprint;
+    const [known, checkedId = ""] = this.#checked?.split(" ") ?? [];
+    const isKnown = known === fingerprint && checkedId !== "";
+    const isChecked = isKnown && checkedId === (pinnedInstanceId ?? checkedId);
+    const instanceId = isChecked ? checkedId : await checkInstance(this.#clerk, pinnedInstanceId);
+    this.#checked = `${fingerprint} ${instanceId}`;
     const [ctx, clerk] = [this.#ctx, this.#clerk];
     const ahead = new Ahead(clerk, run.pageSize);
     const isPinned = pinnedInstanceId !== null;
