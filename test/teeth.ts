@@ -156,8 +156,8 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "run/next.ts",
-        replace: "return await goBack(step, false);",
-        by: "return await step.goTo(lookBackTo(step.run.startedAt + 3_600_000_000));",
+        replace: "return await goBack(step, clock.now(), false);",
+        by: "return await step.goTo(lookBackTo(step.run.startedAt + 3_600_000_000, clock.now()));",
       },
     ],
     property: "a completed run shows what changed while it walked",

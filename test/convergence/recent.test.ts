@@ -1,9 +1,9 @@
 /** Recent runs, and what a tick of the schedule runs. */
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { MINUTE, SECOND } from "../../convex/clerk/shared/clock";
 import { userEvent } from "../../scripts/stand-in/clerk-json";
 import { expectMirror, seed, signUp } from "../world/people";
-import { complete, pass, post, rows, useSetting } from "../world/setting";
+import { complete, internal, pass, post, rows, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
 
@@ -147,4 +147,67 @@ describe("a tick", () => {
     expect((await complete(t, {})).status).toBe("held");
     expect((await complete(t, { mode: "due" })).mode).toBe("recent");
   });
+});
+
+describe("a change and its undoing, of which only the first event comes, and late", () => {
+  test.each(["a recent run", "a recent run that is under way", "a person's repair"])(
+    "stays undone after %s has seen so",
+    async (by) => {
+      const { t, clerk } = setting;
+      const ids = signUp(setting, 20);
+      await seed(setting, ids);
+      await complete(t);
+      const [id = ""] = ids;
+      pass(60 * MINUTE);
+      for (const other of ids.slice(5, 9)) clerk.updateUser(other, {}, Date.now());
+      pass(SECOND);
+      const late = clerk.updateUser(id, { banned: true }, Date.now());
+      pass(MINUTE);
+      clerk.updateUser(id, { banned: false }, Date.now());
+      pass(10 * MINUTE);
+      const settle = async () => {
+        await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
+      };
+      if (by === "a recent run that is under way") {
+        let looks = 0;
+        clerk.onRequest = ({ query }) => {
+          looks += Number(query.get("order_by") === "-updated_at");
+          if (looks !== 2) return;
+          clerk.order(/-updated_at/, { kind: "wait", for: post(t, late) }, 1);
+        };
+        expect(await complete(t, { mode: "due", pageSize: 2 })).toMatchObject({ mode: "recent" });
+        expect(looks).toBeGreaterThan(1);
+        await settle();
+      } else {
+        if (by === "a recent run") await complete(t, { mode: "due" });
+        else await t.action(internal.clerk.reconcile.user, { clerkId: id });
+        pass(20 * MINUTE);
+        await post(t, late);
+        await settle();
+      }
+      const row = (await rows(t)).find(({ clerkId }) => clerkId === id);
+      expect(row?.banned).toBe(false);
+    },
+  );
+});
+
+test("a recent run meets those whom many others overtake while it lists", async () => {
+  const { t, clerk } = setting;
+  const ids = signUp(setting, 260);
+  await seed(setting, ids);
+  await complete(t);
+  pass(60 * MINUTE);
+  const [changed, others] = [ids.slice(0, 60), ids.slice(60)];
+  for (const [i, id] of changed.entries()) {
+    clerk.updateUser(id, { first_name: "New" }, Date.now() - MINUTE + i);
+  }
+  let looks = 0;
+  clerk.onRequest = ({ query }) => {
+    looks += Number(query.get("order_by") === "-updated_at");
+    if (looks !== 3) return;
+    for (const [i, id] of others.entries()) clerk.updateUser(id, {}, Date.now() + i);
+  };
+  expect(await complete(t, { mode: "recent", pageSize: 6 })).toMatchObject({ status: "completed" });
+  const shown = new Map((await rows(t)).map(({ clerkId, firstName }) => [clerkId, firstName]));
+  expect(changed.filter((id) => shown.get(id) !== "New")).toEqual([]);
 });

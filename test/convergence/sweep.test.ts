@@ -219,7 +219,7 @@ describe("a crowd", () => {
 describe("a look back", () => {
   /** Looks back to the end over a list that may change before each page. */
   function look(pages: (offset: number) => Reading[], since: number) {
-    let at = lookBackTo(since);
+    let at = lookBackTo(since, 0);
     const met: string[] = [];
     for (let count = 1; count < 1000; count += 1) {
       const looked: Looked = lookBackOf(pages(at.offset), at);

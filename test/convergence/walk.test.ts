@@ -1,7 +1,7 @@
 /** What moves in Clerk and in the table while a full run walks. */
 import { describe, expect, test } from "vitest";
 import { expectMirror, signUp } from "../world/people";
-import { complete, LONG_AGO, post, useSetting } from "../world/setting";
+import { complete, LONG_AGO, post, rows, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
 
@@ -66,4 +66,22 @@ test("an import behind the walk, with its event, and a deletion ahead of it fail
   const report = await complete(t, { pageSize: 4 });
   expect(report).toMatchObject({ status: "completed", repaired: { deleted: 1 } });
   await expectMirror(setting);
+});
+
+test("who is last is met where the one before goes as the run asks if the list ends there", async () => {
+  const { t, clerk } = setting;
+  const ids = signUp(setting, 4);
+  clerk.limitFallsBackTo = 1;
+  const [, , before = "", last = ""] = ids;
+  const from = (clerk.users.get(before)?.created_at ?? 0) - 1;
+  let hasGone = false;
+  clerk.onRequest = ({ query }) => {
+    const isAsked = query.get("created_at_after") === String(from) && query.get("offset") === "1";
+    if (hasGone || !isAsked) return;
+    hasGone = true;
+    clerk.users.delete(before);
+  };
+  await complete(t);
+  expect(hasGone).toBe(true);
+  expect((await rows(t)).map(({ clerkId }) => clerkId)).toContain(last);
 });

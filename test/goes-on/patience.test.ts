@@ -3,7 +3,7 @@ import { afterEach, expect, test, vi } from "vitest";
 import { hooks } from "../../convex/clerk/app";
 import { clock, DAY, HOUR, MINUTE, SECOND } from "../../convex/clerk/shared/clock";
 import { backfill, signUp } from "../world/people";
-import { internal, pass, post, report, rows, run, useSetting } from "../world/setting";
+import { complete, internal, pass, post, report, rows, run, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
 
@@ -178,3 +178,54 @@ test("who was absent from a page is asked about soon, though an old event leaves
   expect(isSent).toBe(true);
   expect(row?.firstName).toBe("New");
 });
+
+test.each(["the first run", "the first run over rows of an app", "a later run"])(
+  "%s goes on where Clerk lets one request through at a time",
+  async (which) => {
+    const { t, clerk } = setting;
+    const ids = signUp(setting, 4);
+    if (which === "a later run") await complete(t);
+    else if (which !== "the first run") {
+      await t.run(async ({ db }) => {
+        for (const clerkId of ids) await db.insert("users", { clerkId, color: "teal" });
+      });
+    }
+    pass(DAY);
+    clerk.allows = { requests: 1, inMs: 40 * SECOND };
+    const { runId } = await t.action(run, {});
+    await live(2 * HOUR);
+    expect(await t.query(report, { runId })).toMatchObject({ status: "completed", scanned: 4 });
+  },
+);
+
+test.each([
+  [2, 49],
+  [5, 30],
+  [6, 49],
+])(
+  "a look-back ends whose list changes before its page %i, where %i of 200 change again",
+  async (at, changed) => {
+    const { t, clerk } = setting;
+    const ids = await backfill(setting, 200);
+    pass(HOUR);
+    for (const id of ids) {
+      clerk.updateUser(id, { updated_at: Date.now() }, Date.now());
+      pass(10);
+    }
+    let looks = 0;
+    clerk.onRequest = ({ query }) => {
+      if (query.get("order_by") !== "-updated_at") return;
+      looks += 1;
+      if (looks !== at) return;
+      for (const id of ids.slice(0, changed)) clerk.updateUser(id, {}, Date.now());
+    };
+    vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+      pass(15 * SECOND);
+      return await clerk.fetch(...args);
+    });
+    const { runId } = await t.action(run, { mode: "recent", pageSize: 50 });
+    await live(2 * HOUR);
+    expect(await t.query(report, { runId })).toMatchObject({ status: "completed" });
+    expect(looks).toBeLessThan(30);
+  },
+);

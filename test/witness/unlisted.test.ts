@@ -1,8 +1,17 @@
 /** Whom Clerk lists a little later than it counts them. */
 import { expect, test, vi } from "vitest";
-import { HOUR, MINUTE, SECOND } from "../../convex/clerk/shared/clock";
+import { DAY, HOUR, MINUTE, SECOND } from "../../convex/clerk/shared/clock";
 import { backfill, expectMirror, signUp } from "../world/people";
-import { complete, LONG_AGO, pass, post, report, run, useSetting } from "../world/setting";
+import {
+  complete,
+  internal,
+  LONG_AGO,
+  pass,
+  post,
+  report,
+  run,
+  useSetting,
+} from "../world/setting";
 
 const setting = useSetting({ http: false });
 
@@ -161,3 +170,31 @@ test.each([false, true])(
     });
   },
 );
+
+test.each([
+  ["before the look-back, by an event", "-updated_at", true],
+  ["before the look-back, by a person's repair", "-updated_at", false],
+  ["before the count, by an event", "created_at_before", true],
+  ["before the count, by a person's repair", "created_at_before", false],
+])("an import behind the walk that is mirrored %s, is not unlisted", async (_, at, isByEvent) => {
+  const { t, clerk } = setting;
+  await backfill(setting, 20);
+  pass(DAY);
+  let made: Promise<unknown> | null = null;
+  clerk.onRequest = ({ query }) => {
+    if (made !== null || (query.get("order_by") !== at && !query.has(at))) return;
+    // What comes later has another time.
+    pass(10);
+    const { user, event } = clerk.createUser({
+      created_at: LONG_AGO + 1500,
+      updated_at: Date.now(),
+    });
+    const { id: clerkId } = user;
+    made = isByEvent ? post(t, event) : t.action(internal.clerk.reconcile.user, { clerkId });
+    clerk.order(new RegExp(at), { kind: "wait", for: made }, 1);
+  };
+  expect(await complete(t, { pageSize: 50 })).toMatchObject({ status: "completed", unlisted: 0 });
+  expect(made).not.toBeNull();
+  expect(await t.query(internal.clerk.reconcile.status, {})).toMatchObject({ reasons: [] });
+  await expectMirror(setting);
+});

@@ -98,8 +98,12 @@ function placed(
 ): Reading[] {
   const entries = readUsers(json);
   const created = entries.map(({ clerkCreatedAt }) => clerkCreatedAt).find(isGiven);
+  const { clerkCreatedAt: from } = start;
   let at = {
-    clerkCreatedAt: (isBegin ? undefined : created) ?? start.clerkCreatedAt,
+    // A list may begin a millisecond before: see `ordered`.
+    clerkCreatedAt: isBegin
+      ? Math.min(from, Math.max(created ?? from, from - 1))
+      : (created ?? from),
     version: entries.map(({ version }) => version).find(isGiven) ?? start.version,
   };
   let before: string | null = null;

@@ -35,6 +35,7 @@ export {
   vCheckpoint,
   vCrowd,
   vDoubtState,
+  vLookBack,
   vMode,
   vPosition,
   vReportMode,

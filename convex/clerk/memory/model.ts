@@ -14,6 +14,10 @@ export const vCrowd = v.object({
   offset: v.number(),
   /** Who ended the last page of this pass: the next one begins with that user, unless somebody slipped between. */
   last: v.optional(v.string()),
+  /** Who stands right before the next page, where that is somebody else's place. */
+  before: v.optional(v.string()),
+  /** Whether anybody of it has a time. */
+  isDated: v.optional(v.boolean()),
   /** Whether a page of this pass began otherwise; and whether one held nobody who could come again with the next. */
   isBroken: v.optional(v.boolean()),
   isUnsure: v.optional(v.boolean()),
@@ -40,6 +44,20 @@ export const vBatch = v.object({
   isWaitedFor: v.boolean(),
 });
 
+/** Through users changed after `since` (ms), the latest first. `isAgain`: Clerk's count did not add up. */
+export const vLookBack = v.object({
+  kind: v.literal("lookBack"),
+  ...vListed,
+  since: v.number(),
+  offset: v.number(),
+  isAgain: v.boolean(),
+  /** Since when the look before it, or the walk, has met nobody any more, ms. */
+  begunAt: v.optional(v.number()),
+  /** How far pages of it reached in the list, and how many of them led no further and showed nothing new. */
+  furthest: v.optional(v.number()),
+  still: v.optional(v.number()),
+});
+
 /** Where a run stands: enough to go on from here in another function call. */
 const vPhase = v.union(
   v.object({ kind: v.literal("begin") }),
@@ -51,16 +69,9 @@ const vPhase = v.union(
       v.object({ key: v.number(), isLast: v.boolean(), next: v.optional(v.number()) }),
     ),
   }),
-  /** Through users changed after `since` (ms), the latest first. `isAgain`: Clerk's count did not add up. */
-  v.object({
-    kind: v.literal("lookBack"),
-    ...vListed,
-    since: v.number(),
-    offset: v.number(),
-    isAgain: v.boolean(),
-  }),
-  /** Clerk is asked how many users it had when the run began. */
-  v.object({ kind: v.literal("count"), isAgain: v.boolean() }),
+  vLookBack,
+  /** Clerk is asked how many users it had when the run began. `begunAt`: ms. */
+  v.object({ kind: v.literal("count"), isAgain: v.boolean(), begunAt: v.optional(v.number()) }),
   /** Rows without a creation time up to `settledId` are doubted. */
   v.object({ kind: v.literal("undated"), settledId: v.string() }),
   v.object({ kind: v.literal("evidence") }),

@@ -22,8 +22,6 @@ export type Call = {
   window?: Window & Partial<Pick<Looked, "next">> & { seenAt: number };
   /** The page of a crowd that is being settled, and where in the list it begins. */
   page?: { users: Reading[]; offset: number; seenAt: number };
-  /** How many pages of a look-back, one after the other, have led no further. */
-  still?: number;
 };
 
 /** What taking a step gives: null when another call has taken the run further, or ended it. */
@@ -63,13 +61,27 @@ export function isLeftOf(
   return until === null || comparePositions(phase.settled, until) < 0;
 }
 
-/** Whether a list ends before `offset`: pages may be shorter than what there is. False at 429. @throws ClerkError */
-export async function isEnd(
-  offset: number,
-  list: (offset: number) => Promise<Reading[]>,
-): Promise<boolean> {
-  return await unlessSlowed(async () => (await list(offset)).length === 0, false);
+/**
+ * Whether a list ends with a page that begins at `offset`: pages may be shorter than what there is, so nobody must be
+ * behind, and then its last one still be there, as somebody may have moved up meanwhile. False at 429. @throws ClerkError
+ */
+export async function isEnd(page: Reading[], offset: number, list: List): Promise<boolean> {
+  const last = page[page.length - 1];
+  const isNobodyBehind = async () => (await list(offset + page.length)).length === 0;
+  return (
+    last !== undefined &&
+    (await unlessSlowed(isNobodyBehind, false)) &&
+    (await isAt(last.clerkId, offset + page.length - 1, list))
+  );
 }
+
+/** Whether somebody stands at a place of a list. False at 429. @throws ClerkError */
+export async function isAt(clerkId: string, place: number, list: List): Promise<boolean> {
+  return await unlessSlowed(async () => (await list(place))[0]?.clerkId === clerkId, false);
+}
+
+/** Asks for a page of a list, from an offset on. @throws ClerkError */
+export type List = (offset: number) => Promise<Reading[]>;
 
 /** A page; an empty one is asked for once more, as it ends a list. @throws ClerkError, but not at the second's 429 */
 export async function listTwice(list: () => Promise<Reading[]>): Promise<Reading[]> {

@@ -167,16 +167,23 @@ function isPlacing({ mode, state: { phase } }: RunIn<"walk" | "lookBack">): bool
   return phase.kind === "lookBack" && mode === "full" && !phase.isAgain;
 }
 
-/** Counts who is new, by this look or by an event, where a full run's walk had passed: Clerk counts them, too. */
+/**
+ * Counts who is new where a full run's walk had passed: Clerk counts them, too. Their row this look has made, or, since
+ * it was begun, whoever else; or, while the run walked, an event.
+ */
 async function countPlaced(
   { counts, run, findings }: Step<"walk" | "lookBack">,
   user: Mirrorable,
   { kind, fields, known }: Outcome,
 ): Promise<void> {
   const { clerkId, clerkCreatedAt } = user;
-  const isLookBack = run.state.phase.kind === "lookBack" && run.mode === "full";
+  const { phase } = run.state;
+  const isLookBack = phase.kind === "lookBack" && run.mode === "full";
   if (!isLookBack || clerkCreatedAt > run.startedAt - LAG_MS) return;
+  const { begunAt = Infinity } = phase;
   const isMade = kind === "created" || fields.includes("clerkCreatedAt");
+  // What is made in the millisecond in which a look-back is begun, the step before it has made.
+  const isSince = (known.row?._creationTime ?? -Infinity) >= begunAt + 1;
   // Whom the walk has made itself, it has counted.
   const isHeard =
     kind === "unchanged" &&
@@ -184,7 +191,7 @@ async function countPlaced(
     !isFromBefore(known.row, run) &&
     known.version?.appliedBy === "event" &&
     !(await findings.isListed(clerkId, "created"));
-  if (isMade || isHeard) counts.listed += 1;
+  if (isMade || isSince || isHeard) counts.listed += 1;
 }
 
 /** The oldest row of an id first: that one is the mirror's. */

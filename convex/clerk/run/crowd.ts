@@ -13,7 +13,16 @@ import {
 import { clock } from "../shared/clock.js";
 import { chunksOf, inParallel } from "../shared/parallel.js";
 import { type Reading, vReading } from "../shared/user.js";
-import { type Call, checkpoint, isEnd, listTwice, phaseAfter, type Taken } from "./call.js";
+import {
+  type Call,
+  checkpoint,
+  isAt,
+  isEnd,
+  type List,
+  listTwice,
+  phaseAfter,
+  type Taken,
+} from "./call.js";
 import { compareUsers, orderOf } from "./compare.js";
 import { afterLookBack } from "./next.js";
 import { before, crowdAfter, crowdIn, vCrowdPage } from "./places.js";
@@ -24,17 +33,16 @@ export async function ask(
   call: Call,
   run: RunIn<"walk" | "lookBack">,
   crowd: Crowd,
-  list: (offset: number) => Promise<Reading[]>,
+  list: List,
 ): Taken {
   const { ctx, batch } = call;
   call.page ??= await askFor(crowd.offset, list);
   const { users: all, offset, seenAt } = call.page;
   const listed = all.slice(crowd.offset - offset);
   const { users, page } = crowdIn(listed, crowd, batch.limit, orderOf(run));
-  // Where the last page's end comes again, nobody is hidden; but pages may be short.
-  const isShort = async () => !(await isEnd(crowd.offset + page.length, list));
-  if (page.isEnd && page.length > 0 && (await isShort())) page.isEnd = false;
-  const isLast = page.isEnd && page.length > 0;
+  const isLast = page.isEnd && (await isOver(listed, crowd, list));
+  // Pages may be short: behind one that brings nobody new somebody may stand all the same.
+  if (page.length > 0) page.isEnd = isLast;
   const args = { at: checkpoint(call, run), users: batch.takeUsers(users), page, seenAt, isLast };
   const settled = internal.clerk.run.crowd.settle;
   const result: StepResult | null = await ctx.runMutation(settled, { ...args, crowd });
@@ -43,7 +51,13 @@ export async function ask(
   return result;
 }
 
-async function askFor(offset: number, list: (offset: number) => Promise<Reading[]>) {
+/** Whether Clerk's list ends with a page, or, where that is empty, before it. */
+async function isOver(page: Reading[], { offset, before }: Crowd, list: List): Promise<boolean> {
+  if (page.length > 0) return await isEnd(page, offset, list);
+  return before !== undefined && (await isAt(before, offset - 1, list));
+}
+
+async function askFor(offset: number, list: List) {
   const seenAt = clock.now();
   return { users: await listTwice(async () => await list(offset)), offset, seenAt };
 }
@@ -101,7 +115,9 @@ export const settle = internalMutation({
     if (!after.isListed) return await step.goTo({ ...phase, crowd: after.crowd });
     if (step.isIn("lookBack")) return await goBeyond(step, crowd.key, after.end);
     const { settled } = phase;
-    const metCrowd = { key: crowd.key, isLast, next: page.next };
+    // Of people without a time alone nobody knows from when on they would no longer be listed.
+    const isEndless = page.next === undefined && !after.isDated;
+    const metCrowd = { key: crowd.key, isLast: isLast || isEndless, next: page.next };
     return await step.goTo({ kind: "walk", settled, metCrowd });
   },
 });

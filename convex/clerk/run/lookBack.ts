@@ -2,10 +2,18 @@
 import { v } from "convex/values";
 import { internal } from "../../_generated/api.js";
 import { internalMutation } from "../../_generated/server.js";
-import { type RunIn, vCheckpoint, vCrowd, vPosition } from "../memory/memory.js";
+import { type RunIn, vCheckpoint, vLookBack, vPosition } from "../memory/memory.js";
 import { clock } from "../shared/clock.js";
 import { vReading } from "../shared/user.js";
-import { type Call, checkpoint, isEnd, isLeftOf, listTwice, type Taken } from "./call.js";
+import {
+  type Call,
+  checkpoint,
+  isEnd,
+  isLeftOf,
+  type List,
+  listTwice,
+  type Taken,
+} from "./call.js";
 import { compareUsers } from "./compare.js";
 import { ask as askCrowd } from "./crowd.js";
 import { afterLookBack } from "./next.js";
@@ -14,11 +22,6 @@ import { Step, type StepResult } from "./step.js";
 import { lookBackOf, partOf } from "./sweep.js";
 
 const ORDER = "-updated_at";
-/**
- * Pages that lead no further, as so many changed or were deleted meanwhile, or each holds one user: then a page is used
- * whatever it begins with. After as many more, the list has ended, whatever Clerk makes of the offset.
- */
-const MAX_STILL = 8;
 
 /** Asks for the next page by latest change, and has what it settles compared, in batches. @throws ClerkError */
 export async function ask(call: Call, run: RunIn<"lookBack">): Taken {
@@ -45,22 +48,17 @@ export async function ask(call: Call, run: RunIn<"lookBack">): Taken {
 async function nextWindow(
   call: Call,
   { state: { phase } }: RunIn<"lookBack">,
-  list: (offset: number) => ReturnType<Call["clerk"]["listByChange"]>,
+  list: List,
 ): Promise<NonNullable<Call["window"]>> {
   const seenAt = clock.now();
   const page = await listTwice(async () => await list(phase.offset));
-  const still = call.still ?? 0;
-  const how = { isTrusted: still >= MAX_STILL, still };
-  const looked = lookBackOf(page, phase, how);
+  const looked = lookBackOf(page, phase);
   const { unless } = looked;
-  if (unless && !(await isEnd(phase.offset + page.length, list))) {
+  if (unless && !(await isEnd(page, phase.offset, list))) {
     call.page = { users: page, offset: phase.offset, seenAt };
     return { users: [], until: phase.settled, next: unless, seenAt };
   }
   call.page = looked.next?.crowd && { users: page, offset: phase.offset, seenAt };
-  const isStill = comparePositions(looked.until, phase.settled) === 0 && !looked.next?.crowd;
-  call.still = isStill ? still + 1 : 0;
-  if (call.still >= 2 * MAX_STILL) return { ...looked, next: null, seenAt };
   return { ...looked, seenAt };
 }
 
@@ -75,7 +73,7 @@ export const settle = internalMutation({
     until: vPosition,
     end: vPosition,
     seenAt: v.number(),
-    next: v.nullable(v.object({ offset: v.number(), crowd: v.optional(vCrowd) })),
+    next: v.nullable(vLookBack.pick("offset", "crowd", "furthest", "still")),
   },
   handler: async (ctx, { at, users, until, end, seenAt, next }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);

@@ -24,12 +24,12 @@ export async function afterBegin(step: Step<"begin">): Promise<StepResult> {
     const reason = "a recent run needs a completed full run before it.";
     return await step.end({ kind: "failed", reason });
   }
-  return await step.goTo(lookBackTo(Math.max(full, recent ?? full) - LAG_MS));
+  return await step.goTo(lookBackTo(Math.max(full, recent ?? full) - LAG_MS, clock.now()));
 }
 
 /** A full run looks back at what changed meanwhile. */
 export async function afterWalk(step: Step<"walk">): Promise<StepResult> {
-  return await goBack(step, false);
+  return await goBack(step, clock.now(), false);
 }
 
 /** Once more, five minutes later, where Clerk counts more users than it listed. */
@@ -37,24 +37,27 @@ export async function lookAgain(step: Step<"count">): Promise<StepResult> {
   const { clerkUsers, unlisted } = step.counts;
   const listed = clerkUsers - unlisted;
   const waitsFor = `Clerk counts ${clerkUsers} users and listed ${listed}: it is asked once more.`;
-  return await goBack(step, true, { notBefore: clock.now() + LAG_MS, waitsFor });
+  const { begunAt = clock.now() } = step.run.state.phase;
+  return await goBack(step, begunAt, true, { notBefore: clock.now() + LAG_MS, waitsFor });
 }
 
 async function goBack(
   step: Step<"walk" | "count">,
+  begunAt: number,
   isAgain: boolean,
   wait?: { notBefore: number; waitsFor: string },
 ): Promise<StepResult> {
   const { lately } = step.counts;
   // Each look-back meets them anew.
   if (lately) lately.looked = 0;
-  return await step.goTo(lookBackTo(step.run.startedAt - LAG_MS, isAgain), wait);
+  return await step.goTo(lookBackTo(step.run.startedAt - LAG_MS, begunAt, isAgain), wait);
 }
 
 /** A full run has Clerk count; a recent one has listed all that it looks for. */
 export async function afterLookBack(step: Step<"lookBack">): Promise<StepResult> {
   if (step.run.mode === "recent") return await decide(step);
-  return await step.goTo({ kind: "count", isAgain: step.run.state.phase.isAgain });
+  const { isAgain } = step.run.state.phase;
+  return await step.goTo({ kind: "count", isAgain, begunAt: clock.now() });
 }
 
 /** What follows once nothing is left to list, and after each batch of evidence. */

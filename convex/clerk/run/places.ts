@@ -55,6 +55,8 @@ export const vCrowdPage = v.object({
   beyond: v.nullable(v.number()),
   next: v.optional(v.number()),
   last: v.optional(v.string()),
+  /** Whether it shows anybody of it who can be read, so has a time. */
+  isDated: v.optional(v.boolean()),
   /** Whether more of it is left than was to be taken. */
   isCut: v.boolean(),
   /** Whether it brings nobody but the last one of the page before. */
@@ -90,6 +92,7 @@ export function crowdIn(
     beyond: next ? rest : null,
     ...(next && { next: keyOf(next, order) }),
     ...(lastListed && { last: lastListed.clerkId }),
+    isDated: users.some(({ kind }) => kind === "profile"),
     isCut,
     isEnd: !listed.some(isNew),
     isJoined: last === undefined || listed[0]?.clerkId === last,
@@ -103,22 +106,25 @@ export function crowdIn(
  * somebody was deleted meanwhile, the next lacks that one, and another pass looks for who slipped in between.
  * @param fresh users of the page who were not met before
  * @param scanned users whom the run has met by then
- * @returns with `isListed` once that is so; `end`: where the first one after them stands, null where nobody does
+ * @returns with `isListed` once that is so; `end`: where the first one after them stands, null where nobody does;
+ *   `isDated`: whether anybody of them has a time
  */
 export function crowdAfter(
   crowd: Crowd,
   page: CrowdPage,
   fresh: number,
   scanned = 0,
-): { isListed: false; crowd: Crowd } | { isListed: true; end: number | null } {
+): { isListed: false; crowd: Crowd } | { isListed: true; end: number | null; isDated: boolean } {
   const { key, start, offset } = crowd;
   const { length, first, beyond, last } = page;
   const met = crowd.met + fresh;
+  const isDated = crowd.isDated === true || page.isDated === true;
   const freshOfPass = crowd.fresh + fresh;
   if (offset === start && first === 0 && start > 0) {
     // Those before were deleted: some of the crowd may stand further in front.
     const restarted = crowdOf(key, Math.max(0, start - length));
-    return { isListed: false, crowd: { ...restarted, met, fresh: freshOfPass, idle: crowd.idle } };
+    const kept = { met, fresh: freshOfPass, idle: crowd.idle, isDated };
+    return { isListed: false, crowd: { ...restarted, ...kept } };
   }
   const begin = crowd.first ?? (first === null ? null : offset + first);
   const isBroken = crowd.isBroken === true || !page.isJoined;
@@ -131,9 +137,10 @@ export function crowdAfter(
     const next = {
       offset: offset + length - (isSingle ? 0 : 1),
       last: isSingle ? undefined : last,
+      before: isSingle ? last : undefined,
     };
     const isUnsure = crowd.isUnsure === true || isSingle;
-    const counted = { met, fresh: freshOfPass, first: begin, isBroken, isUnsure };
+    const counted = { met, fresh: freshOfPass, first: begin, isBroken, isUnsure, isDated };
     return { isListed: false, crowd: { ...crowd, ...counted, ...next } };
   }
   const end = beyond === null ? null : offset + beyond;
@@ -143,6 +150,6 @@ export function crowdAfter(
   const isFirst = freshOfPass === met && crowd.isUnsure !== true;
   const isSure = freshOfPass === 0 ? begin !== null || idle > 1 : isFirst;
   const isWhole = met >= stand && !isBroken && isSure;
-  if (isWhole || idle >= MAX_IDLE_PASSES) return { isListed: true, end };
-  return { isListed: false, crowd: { ...crowdOf(key, start), met, idle } };
+  if (isWhole || idle >= MAX_IDLE_PASSES) return { isListed: true, end, isDated };
+  return { isListed: false, crowd: { ...crowdOf(key, start), met, idle, isDated } };
 }

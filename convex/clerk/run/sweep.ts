@@ -21,7 +21,7 @@ const CLOCK_SKEW_MS = MINUTE;
 const MAX_BATCH_LENGTH = 4 * 1024 * 1024;
 
 /** Whether a page holds none but entries without a time, which stand where they are met: see `readPage`. */
-export function isTimeless(page: Reading[], settled: Position, order: Order): boolean {
+function isTimeless(page: Reading[], settled: Position, order: Order): boolean {
   const [first] = page;
   const isHere = first !== undefined && keyOf(first, order) === settled.key;
   return isHere && page.every(({ kind }) => kind === "unreadable");
@@ -144,33 +144,48 @@ export function leadsOn(
   return keyOf(first, order) < settled.key && keyOf(last, order) > settled.key;
 }
 
-/** The beginning of a look-back. @param since ms */
-export function lookBackTo(since: number, isAgain = false): LookBack {
-  return { kind: "lookBack", since, settled: START, offset: 0, isAgain };
+/** The beginning of a look-back. Times are ms. */
+export function lookBackTo(since: number, begunAt: number, isAgain = false): LookBack {
+  return { kind: "lookBack", since, settled: START, offset: 0, isAgain, begunAt };
 }
 
 type LookBack = Extract<Phase, { kind: "lookBack" }>;
 /** What a page of a look-back settles, and where that goes on: at an offset, in a crowd, or (null) nowhere. */
 export type Looked = Window & {
   until: Position;
-  next: { offset: number; crowd?: Crowd } | null;
+  next: ({ offset: number; crowd?: Crowd } & Pick<LookBack, "furthest" | "still">) | null;
   /** Where it goes on if the list has not ended with this page, which leads no further. */
   unless?: { offset: number; crowd: Crowd };
 };
 
 /**
+ * So many such pages, as so many changed or were deleted meanwhile, or each holds one user: then a page is used whatever
+ * it begins with. After as many more the list has ended, whatever Clerk makes of the offset.
+ */
+const MAX_STILL = 8;
+
+/**
  * What a page of `-updated_at` gives. Whoever changes meanwhile moves to the front and pushes the others on; whoever is
  * deleted pulls them up. So a page is used where it begins with somebody who is settled: nobody is left out in between.
- * @param how `still`: pages before it that led no further: the more, the farther this goes back; `isTrusted`: the page
- *   is used all the same, as none begins so
+ * Of pages that lead no further those count (`still`) that show nothing new: however many others have moved ahead.
  */
-export function lookBackOf(
-  page: Reading[],
-  at: LookBack,
-  { isTrusted, still }: { isTrusted: boolean; still: number } = { isTrusted: false, still: 0 },
-): Looked {
+export function lookBackOf(page: Reading[], at: LookBack): Looked {
+  const { still = 0, furthest = 0 } = at;
+  const looked = lookedAt(page, at);
+  const { until, next } = looked;
+  if (next === null) return looked;
+  const end = at.offset + page.length;
+  if (comparePositions(until, at.settled) > 0 || next.crowd !== undefined) {
+    return { ...looked, next: { ...next, furthest: end, still: 0 } };
+  }
+  const more = { furthest: Math.max(end, furthest), still: end > furthest ? still : still + 1 };
+  return { ...looked, next: more.still < 2 * MAX_STILL ? { ...next, ...more } : null };
+}
+
+function lookedAt(page: Reading[], at: LookBack): Looked {
   const order = "-updated_at";
-  const { settled, offset } = at;
+  const { settled, offset, still = 0 } = at;
+  const isTrusted = still >= MAX_STILL;
   const oldest = before(1 - at.since);
   const keys = page.map((user) => keyOf(user, order));
   const [first = Infinity, last = Infinity] = [keys[0], keys[keys.length - 1]];
@@ -181,7 +196,8 @@ export function lookBackOf(
   if (offset > 0 && first >= settled.key && !isTrusted) {
     return stay(Math.max(0, offset - Math.ceil(page.length / 2) * 2 ** still));
   }
-  if (last < settled.key) return stay(offset + page.length);
+  // The next one begins with the last of this one, so that it leads on.
+  if (last < settled.key) return stay(offset + Math.max(1, page.length - 1));
   if (isTimeless(page, settled, order)) return { ...stay(offset + page.length), users: page };
   const rest = (until: Position) => usersBetween(page, settled, until, order);
   const isOver = last >= oldest.key;

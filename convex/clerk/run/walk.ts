@@ -15,7 +15,6 @@ import { before, comparePositions, crowdOf, isWithin, least, positionOf, START }
 import { MAX_ROW_BYTES, MAX_ROWS, Step, type StepResult } from "./step.js";
 import {
   isLastAlone,
-  isTimeless,
   pageStart,
   partOf,
   rangeOf,
@@ -34,9 +33,9 @@ export async function ask(call: Call, run: RunIn<"walk">): Taken {
   const list = async (offset: number) => await listFrom(call, run, offset);
   if (crowd !== undefined) return await askCrowd(call, run, crowd, list);
   if (metCrowd !== undefined) {
-    const { key, isLast, next = Infinity } = metCrowd;
+    const { key, isLast, next = key + 1 } = metCrowd;
     // Those who came since the run began are passed over.
-    const until = isLast ? null : before(next <= run.startedAt ? next : key + 1);
+    const until = isLast ? null : before(Math.min(next, run.startedAt + 1));
     call.window = { users: [], until, seenAt: clock.now() };
   }
   call.window ??= await nextWindow(call, run);
@@ -90,12 +89,9 @@ async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"
   }
   call.ahead.dropAll();
   const rest = usersBetween(page, settled, null, ORDER);
-  // Of a longer page one may go meanwhile, and the next one move up to where this one has looked.
-  const hasEnded =
-    page.length === 0 ||
-    ((isTimeless(page, settled, ORDER) || page.length === 1) &&
-      (await isEnd(page.length, async (at) => await listFrom(call, run, at))));
-  if (hasEnded) return { users: rest, until: null, seenAt };
+  const list = async (offset: number) => await listFrom(call, run, offset);
+  if (page.length === 0 || (await isEnd(page, 0, list)))
+    return { users: rest, until: null, seenAt };
   call.page = { users: page, offset: 0, seenAt };
   return undefined;
 }
