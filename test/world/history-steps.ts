@@ -164,8 +164,21 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant("refuse a newcomer") }) },
   /** The table of users is restored, the sync's own are not. */
   { weight: 1, arbitrary: fc.record({ do: fc.constant("restore the table alone") }) },
-  /** From now on pages hold one user fewer than asked for, or no longer. */
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("shorten pages") }) },
+  /** From now on pages hold one user fewer than asked for, or one at all, or again what they should. */
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant("shorten pages"),
+      to: fc.constantFrom("one fewer", "one", "all"),
+    }),
+  },
+  /** From now on Clerk lets so many requests through in forty seconds, or again all. */
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant("limit"), requests: fc.constantFrom(1, 2, 5, null) }),
+  },
+  /** The app is deployed without its `erase`, or with it again. */
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("deploy erase"), isThere: fc.boolean() }) },
   /** Clerk counts whom it had so long ago, or one user whom it does not list. */
   {
     weight: 2,
@@ -204,6 +217,8 @@ export const histories = fc.record({
   shufflesTies: fc.constantFrom(true, true, true, false),
   /** A development instance is asked for one page at a time. */
   environment: fc.constantFrom("production", "production", "production", "development"),
+  /** How long each answer takes, ms. */
+  answerMs: fc.constantFrom(10, 10, 10, 10, 10, 10, 10, 10, 9 * SECOND, 15 * SECOND),
   /** Clerk's clock against ours. */
   skewMs: fc.constantFrom(0, 0, -30 * SECOND, 30 * SECOND),
   steps: fc.array(step, { minLength: 1, maxLength: 60, size: "max" }),

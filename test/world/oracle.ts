@@ -24,6 +24,7 @@ export const FEATURES = [
   "a row of the app's before Clerk shows its user",
   "a table restored without what the sync knew",
   "short pages",
+  "few requests at a time",
   "a page that comes again",
   "users who share a time in another order with each page",
   "a count that is wrong",

@@ -4,7 +4,7 @@ import type { FunctionArgs } from "convex/server";
 import { vi } from "vitest";
 import { internal } from "../../convex/_generated/api";
 import type { Doc } from "../../convex/_generated/dataModel";
-import { MINUTE } from "../../convex/clerk/shared/clock";
+import { MINUTE, SECOND } from "../../convex/clerk/shared/clock";
 import schema from "../../convex/schema";
 import { ClerkStandIn, type Fault } from "../../scripts/stand-in/clerk-stand-in";
 import {
@@ -32,7 +32,6 @@ const modules = import.meta.glob("../../convex/**/*.ts");
 const START = 1_700_000_000_000;
 const LEAKED_SECRET = `whsec_${btoa("a signing secret that leaked")}`;
 const NEW_SECRET = `whsec_${btoa("a signing secret that did not")}`;
-const REQUEST_MS = 10;
 /** By then a run that does not go on is taken for dead. */
 const LEASE_MS = 4 * MINUTE;
 /** Rows of the app's own that somebody may turn out to be the user of. */
@@ -115,7 +114,7 @@ export class World {
     vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
       const askedAt = Date.now();
       await waitForRequest();
-      vi.setSystemTime(Date.now() + REQUEST_MS);
+      vi.setSystemTime(Date.now() + history.answerMs);
       const key = new Request(...args).headers.get("authorization");
       const instance = key === "Bearer sk_test_other" ? world.#other : world.clerk;
       const answer = await instance.fetch(...args);
@@ -287,11 +286,19 @@ export class World {
         await this.#restore();
         return;
       case "shorten pages":
-        this.#oracle.meet("short pages");
+        if (step.to !== "all") this.#oracle.meet("short pages");
+        this.clerk.limitFallsBackTo = step.to === "one" ? 1 : null;
         this.clerk.dropsFromPage =
-          this.clerk.dropsFromPage === null
-            ? (users) => users.slice(0, users.length > 1 ? -1 : 1)
-            : null;
+          step.to === "one fewer" ? (users) => users.slice(0, users.length > 1 ? -1 : 1) : null;
+        return;
+      case "limit": {
+        const { requests } = step;
+        this.clerk.allows = requests === null ? null : { requests, inMs: 40 * SECOND };
+        if (requests !== null) this.#oracle.meet("few requests at a time");
+        return;
+      }
+      case "deploy erase":
+        appChoice.erases = step.isThere;
         return;
       case "miscount":
         this.#miscount(step.by);
@@ -605,6 +612,7 @@ export class World {
   #heal(): void {
     this.clerk.heal();
     this.clerk.dropsFromPage = null;
+    this.clerk.limitFallsBackTo = null;
     this.clerk.countsTooMany = 0;
     this.clerk.countFrom(null);
     for (const id of this.#odd) {
@@ -616,6 +624,7 @@ export class World {
     this.#isFalsified = false;
     this.#catchUp();
     appChoice.refused.clear();
+    this.clerk.allows = null;
     vi.stubEnv("CLERK_SECRET_KEY", (this.#isAway ? this.#other : this.clerk).secretKey);
   }
 
