@@ -159,8 +159,8 @@ export type Looked = Window & {
 };
 
 /**
- * So many such pages, as so many changed or were deleted meanwhile, or each holds one user: then a page is used whatever
- * it begins with. After as many more the list has ended, whatever Clerk makes of the offset.
+ * After so many pages that lead no further and show nothing new, as so many were deleted meanwhile or each holds one
+ * user, a page is used whatever it begins with. After as many more the list has ended, whatever Clerk makes of the offset.
  */
 const MAX_STILL = 8;
 
