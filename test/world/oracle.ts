@@ -348,14 +348,12 @@ export class Oracle {
     const rows = [...now.users, ...now.marked, ...now.leaving];
     const kept = new Set(rows.map(({ _id }) => _id));
     const gone = before.leaving.filter(({ _id }) => !kept.has(_id));
-    // Where `erase` was taken out, a row goes alone, or is judged like others again.
-    const { erases } = appChoice;
-    const left = gone.filter(({ _id }) => erases && now.authors.has(_id));
+    const left = gone.filter(({ _id }) => now.authors.has(_id));
     demand("what hangs on a row goes before it", left.length === 0, left);
     if (now.leaving.some(({ _id }) => now.authors.has(_id))) {
       this.meet("a row that is erased in parts");
     }
-    if (by === "app" || !erases) return;
+    if (by === "app") return;
     const leaving = new Set(now.leaving.map(({ _id }) => _id));
     const begun = before.leaving.filter(({ _id }) => before.begun.has(_id));
     const back = begun.filter(({ _id }) => kept.has(_id) && !leaving.has(_id));

@@ -299,6 +299,7 @@ export class World {
       }
       case "deploy erase":
         appChoice.erases = step.isThere;
+        await this.#oracle.look("app");
         return;
       case "miscount":
         this.#miscount(step.by);
@@ -893,13 +894,15 @@ export class World {
       runs: await db.query("clerkRuns").take(1000),
       entries: await db.query("clerkDriftEntries").take(5000),
     }));
-    const leaving = new Set(others.erasures.map(({ userId }) => userId));
+    // Without `erase` they are rows like others again.
+    const erasures = appChoice.erases ? others.erasures : [];
+    const leaving = new Set(erasures.map(({ userId }) => userId));
     const users = rows.filter(({ _id }) => !leaving.has(_id));
     return {
       users: users.filter((row) => row.deletedAt === undefined && !isOwn(row)),
       marked: users.filter(({ deletedAt }) => deletedAt !== undefined),
       leaving: rows.filter(({ _id }) => leaving.has(_id)),
-      begun: new Set(others.erasures.flatMap((each) => (each.hasErased ? each.userId : []))),
+      begun: new Set(erasures.flatMap((each) => (each.hasErased ? each.userId : []))),
       authors: new Set(others.messages.map(({ author }) => author)),
       own: users.filter(isOwn),
       entries,

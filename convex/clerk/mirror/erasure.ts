@@ -6,7 +6,7 @@ import { internal } from "../../_generated/api.js";
 import type { Doc } from "../../_generated/dataModel.js";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../../_generated/server.js";
 import * as app from "../app.js";
-import { readVersion } from "../memory/memory.js";
+import { leaveDoubt } from "../memory/memory.js";
 import { clock, MINUTE } from "../shared/clock.js";
 import { log, nameOfError, refusalOf } from "../shared/log.js";
 import type { User } from "../types.js";
@@ -74,14 +74,17 @@ export async function endErasures(ctx: MutationCtx, clerkId: string): Promise<vo
   }
 }
 
-/**
- * Takes up again what was refused, or whose call was killed. Where the app has no `erase` any more, what is left is
- * ended: its rows are judged like others again, and one that is right must not go weeks later.
- */
+/** Ends an erasure of an app that has no `erase` any more: its row is judged like others, and must not go weeks later. */
+async function giveUp(ctx: MutationCtx, { _id, clerkId }: Erasure): Promise<void> {
+  await ctx.db.delete("clerkErasures", _id);
+  await leaveDoubt(ctx, clerkId, 0);
+}
+
+/** Takes up again what was refused, or whose call was killed. */
 export async function wakeErasures(ctx: MutationCtx): Promise<void> {
   if (app.hooks.erase === undefined) {
     const left = await ctx.db.query("clerkErasures").take(MAX_WOKEN);
-    for (const { _id } of left) await ctx.db.delete("clerkErasures", _id);
+    for (const erasure of left) await giveUp(ctx, erasure);
     return;
   }
   for (const erasure of await erasures(ctx, MAX_WOKEN, clock.now() - STUCK_MS)) {
@@ -112,11 +115,14 @@ export const advance = internalMutation({
   handler: async (ctx, { erasureId, step }): Promise<null> => {
     const erasure = await ctx.db.get("clerkErasures", erasureId);
     if (erasure?.step !== step) return null;
+    if (app.hooks.erase === undefined) {
+      await giveUp(ctx, erasure);
+      return null;
+    }
     const { userId, clerkId, isPurge } = erasure;
     const user = await ctx.db.get("users", userId);
-    const isAnothers = user !== null && user.clerkId !== clerkId;
-    if (isAnothers || (await readVersion(ctx, clerkId))?.kind !== "tombstone") {
-      // The app gave the row to another user, or, while it had no `erase`, somebody came back to it.
+    if (user !== null && user.clerkId !== clerkId) {
+      // The app gave the row to another user.
       await ctx.db.delete("clerkErasures", erasureId);
       return null;
     }
