@@ -211,3 +211,55 @@ test("a recent run meets those whom many others overtake while it lists", async 
   const shown = new Map((await rows(t)).map(({ clerkId, firstName }) => [clerkId, firstName]));
   expect(changed.filter((id) => shown.get(id) !== "New")).toEqual([]);
 });
+
+describe("while Clerk's API still shows what was", () => {
+  const settle = async () => {
+    await setting.t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 1000);
+  };
+  const nameOf = async (id: string) => {
+    return (await rows(setting.t)).find(({ clerkId }) => clerkId === id)?.firstName;
+  };
+  async function oneUser(): Promise<string> {
+    const { t, clerk } = setting;
+    const at = Date.now() - 2 * 24 * 60 * MINUTE;
+    const { id } = clerk.createUser({ created_at: at, updated_at: at, first_name: "Old" }).user;
+    await complete(t);
+    pass(20 * MINUTE);
+    return id;
+  }
+
+  test("an event about a change from just before a recent run is not given up", async () => {
+    const { t, clerk } = setting;
+    const id = await oneUser();
+    clerk.fallBehind(new Map(clerk.users));
+    const event = clerk.updateUser(id, { first_name: "New" }, Date.now());
+    pass(SECOND);
+    await complete(t, { mode: "recent" });
+    pass(SECOND);
+    await post(t, event);
+    vi.advanceTimersByTime(SECOND);
+    await t.finishInProgressScheduledFunctions();
+    expect(await nameOf(id)).toBe("Old");
+    clerk.catchUp();
+    await settle();
+    expect(await nameOf(id)).toBe("New");
+  });
+
+  test("it does not win over an event by a change that no column shows", async () => {
+    const { t, clerk } = setting;
+    const id = await oneUser();
+    const before = new Map(clerk.users);
+    const repair = async () => await t.action(internal.clerk.reconcile.user, { clerkId: id });
+    const event = clerk.updateUser(id, { first_name: "New" }, Date.now());
+    pass(SECOND);
+    await post(t, event);
+    pass(20 * SECOND);
+    clerk.updateUser(id, {}, Date.now());
+    pass(SECOND);
+    expect(await repair()).toMatchObject({ outcome: "unchanged" });
+    pass(20 * SECOND);
+    clerk.fallBehind(before);
+    expect(await repair()).toMatchObject({ outcome: "unchanged" });
+    expect(await nameOf(id)).toBe("New");
+  });
+});

@@ -222,10 +222,10 @@ describe("a look back", () => {
     let at = lookBackTo(since, 0);
     const met: string[] = [];
     for (let count = 1; count < 1000; count += 1) {
-      const looked: Looked = lookBackOf(pages(at.offset), at);
+      const looked: Looked = lookBackOf(pages(at.offset), at, { pageSize: 7, most: 1000 });
       met.push(...looked.users.map(({ clerkId }) => clerkId));
       if (looked.next === null || looked.next.crowd) return { met, looked, count };
-      at = { ...at, settled: looked.until, offset: looked.next.offset };
+      at = { ...at, settled: looked.until, ...looked.next };
     }
     throw new Error("it does not end");
   }

@@ -1,5 +1,6 @@
 /** What moves in Clerk and in the table while a full run walks. */
 import { describe, expect, test } from "vitest";
+import { DAY } from "../../convex/clerk/shared/clock";
 import { expectMirror, signUp } from "../world/people";
 import { complete, LONG_AGO, post, rows, useSetting } from "../world/setting";
 
@@ -84,4 +85,48 @@ test("who is last is met where the one before goes as the run asks if the list e
   await complete(t);
   expect(hasGone).toBe(true);
   expect((await rows(t)).map(({ clerkId }) => clerkId)).toContain(last);
+});
+
+test.each([
+  [2, null, 3],
+  [500, 1, 1],
+  [500, 10, 11],
+])(
+  "users of one time that lies ahead, and one behind them, end a run (pages of %i, falling back to %s)",
+  async (pageSize, fallsBackTo, count) => {
+    const { t, clerk } = setting;
+    const now = Date.now();
+    clerk.limitFallsBackTo = fallsBackTo;
+    const times = [now - DAY, ...Array.from({ length: count }, () => now + DAY), now + 2 * DAY];
+    for (const created_at of times) clerk.createUser({ created_at, updated_at: now - DAY });
+    const report = await complete(t, { pageSize });
+    expect(report).toMatchObject({ status: "completed", scanned: count + 2 });
+    expect(clerk.requests.length).toBeLessThan(80);
+  },
+);
+
+test("nobody is passed over by pages of one, whoever goes at whichever of them", async () => {
+  const { t, clerk } = setting;
+  for (let who = 0; who < 3; who += 1) {
+    for (let place = 1; place < 16; place += 1) {
+      clerk.users.clear();
+      clerk.limitFallsBackTo = 1;
+      const ids = signUp(setting, 5, 10 * (20 * who + place));
+      let pages = 0;
+      clerk.onRequest = ({ query }) => {
+        pages += Number(query.get("order_by") === "+created_at");
+        if (pages === place) clerk.users.delete(ids[who] ?? "");
+      };
+      const { status, unlisted } = await complete(t, { maxDeletions: 100 });
+      const here = new Set((await rows(t)).map(({ clerkId }) => clerkId));
+      const missing = [...clerk.users.keys()].filter((id) => !here.has(id));
+      expect([who, place, status, missing.length <= unlisted]).toEqual([
+        who,
+        place,
+        "completed",
+        true,
+      ]);
+      clerk.onRequest = () => undefined;
+    }
+  }
 });

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import {
   columnsOf,
   differingFields,
+  heardVersionOf,
   planEvent,
   planEvidence,
   planListed,
@@ -220,20 +221,48 @@ describe("evidence", () => {
       nothing("unclear", "a change of the last five minutes"),
     ],
     [
-      "older than a recent event waits",
-      known("A", live(6, recent, "event")),
+      "older than what a recent event said waits",
+      known("A", { ...live(3), eventAt: recent, heardVersion: 6 }),
       incoming("B", 5),
       nothing("unclear", "a change of the last five minutes"),
     ],
     [
-      "newer than a recent event is right",
-      known("A", live(6, recent, "event")),
-      incoming("B", 7),
+      "older than that waits, also where it finds nothing to change",
+      known("A", { ...live(3), eventAt: recent, heardVersion: 6 }),
+      incoming("A", 5),
+      nothing("unclear", "a change of the last five minutes"),
+    ],
+    [
+      "older than what an event said before that is right",
+      known("A", { ...live(3), eventAt: NOW - LAG_MS, heardVersion: 6 }),
+      incoming("B", 5),
       patch,
+    ],
+    [
+      "as new as a recent event is right",
+      known("A", { ...live(3), eventAt: recent, heardVersion: 6 }),
+      incoming("B", 6),
+      patch,
+    ],
+    [
+      "of an equal row raises its version",
+      known("A", live(5)),
+      incoming("A", 6),
+      { write: "version" },
     ],
   ])("%s", (_, before, answer, verdict) => {
     expect(planEvidence(before, answer, askedAt)).toEqual(verdict);
   });
+});
+
+test("of the versions that events told of within five minutes the newest counts, but none from the future", () => {
+  const heard = (eventAt: number) =>
+    known("A", { ...live(3), eventAt: NOW - eventAt, heardVersion: NOW - 10 });
+  expect(heardVersionOf(heard(1), NOW - 20, NOW)).toBe(NOW - 10);
+  expect(heardVersionOf(heard(1), NOW, NOW)).toBe(NOW);
+  expect(heardVersionOf(heard(LAG_MS), NOW - 20, NOW)).toBe(NOW - 20);
+  expect(heardVersionOf(heard(1), NOW + LAG_MS + 1, NOW)).toBe(NOW - 10);
+  expect(heardVersionOf(known(null, null), 5, NOW)).toBe(5);
 });
 
 describe("the difference of metadata", () => {

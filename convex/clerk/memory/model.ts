@@ -53,9 +53,9 @@ export const vLookBack = v.object({
   isAgain: v.boolean(),
   /** Since when the look before it, or the walk, has met nobody any more, ms. */
   begunAt: v.optional(v.number()),
-  /** How far pages of it reached in the list, and how many of them led no further and showed nothing new. */
-  furthest: v.optional(v.number()),
-  still: v.optional(v.number()),
+  /** Whether the page before held none but settled ones; and how often it had to turn back since it last got further. */
+  hasPassed: v.optional(v.boolean()),
+  turns: v.optional(v.number()),
 });
 
 /** Where a run stands: enough to go on from here in another function call. */
@@ -253,6 +253,8 @@ export const vVersion = v.object({
   updatedEventAt: v.optional(v.number()),
   deletedEventAt: v.optional(v.number()),
   eventInstanceId: v.optional(v.string()),
+  /** Clerk's `updated_at` (ms) of what the last events said, the newest of five minutes. */
+  heardVersion: v.optional(v.number()),
   /** When somebody signed up whom another event than `user.created` made known, until one comes. */
   untoldAt: v.optional(v.number()),
   /** When the sync first met a row of it that it had not made; 0 where no full run had ended before. */

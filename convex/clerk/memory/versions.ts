@@ -48,8 +48,8 @@ export function metVersion(clerkId: string, times: Marks): Version {
   return { clerkId, kind: "met", appliedAt: clock.now(), appliedBy: "run", ...times };
 }
 
-/** An event: its type, and its instance. */
-export type Source = { type: EventType; instanceId?: string };
+/** An event: its type, its instance, and what is to be known of the version that it told of. */
+export type Source = { type: EventType; instanceId?: string } & Pick<Version, "heardVersion">;
 
 const EVENT_TIMES = {
   "user.created": "createdEventAt",
@@ -61,6 +61,7 @@ const EVENT_MARKS = [
   "eventAt",
   ...Object.values(EVENT_TIMES),
   "eventInstanceId",
+  "heardVersion",
   "untoldAt",
 ] as const satisfies readonly (keyof Version)[];
 type EventMarks = Pick<Version, (typeof EVENT_MARKS)[number]>;
@@ -69,9 +70,10 @@ type EventMarks = Pick<Version, (typeof EVENT_MARKS)[number]>;
 export function eventMarks(known: Version | null, source?: Source): EventMarks {
   const marks: EventMarks = Object.fromEntries(EVENT_MARKS.map((mark) => [mark, known?.[mark]]));
   if (source === undefined) return marks;
-  const { type, instanceId: eventInstanceId } = source;
+  const { type, instanceId: eventInstanceId, heardVersion = marks.heardVersion } = source;
   const [eventAt, untoldAt] = [clock.now(), type === "user.created" ? undefined : marks.untoldAt];
-  return { ...marks, eventAt, [EVENT_TIMES[type]]: eventAt, eventInstanceId, untoldAt };
+  const named = { eventAt, [EVENT_TIMES[type]]: eventAt, eventInstanceId, heardVersion };
+  return { ...marks, ...named, untoldAt };
 }
 
 /** When the first user signed up between two times (ms) of whom `user.created` has not told; or null. */

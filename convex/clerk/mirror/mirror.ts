@@ -14,6 +14,7 @@ import {
 import { clock } from "../shared/clock.js";
 import { countRemoval, type Kept, type Remover, whyKept, whyNotPurged } from "./gate.js";
 import {
+  heardVersionOf,
   isForeign,
   LAG_MS,
   isShown,
@@ -75,7 +76,7 @@ export { type Outcome, vOutcomeKind } from "./write.js";
 export async function applyEvent(
   ctx: MutationCtx,
   { missingForNew, ...user }: Incoming & { missing?: string; missingForNew?: string },
-  source: Source,
+  { type, instanceId }: Source,
   state: SyncState,
 ): Promise<Outcome> {
   const known = await readKnown(ctx, user.clerkId, { isThere: true });
@@ -83,10 +84,12 @@ export async function applyEvent(
   const incoming = { ...user, missing: user.missing ?? (isNew ? missingForNew : undefined) };
   const { fullRunStartedAt = -Infinity, recentRunStartedAt = -Infinity } = state;
   const runStartedAt = Math.max(fullRunStartedAt, recentRunStartedAt);
-  const plan = planEvent(known, incoming, { now: clock.now(), runStartedAt });
+  const now = clock.now();
+  const plan = planEvent(known, incoming, { now, runStartedAt });
+  const source = { type, instanceId, heardVersion: heardVersionOf(known, user.version, now) };
   const { lastFullRunStartedAt = Infinity } = state;
   const untoldAt =
-    source.type === "user.created" ? undefined : untoldOf(plan, known, user, lastFullRunStartedAt);
+    type === "user.created" ? undefined : untoldOf(plan, known, user, lastFullRunStartedAt);
   const outcome = await carryOut(ctx, plan, known, user, { by: { event: source, untoldAt } });
   const isWritten = !["refused", "unclear"].includes(outcome.kind) && plan.write !== "nothing";
   if (!isWritten) await noteNamed(ctx, user.clerkId, known.version, source);

@@ -106,6 +106,17 @@ function appliedVersion({ version }: Known): number {
   return version?.kind === "live" ? (version.version ?? -Infinity) : -Infinity;
 }
 
+/** Of what events of the last five minutes said the newest version, with one that comes at `now` (ms); see `planEvidence`. */
+export function heardVersionOf(
+  { version }: Known,
+  incoming: number,
+  now: number,
+): number | undefined {
+  const isRecent = (version?.eventAt ?? -Infinity) > now - LAG_MS;
+  const before = isRecent ? version?.heardVersion : undefined;
+  return incoming > now + LAG_MS ? before : Math.max(before ?? -Infinity, incoming);
+}
+
 function whyUnclear(version: number, known: number, now: number, runStartedAt: number) {
   if (version === known) return "another look at the version that was applied";
   if (version < runStartedAt) return "older than the newest run";
@@ -157,6 +168,10 @@ export function planEvidence(
     return reason === null ? { write: "remove" } : postponed(reason);
   }
   const { version } = known;
+  const { eventAt = -Infinity, heardVersion = -Infinity } = version ?? {};
+  if (answer.version < heardVersion && eventAt > askedAt - LAG_MS) {
+    return postponed("a change of the last five minutes");
+  }
   const change = insertOrPatch(known, answer);
   if (change === null && version?.kind !== "tombstone") {
     return isNewer(answer.version, known, askedAt)
@@ -165,9 +180,7 @@ export function planEvidence(
   }
   if (version === null || version.kind === "met") return change ?? { write: "version" };
   if (version.appliedAt > askedAt) return postponed("changed while Clerk was asked");
-  const isSettled = version.appliedAt <= askedAt - LAG_MS;
-  const isOlder = version.appliedBy === "event" && answer.version < appliedVersion(known);
-  if (!isSettled && (version.kind === "tombstone" || isOlder)) {
+  if (version.kind === "tombstone" && version.appliedAt > askedAt - LAG_MS) {
     return postponed("a change of the last five minutes");
   }
   return change ?? { write: "version" };

@@ -113,22 +113,23 @@ export const settle = internalMutation({
     }
     const after = crowdAfter(crowd, page, fresh, step.counts.scanned);
     if (!after.isListed) return await step.goTo({ ...phase, crowd: after.crowd });
-    if (step.isIn("lookBack")) return await goBeyond(step, crowd.key, after.end);
+    if (step.isIn("lookBack")) {
+      if (isLast) return await afterLookBack(step);
+      return await goBeyond(step, crowd.key, after.end ?? crowd.offset + page.length);
+    }
     const { settled } = phase;
     // Of people without a time alone nobody knows from when on they would no longer be listed.
-    const isEndless = page.next === undefined && !after.isDated;
-    const metCrowd = { key: crowd.key, isLast: isLast || isEndless, next: page.next };
+    const isEndless = page.beyond === null && !after.isDated;
+    // Who begins a page need not stand right behind the last one of the page before.
+    const isUnsure = page.beyond === 0 && after.isDated;
+    const next = isUnsure ? undefined : page.next;
+    const metCrowd = { key: crowd.key, isLast: isLast || isEndless, next };
     return await step.goTo({ kind: "walk", settled, metCrowd });
   },
 });
 
-/** @param end where the first one after a crowd stands in the list, if there is one */
-async function goBeyond(
-  step: Step<"lookBack">,
-  key: number,
-  end: number | null,
-): Promise<StepResult> {
-  if (end === null) return await afterLookBack(step);
+/** @param end where the first one after a crowd stands in the list, or would */
+async function goBeyond(step: Step<"lookBack">, key: number, end: number): Promise<StepResult> {
   // From the last of them on: that nobody is left out in between.
   const offset = Math.max(0, end - 1);
   const { phase } = step.run.state;

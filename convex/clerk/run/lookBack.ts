@@ -47,12 +47,14 @@ export async function ask(call: Call, run: RunIn<"lookBack">): Taken {
 
 async function nextWindow(
   call: Call,
-  { state: { phase } }: RunIn<"lookBack">,
+  { state: { phase }, counts, pageSize }: RunIn<"lookBack">,
   list: List,
 ): Promise<NonNullable<Call["window"]>> {
   const seenAt = clock.now();
   const page = await listTwice(async () => await list(phase.offset));
-  const looked = lookBackOf(page, phase);
+  // Far beyond so many no list goes on, whatever Clerk makes of the offset.
+  const most = 2 * Math.max(counts.clerkUsers, counts.scanned) + pageSize;
+  const looked = lookBackOf(page, phase, { pageSize, most });
   const { unless } = looked;
   if (unless && !(await isEnd(page, phase.offset, list))) {
     call.page = { users: page, offset: phase.offset, seenAt };
@@ -73,7 +75,7 @@ export const settle = internalMutation({
     until: vPosition,
     end: vPosition,
     seenAt: v.number(),
-    next: v.nullable(vLookBack.pick("offset", "crowd", "furthest", "still")),
+    next: v.nullable(vLookBack.pick("offset", "crowd", "hasPassed", "turns")),
   },
   handler: async (ctx, { at, users, until, end, seenAt, next }): Promise<StepResult | null> => {
     const step = await Step.at(ctx, at);

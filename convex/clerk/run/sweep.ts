@@ -153,49 +153,53 @@ type LookBack = Extract<Phase, { kind: "lookBack" }>;
 /** What a page of a look-back settles, and where that goes on: at an offset, in a crowd, or (null) nowhere. */
 export type Looked = Window & {
   until: Position;
-  next: ({ offset: number; crowd?: Crowd } & Pick<LookBack, "furthest" | "still">) | null;
+  next: ({ offset: number; crowd?: Crowd } & Pick<LookBack, "hasPassed" | "turns">) | null;
   /** Where it goes on if the list has not ended with this page, which leads no further. */
   unless?: { offset: number; crowd: Crowd };
 };
 
-/**
- * After so many pages that lead no further and show nothing new, as so many were deleted meanwhile or each holds one
- * user, a page is used whatever it begins with. After as many more the list has ended, whatever Clerk makes of the offset.
- */
-const MAX_STILL = 8;
+/** After so many turns a page is used whatever it begins with; one by which nobody can tell, after fewer. */
+const MAX_TURNS = 8;
+const FEW_TURNS = 2;
 
 /**
  * What a page of `-updated_at` gives. Whoever changes meanwhile moves to the front and pushes the others on; whoever is
  * deleted pulls them up. So a page is used where it begins with somebody who is settled: nobody is left out in between.
- * Of pages that lead no further those count (`still`) that show nothing new: however many others have moved ahead.
+ * Else it turns back, the farther the more often; it goes on past as many settled ones as there are.
+ * @param how `most`: users whom the list can't have, `pageSize`: users asked for
  */
-export function lookBackOf(page: Reading[], at: LookBack): Looked {
-  const { still = 0, furthest = 0 } = at;
-  const looked = lookedAt(page, at);
+export function lookBackOf(
+  page: Reading[],
+  at: LookBack,
+  how: { pageSize: number; most: number },
+): Looked {
+  const looked = lookedAt(page, at, how.pageSize);
   const { until, next } = looked;
   if (next === null) return looked;
-  const end = at.offset + page.length;
-  if (comparePositions(until, at.settled) > 0 || next.crowd !== undefined) {
-    return { ...looked, next: { ...next, furthest: end, still: 0 } };
-  }
-  const more = { furthest: Math.max(end, furthest), still: end > furthest ? still : still + 1 };
-  return { ...looked, next: more.still < 2 * MAX_STILL ? { ...next, ...more } : null };
+  const isProgress = comparePositions(until, at.settled) > 0 || next.crowd !== undefined;
+  const hasPassed = !isProgress && page.length > 0 && next.offset > at.offset;
+  const isTurn = next.offset <= at.offset || next.offset > how.most;
+  const turns = isProgress ? 0 : (at.turns ?? 0) + Number(isTurn);
+  return { ...looked, next: turns < 2 * MAX_TURNS ? { ...next, hasPassed, turns } : null };
 }
 
-function lookedAt(page: Reading[], at: LookBack): Looked {
+function lookedAt(page: Reading[], at: LookBack, pageSize: number): Looked {
   const order = "-updated_at";
-  const { settled, offset, still = 0 } = at;
-  const isTrusted = still >= MAX_STILL;
+  const { settled, offset, turns = 0, hasPassed = false } = at;
   const oldest = before(1 - at.since);
   const keys = page.map((user) => keyOf(user, order));
   const [first = Infinity, last = Infinity] = [keys[0], keys[keys.length - 1]];
   const stay = (next: number): Looked => ({ users: [], until: settled, next: { offset: next } });
-  // The list may have become shorter than that.
-  if (page.length === 0 && offset > 0 && !isTrusted) return stay(Math.floor(offset / 2));
-  if (page.length === 0) return { users: [], until: oldest, next: null };
-  if (offset > 0 && first >= settled.key && !isTrusted) {
-    return stay(Math.max(0, offset - Math.ceil(page.length / 2) * 2 ** still));
+  const back = (by: number) => stay(Math.max(0, offset - by * 2 ** turns));
+  if (page.length === 0) {
+    // Behind a page of settled ones the list ends, unless one was deleted meanwhile; else it has become shorter.
+    const isEnd = offset === 0 || turns >= MAX_TURNS || (hasPassed && turns >= FEW_TURNS);
+    if (isEnd) return { users: [], until: oldest, next: null };
+    return hasPassed ? back(pageSize) : stay(Math.floor(offset / 2));
   }
+  // Of pages of one none begins with somebody settled and shows another one.
+  const isTrusted = turns >= (page.length === 1 ? FEW_TURNS : MAX_TURNS);
+  if (offset > 0 && first >= settled.key && !isTrusted) return back(Math.ceil(page.length / 2));
   // The next one begins with the last of this one, so that it leads on.
   if (last < settled.key) return stay(offset + Math.max(1, page.length - 1));
   if (isTimeless(page, settled, order)) return { ...stay(offset + page.length), users: page };

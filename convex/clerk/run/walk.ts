@@ -34,8 +34,9 @@ export async function ask(call: Call, run: RunIn<"walk">): Taken {
   if (crowd !== undefined) return await askCrowd(call, run, crowd, list);
   if (metCrowd !== undefined) {
     const { key, isLast, next = key + 1 } = metCrowd;
-    // Those who came since the run began are passed over.
-    const until = isLast ? null : before(Math.min(next, run.startedAt + 1));
+    // Those who came since the run began are passed over; a crowd whose time lies ahead is behind them.
+    const stop = key <= run.startedAt ? Math.min(next, run.startedAt + 1) : next;
+    const until = isLast ? null : before(stop);
     call.window = { users: [], until, seenAt: clock.now() };
   }
   call.window ??= await nextWindow(call, run);
