@@ -67,12 +67,16 @@ export function isLeftOf(
  */
 export async function isEnd(page: Reading[], offset: number, list: List): Promise<boolean> {
   const last = page[page.length - 1];
-  const isNobodyBehind = async () => (await list(offset + page.length)).length === 0;
   return (
     last !== undefined &&
-    (await unlessSlowed(isNobodyBehind, false)) &&
+    (await isEmpty(offset + page.length, list)) &&
     (await isAt(last.clerkId, offset + page.length - 1, list))
   );
+}
+
+/** Whether nobody stands at a place of a list, or behind it. False at 429. @throws ClerkError */
+export async function isEmpty(place: number, list: List): Promise<boolean> {
+  return await unlessSlowed(async () => (await list(place)).length === 0, false);
 }
 
 /** Whether somebody stands at a place of a list. False at 429. @throws ClerkError */

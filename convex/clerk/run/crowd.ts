@@ -17,6 +17,7 @@ import {
   type Call,
   checkpoint,
   isAt,
+  isEmpty,
   isEnd,
   type List,
   listTwice,
@@ -52,7 +53,13 @@ export async function ask(
 }
 
 /** Whether Clerk's list ends with a page, or, where that is empty, before it. */
-async function isOver(page: Reading[], { offset, before }: Crowd, list: List): Promise<boolean> {
+async function isOver(
+  page: Reading[],
+  { offset, before, last }: Crowd,
+  list: List,
+): Promise<boolean> {
+  // Of a page of several the last one has come again, alone.
+  if (page.length === 1 && last !== undefined) return await isEmpty(offset + 1, list);
   if (page.length > 0) return await isEnd(page, offset, list);
   return before !== undefined && (await isAt(before, offset - 1, list));
 }

@@ -91,8 +91,8 @@ async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"
   call.ahead.dropAll();
   const rest = usersBetween(page, settled, null, ORDER);
   const list = async (offset: number) => await listFrom(call, run, offset);
-  if (page.length === 0 || (await isEnd(page, 0, list)))
-    return { users: rest, until: null, seenAt };
+  const isEnding = page.length < run.pageSize && (await isEnd(page, 0, list));
+  if (page.length === 0 || isEnding) return { users: rest, until: null, seenAt };
   call.page = { users: page, offset: 0, seenAt };
   return undefined;
 }
