@@ -178,8 +178,8 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "mirror/mirror.ts",
-        replace: "{ fullRunStartedAt = -Infinity, lastFullRunStartedAt = Infinity }: SyncState,",
-        by: "{ lastFullRunStartedAt: fullRunStartedAt = -Infinity, lastFullRunStartedAt = Infinity }: SyncState,",
+        replace: "const { fullRunStartedAt = -Infinity, recentRun",
+        by: "const { lastFullRunStartedAt: fullRunStartedAt = -Infinity, recentRun",
       },
     ],
     file: "test/no-false-deletion/promises.test.ts",
@@ -599,10 +599,62 @@ const teeth: Tooth[] = [
   {
     breaks: "that a crowd is settled up to the next one's time",
     edits: [
-      { file: "run/walk.ts", replace: "next <= run.startedAt ? next : key + 1", by: "key + 1" },
+      {
+        file: "run/walk.ts",
+        replace: "key <= run.startedAt ? Math.min(next, run.startedAt + 1) : next",
+        by: "key + 1",
+      },
     ],
     file: "test/goes-on/timeless.test.ts",
     property: "are set aside, and those behind them are mirrored, in few requests",
+  },
+  {
+    breaks: "that who begins a list without a time has that from which it was asked for",
+    edits: [{ file: "api/api.ts", replace: "isBegin: offset === 0", by: "isBegin: false" }],
+    file: "test/goes-on/timeless.test.ts",
+    property: "are met where one of them begins a list",
+  },
+  {
+    breaks: "what events of the last five minutes said",
+    edits: [
+      {
+        file: "mirror/plan.ts",
+        replace: "if (answer.version < heardVersion && eventAt",
+        by: "if (answer.version < -Infinity && eventAt",
+      },
+    ],
+    file: "test/convergence/recent.test.ts",
+    property: "an event about a change from just before a recent run is not given up",
+  },
+  {
+    breaks: "that a pin voids what the worker asked",
+    edits: [{ file: "run/begin.ts", replace: 'await wakeForDoubts(ctx, "void");', by: "" }],
+    file: "test/no-false-deletion/instance-asked.test.ts",
+    property: "what the worker has heard of it removes nobody once another one is pinned",
+  },
+  {
+    breaks: "that an erasure stands beside a tombstone alone",
+    edits: [
+      {
+        file: "mirror/write.ts",
+        replace: 'if (known.version?.kind === "tombstone") await endErasures(ctx, clerkId);',
+        by: "",
+      },
+    ],
+    file: "test/no-false-deletion/erasing.test.ts",
+    property: "gives nobody who is back a second row",
+  },
+  {
+    breaks: "that the turns of a look-back are counted",
+    edits: [
+      {
+        file: "run/sweep.ts",
+        replace: "const turns = isProgress ? 0 : (at.turns ?? 0) + Number(isTurn);",
+        by: "const turns = isProgress || isTurn ? 0 : (at.turns ?? 0);",
+      },
+    ],
+    file: "test/goes-on/patience.test.ts",
+    property: "a look-back ends whose list changes",
   },
 ];
 
