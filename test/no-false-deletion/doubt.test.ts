@@ -1,8 +1,8 @@
 /** What is settled by asking Clerk about one user, and a move to another instance. */
 import { describe, expect, test, vi } from "vitest";
-import { HOUR, MINUTE } from "../../convex/clerk/shared/clock";
+import { DAY, HOUR, MINUTE } from "../../convex/clerk/shared/clock";
 import { userEvent } from "../../scripts/stand-in/clerk-json";
-import { drift, expectMirror, signUp } from "../world/people";
+import { backfill, drift, expectMirror, signUp } from "../world/people";
 import { complete, internal, LONG_AGO, pass, post, rows, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
@@ -247,4 +247,18 @@ describe("moving to another instance on purpose", () => {
       "must be a Clerk instance id",
     );
   });
+});
+
+test("the worker removes nobody while the last full run is held, not even whom that did not hold", async () => {
+  const { t, clerk } = setting;
+  const ids = await backfill(setting, 30);
+  const [later = "", ...gone] = ids;
+  pass(DAY);
+  for (const id of gone.slice(0, 11)) clerk.users.delete(id);
+  expect(await complete(t)).toMatchObject({ status: "held", held: 11 });
+  pass(HOUR);
+  clerk.users.delete(later);
+  await t.mutation(internal.clerk.memory.worker.doubt, { clerkId: later });
+  await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
+  expect((await rows(t)).map(({ clerkId }) => clerkId)).toContain(later);
 });
