@@ -194,7 +194,8 @@ const teeth: Tooth[] = [
         by: "const kept = (await whyKept(ctx, known, { askedAt, remover })) && null;",
       },
     ],
-    property: FRESH,
+    file: "test/no-false-deletion/deletions.test.ts",
+    property: "are not made when an event touches the user while Clerk is asked",
   },
   {
     breaks: "the freshness of the gate before a purge",
@@ -281,7 +282,8 @@ const teeth: Tooth[] = [
         by: 'if (last?.state.kind === "running")',
       },
     ],
-    property: "no repair removes while the last full run is held",
+    file: "test/no-false-deletion/doubt.test.ts",
+    property: "the worker removes nobody while the last full run is held",
   },
   {
     breaks: "the gate's hold of repairs while a full run is under way",

@@ -14,7 +14,7 @@ export const vCrowd = v.object({
   offset: v.number(),
   /** Who ended the last page of this pass: the next one begins with that user, unless somebody slipped between. */
   last: v.optional(v.string()),
-  /** Who stands right before the next page, where that is somebody else's place. */
+  /** Who made up a page of one, and stands right before the next page: it can't begin with them. */
   before: v.optional(v.string()),
   /** Whether anybody of it has a time. */
   isDated: v.optional(v.boolean()),
@@ -51,8 +51,8 @@ export const vLookBack = v.object({
   since: v.number(),
   offset: v.number(),
   isAgain: v.boolean(),
-  /** Since when the look before it, or the walk, has met nobody any more, ms. */
-  begunAt: v.optional(v.number()),
+  /** Until when the walk, or the look before this one, has met users, ms. */
+  metUntil: v.optional(v.number()),
   /** Whether the page before held none but settled ones; and how often it had to turn back since it last got further. */
   hasPassed: v.optional(v.boolean()),
   turns: v.optional(v.number()),
@@ -70,8 +70,8 @@ const vPhase = v.union(
     ),
   }),
   vLookBack,
-  /** Clerk is asked how many users it had when the run began. `begunAt`: ms. */
-  v.object({ kind: v.literal("count"), isAgain: v.boolean(), begunAt: v.optional(v.number()) }),
+  /** Clerk is asked how many users it had when the run began. `metUntil`: when the look-back before has ended, ms. */
+  v.object({ kind: v.literal("count"), isAgain: v.boolean(), metUntil: v.optional(v.number()) }),
   /** Rows without a creation time up to `settledId` are doubted. */
   v.object({ kind: v.literal("undated"), settledId: v.string() }),
   v.object({ kind: v.literal("evidence") }),

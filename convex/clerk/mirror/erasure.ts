@@ -63,11 +63,11 @@ async function erasuresOf(ctx: QueryCtx, clerkId: string): Promise<Erasure[]> {
 export async function stopErasure(ctx: MutationCtx, clerkId: string): Promise<boolean> {
   const under = await erasuresOf(ctx, clerkId);
   if (under.some(({ hasErased, step }) => hasErased ?? step > 0)) return false;
-  await endErasures(ctx, clerkId);
+  for (const { _id } of under) await ctx.db.delete("clerkErasures", _id);
   return under.length > 0;
 }
 
-/** Ends the erasures of an id: somebody is back, or it is nobody's row any more. */
+/** Ends the erasures of an id that somebody has come back to. */
 export async function endErasures(ctx: MutationCtx, clerkId: string): Promise<void> {
   for (const { _id } of await erasuresOf(ctx, clerkId)) {
     await ctx.db.delete("clerkErasures", _id);

@@ -168,8 +168,8 @@ function isPlacing({ mode, state: { phase } }: RunIn<"walk" | "lookBack">): bool
 }
 
 /**
- * Counts who is new where a full run's walk had passed: Clerk counts them, too. Their row this look has made, or, since
- * it was begun, whoever else; or, while the run walked, an event.
+ * Counts who is new where a full run's walk had passed: Clerk counts them, too. Their row this look has made, or whoever
+ * else, since the walk or the look before has met anybody; or, while the run walked, an event.
  */
 async function countPlaced(
   { counts, run, findings }: Step<"walk" | "lookBack">,
@@ -180,10 +180,10 @@ async function countPlaced(
   const { phase } = run.state;
   const isLookBack = phase.kind === "lookBack" && run.mode === "full";
   if (!isLookBack || clerkCreatedAt > run.startedAt - LAG_MS) return;
-  const { begunAt = Infinity } = phase;
+  const { metUntil = Infinity } = phase;
   const isMade = kind === "created" || fields.includes("clerkCreatedAt");
-  // What is made in the millisecond in which a look-back is begun, the step before it has made.
-  const isSince = (known.row?._creationTime ?? -Infinity) >= begunAt + 1;
+  // What is made in that very millisecond, the last step of them has made.
+  const isSince = (known.row?._creationTime ?? -Infinity) >= metUntil + 1;
   // Whom the walk has made itself, it has counted.
   const isHeard =
     kind === "unchanged" &&

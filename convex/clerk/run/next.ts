@@ -37,27 +37,27 @@ export async function lookAgain(step: Step<"count">): Promise<StepResult> {
   const { clerkUsers, unlisted } = step.counts;
   const listed = clerkUsers - unlisted;
   const waitsFor = `Clerk counts ${clerkUsers} users and listed ${listed}: it is asked once more.`;
-  const { begunAt = clock.now() } = step.run.state.phase;
-  return await goBack(step, begunAt, true, { notBefore: clock.now() + LAG_MS, waitsFor });
+  const { metUntil = clock.now() } = step.run.state.phase;
+  return await goBack(step, metUntil, true, { notBefore: clock.now() + LAG_MS, waitsFor });
 }
 
 async function goBack(
   step: Step<"walk" | "count">,
-  begunAt: number,
+  metUntil: number,
   isAgain: boolean,
   wait?: { notBefore: number; waitsFor: string },
 ): Promise<StepResult> {
   const { lately } = step.counts;
   // Each look-back meets them anew.
   if (lately) lately.looked = 0;
-  return await step.goTo(lookBackTo(step.run.startedAt - LAG_MS, begunAt, isAgain), wait);
+  return await step.goTo(lookBackTo(step.run.startedAt - LAG_MS, metUntil, isAgain), wait);
 }
 
 /** A full run has Clerk count; a recent one has listed all that it looks for. */
 export async function afterLookBack(step: Step<"lookBack">): Promise<StepResult> {
   if (step.run.mode === "recent") return await decide(step);
   const { isAgain } = step.run.state.phase;
-  return await step.goTo({ kind: "count", isAgain, begunAt: clock.now() });
+  return await step.goTo({ kind: "count", isAgain, metUntil: clock.now() });
 }
 
 /** What follows once nothing is left to list, and after each batch of evidence. */

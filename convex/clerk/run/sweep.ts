@@ -145,8 +145,8 @@ export function leadsOn(
 }
 
 /** The beginning of a look-back. Times are ms. */
-export function lookBackTo(since: number, begunAt: number, isAgain = false): LookBack {
-  return { kind: "lookBack", since, settled: START, offset: 0, isAgain, begunAt };
+export function lookBackTo(since: number, metUntil: number, isAgain = false): LookBack {
+  return { kind: "lookBack", since, settled: START, offset: 0, isAgain, metUntil };
 }
 
 type LookBack = Extract<Phase, { kind: "lookBack" }>;
