@@ -81,7 +81,8 @@ const teeth: Tooth[] = [
         by: "null",
       },
     ],
-    property: LIVE,
+    file: "test/no-false-deletion/deletions.test.ts",
+    property: "are not made when Clerk knows the user after all",
   },
   {
     breaks: "the hold",

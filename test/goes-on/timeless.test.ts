@@ -15,7 +15,10 @@ test("are set aside, and those behind them are mirrored, in few requests", async
   pass(DAY);
   for (const id of ids.slice(4, 9)) clerk.hidesCreationOf.add(id);
   for (const id of ids.slice(9)) clerk.updateUser(id, { first_name: "New" }, Date.now() - DAY / 2);
-  const before = clerk.requests.length;
+  const most = clerk.requests.length + 40;
+  clerk.onRequest = () => {
+    if (clerk.requests.length === most) clerk.order(/./, { kind: "status", status: 401 });
+  };
   expect(await complete(t, { pageSize: 2 })).toMatchObject({
     status: "completed",
     setAside: 5,
@@ -23,7 +26,6 @@ test("are set aside, and those behind them are mirrored, in few requests", async
     unlisted: 0,
     repaired: { updated: 3, deleted: 0 },
   });
-  expect(clerk.requests.length - before).toBeLessThan(40);
   expect(await rows(t)).toHaveLength(12);
 });
 

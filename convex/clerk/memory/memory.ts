@@ -25,12 +25,14 @@ export {
   takeLease,
 } from "./lease.js";
 export {
+  type Asked,
   type Counts,
   type Crowd,
   type DriftEntry,
   type Phase,
   type Position,
   type Version,
+  vAsked,
   vBatch,
   vCheckpoint,
   vCrowd,

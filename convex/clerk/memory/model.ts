@@ -214,6 +214,10 @@ export const vDoubtState = v.union(
   v.literal("met"),
 );
 
+/** A doubt that Clerk is asked about: raised at another time (ms), it is another one. */
+export const vAsked = v.object({ clerkId: v.string(), raisedAt: v.number() });
+export type Asked = Infer<typeof vAsked>;
+
 /** What a step takes a run on from, and the requests that Clerk was sent on the way. */
 export const vCheckpoint = v.object({
   runId: v.id("clerkRuns"),

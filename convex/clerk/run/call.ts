@@ -3,7 +3,7 @@ import type { Infer } from "convex/values";
 import { internal } from "../../_generated/api.js";
 import type { ActionCtx } from "../../_generated/server.js";
 import { type Clerk, ClerkError } from "../api/api.js";
-import type { Phase, RunningRun, vBatch } from "../memory/memory.js";
+import type { Asked, Phase, RunningRun, vBatch } from "../memory/memory.js";
 import { SECOND } from "../shared/clock.js";
 import { type Reading } from "../shared/user.js";
 import type { Ahead } from "./ahead.js";
@@ -32,13 +32,13 @@ export function checkpoint({ clerk }: Call, { _id: runId, state: { step } }: Run
   return { runId, step, requests: clerk.requests.uncounted };
 }
 
-/** Ids of the next doubts in a state, at most `most`, and no more than the transaction may take. */
+/** The next doubts in a state, at most `most`, and no more than the transaction may take. */
 export async function doubtsOf(
   { ctx, batch }: Call,
   run: RunningRun,
   state: "open" | "orphaned" | "marked",
   most: number,
-): Promise<string[]> {
+): Promise<Asked[]> {
   const { _id, mode } = run;
   const args = { run: { _id, mode }, state, count: Math.min(batch.limit, most) };
   return await ctx.runQuery(internal.clerk.run.lifecycle.doubts, args);

@@ -20,7 +20,8 @@ export async function ask(call: Call, run: RunIn<"delete">): Taken {
   const { ctx, clerk, batch } = call;
   const askedAt = clock.now();
   const orphans = await doubtsOf(call, run, "orphaned", MAX_REMOVALS);
-  const ids = orphans.length > 0 ? orphans : await doubtsOf(call, run, "marked", MAX_REMOVALS);
+  const asked = orphans.length > 0 ? orphans : await doubtsOf(call, run, "marked", MAX_REMOVALS);
+  const ids = asked.map(({ clerkId }) => clerkId);
   const setAside = batch.take(ids);
   const gone: string[] = [];
   const alive: Reading[] = [];

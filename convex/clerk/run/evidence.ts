@@ -3,7 +3,7 @@ import { v } from "convex/values";
 import { internal } from "../../_generated/api.js";
 import { internalMutation, type MutationCtx } from "../../_generated/server.js";
 import { MAX_IDS } from "../api/api.js";
-import { changeDoubt, doubtOf, type RunIn, vCheckpoint } from "../memory/memory.js";
+import { changeDoubt, doubtOf, type RunIn, vAsked, vCheckpoint } from "../memory/memory.js";
 import { readKnown } from "../mirror/mirror.js";
 import { clock } from "../shared/clock.js";
 import { isClerkId, vReading } from "../shared/user.js";
@@ -16,9 +16,10 @@ import { Step, type StepResult } from "./step.js";
 export async function ask(call: Call, run: RunIn<"evidence">): Taken {
   const { ctx, clerk, batch } = call;
   const asked = await doubtsOf(call, run, "open", MAX_IDS);
-  const setAside = batch.take(asked);
+  const all = asked.map(({ clerkId }) => clerkId);
+  const setAside = batch.take(all);
   const askedAt = clock.now();
-  const ids = setAside === undefined ? asked.filter(isClerkId) : [];
+  const ids = setAside === undefined ? all.filter(isClerkId) : [];
   const found = await clerk.listByIds(ids);
   const args = { at: checkpoint(call, run), asked, found, askedAt, setAside };
   return await ctx.runMutation(internal.clerk.run.evidence.settle, args);
@@ -33,7 +34,7 @@ export async function ask(call: Call, run: RunIn<"evidence">): Taken {
 export const settle = internalMutation({
   args: {
     at: vCheckpoint,
-    asked: v.array(v.string()),
+    asked: v.array(vAsked),
     found: v.array(vReading),
     askedAt: v.number(),
     setAside: v.optional(v.string()),
@@ -42,10 +43,10 @@ export const settle = internalMutation({
     const step = await Step.at(ctx, at);
     if (!step?.isIn("evidence")) return null;
     const answers = new Map(found.map((user) => [user.clerkId, user]));
-    for (const clerkId of asked) {
+    for (const { clerkId, raisedAt } of asked) {
       const doubt = await doubtOf(ctx, step.run, clerkId);
-      // Raised again since, it is to be asked about again.
-      if (doubt === null || doubt.raisedAt > askedAt) continue;
+      // Raised again since, it is to be asked about again. Another machine's clock could not tell.
+      if (doubt?.raisedAt !== raisedAt) continue;
       const answer = answers.get(clerkId) ?? null;
       if (setAside !== undefined) await setAsideOne(step, clerkId, answer, setAside);
       else if (answer === null && found.length > 0 && (await isKnown(ctx, clerkId))) {

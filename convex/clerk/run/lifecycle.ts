@@ -2,6 +2,7 @@
 import { v } from "convex/values";
 import { internalMutation, internalQuery } from "../../_generated/server.js";
 import {
+  type Asked,
   type Begun,
   handOn,
   type Leased,
@@ -55,19 +56,19 @@ export const read = internalQuery({
   handler: async (ctx, { runId }): Promise<Run | null> => await ctx.db.get("clerkRuns", runId),
 });
 
-/** Ids of up to `count` doubts in a state that are due, which a run judges; `open`: that it asks about next. */
+/** Up to `count` doubts in a state that are due, which a run judges; `open`: that it asks about next. */
 export const doubts = internalQuery({
   args: {
     run: v.object({ _id: v.id("clerkRuns"), mode: vReportMode }),
     state: vDoubtState,
     count: v.number(),
   },
-  handler: async (ctx, { run, state, count }): Promise<string[]> => {
+  handler: async (ctx, { run, state, count }): Promise<Asked[]> => {
     const found =
       state === "open"
         ? await nextToAsk(ctx, run, count)
         : await nextDoubts(ctx, run, state, count);
-    return found.map(({ clerkId }) => clerkId);
+    return found.map(({ clerkId, raisedAt }) => ({ clerkId, raisedAt }));
   },
 });
 
