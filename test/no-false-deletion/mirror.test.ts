@@ -2,7 +2,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { readListed } from "../../convex/clerk/mirror/rows";
 import { applyEvidence, applyListed } from "../../convex/clerk/mirror/mirror";
-import { DAY, MINUTE } from "../../convex/clerk/shared/clock";
+import { DAY, MINUTE, SECOND } from "../../convex/clerk/shared/clock";
 import { readDeliveries } from "../../convex/clerk/memory/deliveries";
 import { readSyncState, updateSyncState } from "../../convex/clerk/memory/state";
 import type { Profile } from "../../convex/clerk/shared/user";
@@ -200,8 +200,8 @@ describe("tombstones", () => {
   test("go after 30 days, and once a full run has begun since; live versions stay", async () => {
     const now = Date.now();
     await hear(person());
-    await bury("user_old", now - 30 * DAY - 1);
-    await bury("user_young", now - 30 * DAY);
+    await bury("user_old", now - 30 * DAY - SECOND);
+    await bury("user_young", now - 30 * DAY + SECOND);
     expect(await prune()).toEqual(["user_ada", "user_old", "user_young"]);
     await setting.t.run(async (ctx) => {
       await updateSyncState(ctx, { lastFullRunStartedAt: now - 40 * DAY });

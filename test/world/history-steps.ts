@@ -142,6 +142,14 @@ const step = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("catch up") }) },
+  /** The database's clock is so far ahead of that of the machine which runs actions. */
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant("drift apart"),
+      byMs: fc.constantFrom(100, 3 * SECOND),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("use the key of another instance") }) },
   /** The app makes a row for somebody who has just signed up, and whom Clerk's API does not show yet. */
   {

@@ -99,6 +99,17 @@ export function pass(ms: number): void {
   vi.setSystemTime(Date.now() + ms);
 }
 
+/** From now on the database's clock is so far ahead (ms) of the one that actions see: they may run on other machines. */
+export async function driftApart(t: Convex, ms: number): Promise<void> {
+  const now = Date.now();
+  vi.setSystemTime(now + ms);
+  // No transaction begins before one that was committed.
+  await t.run(async (ctx) => {
+    await ctx.db.delete("users", await ctx.db.insert("users", { color: "nobody's" }));
+  });
+  vi.setSystemTime(now);
+}
+
 /** Starts a run and lets what it schedules happen, to its end. */
 export async function complete(t: Convex, args: FunctionArgs<typeof run> = {}) {
   const runId = await t.action(run, args).then(

@@ -17,6 +17,7 @@ import {
 import { signedEvent } from "../../scripts/stand-in/signed-event";
 import { currentActor, newGate, waitForRequest, type Actor, type Gate } from "./gate";
 import { appChoice, tokenOf, type History } from "./history-steps";
+import { driftApart } from "./setting";
 import { demand, Oracle, Violation, type Feature, type Run, type Sight } from "./oracle";
 
 type Step = History["steps"][number];
@@ -267,6 +268,9 @@ export class World {
         return;
       case "catch up":
         this.#catchUp();
+        return;
+      case "drift apart":
+        await driftApart(this.#t, step.byMs);
         return;
       case "use the key of another instance":
         // Before an instance is pinned, nobody can know which one is meant.
