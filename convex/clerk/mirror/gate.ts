@@ -106,20 +106,11 @@ export function isLone(known: Known, state: SyncState, isByHand = false): boolea
   return startedAt <= heldAt || isPassedOver;
 }
 
-/** Counts a removal by the worker against those that may be made before the next full run completes. */
-export async function countRemoval(ctx: MutationCtx, { by }: Remover): Promise<void> {
-  if (by === "doubts") await setRemovalsLeft(ctx, (left) => left - 1);
-}
-
-/** Ends what the worker may remove unasked, until the next full run completes. */
-export async function endRemovals(ctx: MutationCtx): Promise<void> {
-  await setRemovalsLeft(ctx, () => 0);
-}
-
-async function setRemovalsLeft(ctx: MutationCtx, from: (left: number) => number): Promise<void> {
+/** Takes so many off the removals that the worker may make before the next full run completes; Infinity: all. */
+export async function spendRemovals(ctx: MutationCtx, count: number): Promise<void> {
   const { completedFullRun } = await readSyncState(ctx);
   if (completedFullRun === undefined) return;
-  const removalsLeft = from(completedFullRun.removalsLeft);
+  const removalsLeft = Math.max(0, completedFullRun.removalsLeft - count);
   await updateSyncState(ctx, { completedFullRun: { ...completedFullRun, removalsLeft } });
 }
 

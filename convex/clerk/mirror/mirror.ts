@@ -12,7 +12,7 @@ import {
   type SyncState,
 } from "../memory/memory.js";
 import { clock } from "../shared/clock.js";
-import { countRemoval, type Kept, type Remover, whyKept, whyNotPurged } from "./gate.js";
+import { type Kept, type Remover, spendRemovals, whyKept, whyNotPurged } from "./gate.js";
 import {
   heardVersionOf,
   isForeign,
@@ -45,12 +45,12 @@ export {
   type Kept,
   LONE,
   type Remover,
-  endRemovals,
   isLone,
   isToPurge,
   mostRemovals,
   purgeAfterMs,
   rowsLeft,
+  spendRemovals,
   whyHold,
   whyKept,
   whyNotPurged,
@@ -211,7 +211,7 @@ export async function removeByEvidence(
   if (kept !== null) return { ...kept, known };
   const removed = await remove(ctx, clerkId, known, dryRun);
   if ("kind" in removed) return { ...removed, known };
-  if (!dryRun) await countRemoval(ctx, remover);
+  if (!dryRun && remover.by === "doubts") await spendRemovals(ctx, 1);
   return { kind: "removed", known, refusal: removed.refusal };
 }
 

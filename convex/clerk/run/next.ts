@@ -9,7 +9,7 @@ import {
   readVersion,
   wakeForDoubts,
 } from "../memory/memory.js";
-import { endRemovals, LAG_MS, LONE, mostRemovals, whyHold } from "../mirror/mirror.js";
+import { LAG_MS, LONE, mostRemovals, spendRemovals, whyHold } from "../mirror/mirror.js";
 import { clock, DAY } from "../shared/clock.js";
 import { keep, noteMissed } from "./judge.js";
 import { START } from "./places.js";
@@ -162,7 +162,7 @@ export async function decideDoubts(step: Step<Phase["kind"]>): Promise<StepResul
       await keep(step, clerkId, "orphaned", { kind: "held", reason });
     }
     // Nor one by one, until a full run has judged them.
-    await endRemovals(ctx);
+    await spendRemovals(ctx, Infinity);
   } else if (orphans.length > 0) return await step.goTo({ kind: "delete", allowed: 0 });
   const notBefore = await nextDue(ctx);
   if (notBefore === null) return await step.end({ kind: "completed" });
