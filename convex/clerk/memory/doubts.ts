@@ -140,7 +140,7 @@ export async function nextToAsk(
 ): Promise<Doubt[]> {
   const open = await nextDoubts(ctx, judge, "open", count, until);
   const absent = await nextDoubts(ctx, judge, "absent", count, until);
-  const waitedMs = clock.now() - (absent[0]?.dueAt ?? Infinity);
+  const waitedMs = until - (absent[0]?.dueAt ?? Infinity);
   const isTheirTurn = open.length === 0 || absent.length >= count || waitedMs > MAX_WAIT_MS;
   return isTheirTurn && absent.length > 0 ? absent : open;
 }

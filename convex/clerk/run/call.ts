@@ -4,7 +4,7 @@ import { internal } from "../../_generated/api.js";
 import type { ActionCtx } from "../../_generated/server.js";
 import { type Clerk, ClerkError } from "../api/api.js";
 import type { Asked, Phase, RunningRun, vBatch } from "../memory/memory.js";
-import { SECOND } from "../shared/clock.js";
+import { clock, SECOND } from "../shared/clock.js";
 import { type Reading } from "../shared/user.js";
 import type { Ahead } from "./ahead.js";
 import { comparePositions } from "./places.js";
@@ -40,7 +40,9 @@ export async function doubtsOf(
   most: number,
 ): Promise<Asked[]> {
   const { _id, mode } = run;
-  const args = { run: { _id, mode }, state, count: Math.min(batch.limit, most) };
+  // What was found to be due may be so by a clock that is ahead of this one.
+  const until = Math.max(clock.now(), run.state.notBefore ?? 0);
+  const args = { run: { _id, mode }, state, count: Math.min(batch.limit, most), until };
   return await ctx.runQuery(internal.clerk.run.lifecycle.doubts, args);
 }
 

@@ -56,18 +56,19 @@ export const read = internalQuery({
   handler: async (ctx, { runId }): Promise<Run | null> => await ctx.db.get("clerkRuns", runId),
 });
 
-/** Up to `count` doubts in a state that are due, which a run judges; `open`: that it asks about next. */
+/** Up to `count` doubts in a state due by `until` (ms) that a run judges; `open`: that it asks about next. */
 export const doubts = internalQuery({
   args: {
     run: v.object({ _id: v.id("clerkRuns"), mode: vReportMode }),
     state: vDoubtState,
     count: v.number(),
+    until: v.number(),
   },
-  handler: async (ctx, { run, state, count }): Promise<Asked[]> => {
+  handler: async (ctx, { run, state, count, until }): Promise<Asked[]> => {
     const found =
       state === "open"
-        ? await nextToAsk(ctx, run, count)
-        : await nextDoubts(ctx, run, state, count);
+        ? await nextToAsk(ctx, run, count, until)
+        : await nextDoubts(ctx, run, state, count, until);
     return found.map(({ clerkId, raisedAt }) => ({ clerkId, raisedAt }));
   },
 });
