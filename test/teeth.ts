@@ -612,6 +612,24 @@ const teeth: Tooth[] = [
     property: "are set aside, and those behind them are mirrored, in few requests",
   },
   {
+    breaks: "that a doubt is known by when it was raised",
+    edits: [
+      {
+        file: "run/evidence.ts",
+        replace: "if (doubt?.raisedAt !== raisedAt) continue;",
+        by: "if (doubt === null || Math.max(raisedAt, doubt.raisedAt) > askedAt) continue;",
+      },
+    ],
+    file: "test/goes-on/clocks.test.ts",
+    property: "a run asks about each doubt, and not time and again",
+  },
+  {
+    breaks: "that who lacks on a page is due by both clocks",
+    edits: [{ file: "run/evidence.ts", replace: "Math.min(askedAt, clock.now())", by: "askedAt" }],
+    file: "test/goes-on/clocks.test.ts",
+    property: "a run asks about each doubt, and not time and again",
+  },
+  {
     breaks: "that who begins a list without a time has that from which it was asked for",
     edits: [{ file: "api/api.ts", replace: "isBegin: offset === 0", by: "isBegin: false" }],
     file: "test/goes-on/timeless.test.ts",

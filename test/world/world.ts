@@ -113,6 +113,7 @@ export class World {
     appChoice.isKeyed = history.isKeyed;
     appChoice.refusesBy = history.refusesBy;
     appChoice.refused.clear();
+    driftApart(history.actionsAheadMs);
     const world = new World(history);
     vi.stubEnv("CLERK_SECRET_KEY", world.clerk.secretKey);
     vi.stubEnv("CLERK_WEBHOOK_SECRET", LEAKED_SECRET);
@@ -268,9 +269,6 @@ export class World {
         return;
       case "catch up":
         this.#catchUp();
-        return;
-      case "drift apart":
-        await driftApart(this.#t, step.byMs);
         return;
       case "use the key of another instance":
         // Before an instance is pinned, nobody can know which one is meant.

@@ -50,7 +50,9 @@ export const settle = internalMutation({
       const answer = answers.get(clerkId) ?? null;
       if (setAside !== undefined) await setAsideOne(step, clerkId, answer, setAside);
       else if (answer === null && found.length > 0 && (await isKnown(ctx, clerkId))) {
-        await changeDoubt(ctx, step.run, clerkId, { state: "absent", dueAt: askedAt });
+        // Due by this clock and by that of whoever asks next.
+        const dueAt = Math.min(askedAt, clock.now());
+        await changeDoubt(ctx, step.run, clerkId, { state: "absent", dueAt });
       } else await judgeOne(step, clerkId, answer, askedAt);
       if (await step.isNearBudget()) break;
     }
