@@ -259,7 +259,7 @@ export default http;
   fills: "tokenIdentifier",
   left: [
     /Keep the webhook in convex\/webhooks\.ts:\d+ for organization\w*\.created/,
-    /signing secret \(CLERK_WEBHOOK_SECRET is your other webhook's\):\n[^]+set CLERK_WEBHOOK_SIGNING_SECRET whsec_…/,
+    /signing secret \(CLERK_WEBHOOK_SECRET is your other webhook's\):\n +npx convex env set CLERK_WEBHOOK_SIGNING_SECRET   # asks for it/,
     /npx convex run clerk\/adopt:fill '\{"column":"tokenIdentifier"\}'/,
     /Look at what makes rows of users itself: convex\/users\.ts:\d+/,
   ],
