@@ -110,6 +110,31 @@ describe("users who share one creation time, more than a page", () => {
     },
   );
 
+  test.each([true, false])(
+    "one without an id, which looks another way each time, is set aside once, in another order each time: %s",
+    async (shuffles) => {
+      const { t, clerk } = setting;
+      clerk.shufflesTies = shuffles;
+      const ids = crowd(24);
+      let asked = 0;
+      clerk.order(/^\/v1\/users\?/, {
+        kind: "change",
+        change: (json) => {
+          asked += 1;
+          if (asked > 200) throw new Error("it asks for ever");
+          return (json as { id: string }[]).map((user) =>
+            user.id === ids[4] ? { ...user, id: null, last_active_at: asked } : user,
+          );
+        },
+      });
+      expect(await complete(t, { pageSize: 5 })).toMatchObject({
+        status: "completed",
+        setAside: 1,
+        scanned: 29,
+      });
+    },
+  );
+
   test("one of them unreadable, after more entries than are kept, is set aside once", async () => {
     const { t, clerk } = setting;
     signUp(setting, 1005);

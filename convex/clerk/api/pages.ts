@@ -2,6 +2,7 @@
 import { readUsers, type Unread } from "../profile/profile.js";
 import { hashOf } from "../shared/hash.js";
 import { keyOf, type Order, type Reading } from "../shared/user.js";
+import { fieldOf } from "./request.js";
 
 /** An answer of Clerk that can't be what was asked for. The message holds nothing of it. */
 export class UnexpectedAnswer extends Error {}
@@ -136,10 +137,10 @@ function placed(
   });
 }
 
-/** A name for an entry without a usable id, which shows nothing of it. */
+/** A name for an entry without a usable id, which shows nothing of it, by what does not change from page to page. */
 function nameOf(json: unknown): string {
-  const id = typeof json === "object" && json !== null && "id" in json ? json.id : undefined;
-  return `entry ${hashOf(JSON.stringify(typeof id === "string" ? id : json))}`;
+  const id = fieldOf(json, "id");
+  return `entry ${hashOf(JSON.stringify(typeof id === "string" ? id : (fieldOf(json, "created_at") ?? null)))}`;
 }
 
 function isProfile(entry: Reading | Unread): entry is Extract<Reading, { kind: "profile" }> {
