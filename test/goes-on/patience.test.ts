@@ -179,6 +179,28 @@ test("who was absent from a page is asked about soon, though an old event leaves
   expect(row?.firstName).toBe("New");
 });
 
+test.each([true, false])(
+  "a run goes on where one request a minute gets through, and each 429 says for how long: %s",
+  async (isSaid) => {
+    const { t, clerk } = setting;
+    signUp(setting, 30);
+    let last = -Infinity;
+    vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+      pass(10);
+      const waitMs = last + MINUTE - Date.now();
+      if (waitMs > 0) {
+        const headers = { "retry-after": String(Math.ceil(waitMs / SECOND)) };
+        return new Response("{}", { status: 429, ...(isSaid && { headers }) });
+      }
+      last = Date.now();
+      return await clerk.fetch(...args);
+    });
+    const { runId } = await t.action(run, {});
+    await live(HOUR);
+    expect(await t.query(report, { runId })).toMatchObject({ status: "completed", scanned: 30 });
+  },
+);
+
 test.each(["the first run", "the first run over rows of an app", "a later run"])(
   "%s goes on where Clerk lets one request through at a time",
   async (which) => {

@@ -177,7 +177,9 @@ class Conductor {
     const backoffMs = Math.min(MAX_BACKOFF_MS, Math.max(SECOND, failingMs));
     // With jitter, so that what failed together is not tried again together.
     const waitMs = Math.ceil(backoffMs * (0.5 + Math.random() / 2));
-    if (waitMs > MAX_SLEEP_MS) return await this.#continueLater(run, waitMs, { waitsFor });
+    // Where Clerk slows it down, the next question must not be about the instance again.
+    const checked = mayGiveUp ? undefined : this.#checked;
+    if (waitMs > MAX_SLEEP_MS) return await this.#continueLater(run, waitMs, { waitsFor, checked });
     await clock.sleep(waitMs);
     return { run, entries: [] };
   }
