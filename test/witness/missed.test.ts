@@ -199,3 +199,32 @@ test("a deletion whose event came, and was refused by the app, is not missed (a 
   const { reasons } = await t.query(internal.clerk.reconcile.status, {});
   expect(reasons).toEqual([]);
 });
+
+test.each([0, 2, 20])(
+  "a change whose event comes a second after a run has met it is not missed, where Clerk's clock is %i s ahead",
+  async (aheadS) => {
+    const { t, clerk } = setting;
+    const ids = await backfill(setting, 20);
+    const clerkNow = () => Date.now() + aheadS * SECOND;
+    pass(HOUR);
+    for (const id of ids.slice(5, 9)) {
+      await post(t, clerk.updateUser(id, { first_name: "Earlier" }, clerkNow()));
+    }
+    pass(10 * MINUTE);
+    const event = clerk.updateUser(ids[0] ?? "", { first_name: "New" }, clerkNow());
+    let looks = 0;
+    clerk.onRequest = ({ query }) => {
+      looks += Number(query.get("order_by") === "-updated_at");
+      if (looks !== 2) return;
+      // The first page, which shows the change, is settled.
+      pass(SECOND);
+      clerk.order(/-updated_at/, { kind: "wait", for: post(t, event) }, 1);
+    };
+    expect(await complete(t, { mode: "recent", pageSize: 2 })).toMatchObject({
+      drift: { stale: 1 },
+    });
+    pass(16 * MINUTE);
+    await complete(t, { mode: "due" });
+    expect(await reasons()).toEqual([]);
+  },
+);

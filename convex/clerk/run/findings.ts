@@ -13,6 +13,7 @@ import {
   type Version,
 } from "../memory/memory.js";
 import { describeLeftOut, hasRow, type KnownRows, type Outcome, LAG_MS } from "../mirror/mirror.js";
+import { clock } from "../shared/clock.js";
 import type { LeftOut, Reading } from "../shared/user.js";
 
 /** Findings of one step. Entries are written at once, and logged after the step; counts go with its checkpoint. */
@@ -95,16 +96,18 @@ export class Findings {
     // Of what is older, a run has known: it was set aside, or another hand was in the table.
     const isNews = (at: number) => at > lastFullRunStartedAt - LAG_MS;
     const { missed } = this.counts;
+    // By our own clock no later than it is found, as an event may come that a clock of Clerk's is ahead of.
+    const latest = (one: number, other: number) => Math.min(Math.max(one, other), clock.now());
     if (known?.version !== undefined) {
       const isTold = kind === "created" || version <= known.version;
-      if (!isTold && isNews(version)) missed.updated = Math.max(missed.updated, version);
+      if (!isTold && isNews(version)) missed.updated = latest(missed.updated, version);
       return;
     }
     // The app itself may have made the row as the user signed up, or long before the sync.
     if (isNews(clerkCreatedAt)) {
-      missed.created = Math.max(missed.created, clerkCreatedAt);
+      missed.created = latest(missed.created, clerkCreatedAt);
     } else if (kind === "updated" && isNews(version)) {
-      missed.updated = Math.max(missed.updated, version);
+      missed.updated = latest(missed.updated, version);
     }
   }
 
