@@ -71,6 +71,20 @@ test("whoever is created behind the walk of a run that has a thousand entries al
   });
 });
 
+test("one whom Clerk counts and does not list is unlisted, though an event tells of another past a thousand entries", async () => {
+  const { t, clerk } = setting;
+  const ids = signUp(setting, 1010);
+  clerk.countsTooMany = 1;
+  let isHeard = false;
+  clerk.onRequest = ({ query }) => {
+    if (query.get("order_by") !== "-updated_at" || isHeard) return;
+    isHeard = true;
+    const event = clerk.updateUser(ids[1005] ?? "", { first_name: "New" }, Date.now());
+    clerk.order(/-updated_at/, { kind: "wait", for: post(t, event) }, 1);
+  };
+  expect(await complete(t)).toMatchObject({ repaired: { created: 1010 }, unlisted: 1 });
+});
+
 test("newcomers who change while the look-back is read are not unlisted", async () => {
   const { t, clerk } = setting;
   await backfill(setting, 20);

@@ -1,6 +1,7 @@
 /** Compares users whom Clerk lists with the mirror, within a step of a run. */
 import {
   leaveDoubt,
+  MAX_ENTRIES,
   raiseAll,
   readVersion,
   type Run,
@@ -184,9 +185,10 @@ async function countPlaced(
   const isMade = kind === "created" || fields.includes("clerkCreatedAt");
   // What is made in that very millisecond, the last step of them has made.
   const isSince = (known.row?._creationTime ?? -Infinity) >= metUntil + 1;
-  // Whom the walk has made itself, it has counted.
+  // Whom the walk has made itself, it has counted: past the entries that are kept, nobody can tell.
   const isHeard =
     kind === "unchanged" &&
+    counts.entries < MAX_ENTRIES &&
     isPlacing(run) &&
     !isFromBefore(known.row, run) &&
     known.version?.appliedBy === "event" &&
