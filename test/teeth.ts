@@ -630,6 +630,18 @@ const teeth: Tooth[] = [
     property: "a run asks about each doubt, and not time and again",
   },
   {
+    breaks: "that another instance's word on who is gone is none",
+    edits: [
+      {
+        file: "mirror/plan.ts",
+        replace: "return isLast && version.eventInstanceId === instanceId;",
+        by: "return isLast;",
+      },
+    ],
+    file: "test/no-false-deletion/told.test.ts",
+    property: "another instance's word is none",
+  },
+  {
     breaks: "that who begins a list without a time has that from which it was asked for",
     edits: [{ file: "api/api.ts", replace: "isBegin: offset === 0", by: "isBegin: false" }],
     file: "test/goes-on/timeless.test.ts",

@@ -142,6 +142,7 @@ export class Oracle {
   /** Whom a run holds, until a person says otherwise, or a full run completes. */
   readonly #held = new Set<string>();
   #removedByDoubts = 0;
+  readonly #removedByRun = new Map<string, number>();
   /** Whether the last completed full run met nobody. */
   #metNobody = false;
 
@@ -548,6 +549,11 @@ export class Oracle {
     demand("nobody unconfirmed is removed unasked", strangers.length === 0, strangers);
     const held = removed.filter(({ clerkId = "" }) => this.#held.has(clerkId));
     demand("nobody held is removed unasked", held.length === 0, held);
+    // Of whom Clerk's own word stands, which the app did not let through, no number is too many.
+    const untold = removed.filter(({ clerkId = "" }) => {
+      const { kind, appliedAt = 0, deletedEventAt = -Infinity } = versions.get(clerkId) ?? {};
+      return kind !== "tombstone" && deletedEventAt <= (kind === "live" ? appliedAt : -Infinity);
+    });
     if (mode === "full") {
       // Of a first run, whoever only this instance's events had made is no sign of another instance.
       const isFirst = ![...runs.values()].some(
@@ -560,11 +566,13 @@ export class Oracle {
         return known?.kind === "live" && known.appliedBy === "event" && isOurs;
       });
       const isConfirmed = counts.confirmed > 0 || this.#metNobody || (isFirst && isByEvents);
-      const isAllowed = counts.repaired.deleted <= MAX_DELETIONS && isConfirmed;
+      const unasked = (this.#removedByRun.get(ran._id) ?? 0) + untold.length;
+      this.#removedByRun.set(ran._id, unasked);
+      const isAllowed = unasked <= MAX_DELETIONS && (isConfirmed || untold.length === 0);
       demand("a run deletes only what its rules allow", isAllowed, { counts, removed });
       return;
     }
-    this.#removedByDoubts += removed.length;
+    this.#removedByDoubts += untold.length;
     this.meet("a deletion by the worker");
     const isFew = this.#removedByDoubts <= MAX_DELETIONS;
     demand("repairs remove no more than a run may", isFew, this.#removedByDoubts);

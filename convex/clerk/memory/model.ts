@@ -163,8 +163,9 @@ export const vCounts = v.object({
   postponedOrphans: v.number(),
   /** Rows from before the run whose user Clerk has, each once. */
   confirmed: v.number(),
-  /** Orphans that are held whatever becomes of others. */
+  /** Orphans that are held whatever becomes of others; and those of whom Clerk itself has told. */
   lone: v.number(),
+  told: v.optional(v.number()),
   /** Rows of `clerkDriftEntries`. */
   entries: v.number(),
   missed: vMissed,

@@ -15,7 +15,7 @@ import {
 } from "../memory/memory.js";
 import type { User } from "../types.js";
 import { isMarked } from "../users.js";
-import { isStranger, type Known, whyTooEarly } from "./plan.js";
+import { isStranger, isToldGone, type Known, whyTooEarly } from "./plan.js";
 
 /**
  * A full run with removals `left` (`isTold`: a person gave `maxDeletions`; `isByHand`: a person began it; `instanceId`:
@@ -58,7 +58,7 @@ export async function whyKept(
   const last = state.lastFullRunId && (await ctx.db.get("clerkRuns", state.lastFullRunId));
   if (last?.state.kind === "held") return held("the last full run is held");
   const { removalsLeft = 0 } = state.completedFullRun ?? {};
-  if (removalsLeft > 0) return null;
+  if (removalsLeft > 0 || isToldGone(known.version, state.instanceId)) return null;
   return held("no more may be removed unasked before the next full run completes");
 }
 
@@ -106,6 +106,16 @@ export function isLone(known: Known, state: SyncState, isByHand = false): boolea
   return startedAt <= heldAt || isPassedOver;
 }
 
+/** Counts a removal by the worker against those that it may make unasked, but of whom Clerk itself has told. */
+export async function countRemoval(
+  ctx: MutationCtx,
+  { version }: Known,
+  { by }: Remover,
+): Promise<void> {
+  const { instanceId } = await readSyncState(ctx);
+  if (by === "doubts" && !isToldGone(version, instanceId)) await spendRemovals(ctx, 1);
+}
+
 /** Takes so many off the removals that the worker may make before the next full run completes; Infinity: all. */
 export async function spendRemovals(ctx: MutationCtx, count: number): Promise<void> {
   const { completedFullRun } = await readSyncState(ctx);
@@ -140,8 +150,9 @@ export function mostRemovals(mirrored: number): number {
 
 /**
  * Why a full run must delete none of its orphans, or null. All or nothing: half of a false deletion is no better.
- * @param run `orphaned`: users whom Clerk does not know, too early to judge or not; `mirrored`: rows, of which Clerk
- *   knows `confirmed`, from before the run; `isMoved`: no full run has completed since another instance was pinned;
+ * @param run `orphaned`: users whom Clerk does not know, too early to judge or not, but those of whom it has told
+ *   (`isToldGone`); `mirrored`: rows, of which Clerk knows `confirmed`, from before the run; `isMoved`: no full run has
+ *   completed since another instance was pinned;
  *   `metNobody`: no surprise, as the last completed full run of this instance met nobody either, or only its events had
  *   told of those who are gone; `maxDeletions` replaces all other grounds
  */
@@ -162,7 +173,7 @@ export function whyHold(run: {
   if (isMoved) {
     return `${orphaned} of ${mirrored} mirrored users are unknown to the Clerk instance that was pinned since the last completed full run`;
   }
-  if (confirmed === 0 && !metNobody) {
+  if (orphaned > 0 && confirmed === 0 && !metNobody) {
     return `Clerk knows not one of the ${mirrored} mirrored users`;
   }
   const most = mostRemovals(mirrored);

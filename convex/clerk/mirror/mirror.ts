@@ -12,7 +12,7 @@ import {
   type SyncState,
 } from "../memory/memory.js";
 import { clock } from "../shared/clock.js";
-import { type Kept, type Remover, spendRemovals, whyKept, whyNotPurged } from "./gate.js";
+import { countRemoval, type Kept, type Remover, whyKept, whyNotPurged } from "./gate.js";
 import {
   heardVersionOf,
   isForeign,
@@ -55,7 +55,7 @@ export {
   whyKept,
   whyNotPurged,
 } from "./gate.js";
-export { type Known, LAG_MS } from "./plan.js";
+export { type Known, LAG_MS, isToldGone } from "./plan.js";
 export {
   type KnownRows,
   hasClerkId,
@@ -211,7 +211,7 @@ export async function removeByEvidence(
   if (kept !== null) return { ...kept, known };
   const removed = await remove(ctx, clerkId, known, dryRun);
   if ("kind" in removed) return { ...removed, known };
-  if (!dryRun && remover.by === "doubts") await spendRemovals(ctx, 1);
+  if (!dryRun) await countRemoval(ctx, known, remover);
   return { kind: "removed", known, refusal: removed.refusal };
 }
 

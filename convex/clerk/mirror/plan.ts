@@ -240,6 +240,18 @@ export function isStranger(known: Known, instanceId: string | undefined): boolea
   return isUnmet(known) || isForeign(known.version, instanceId);
 }
 
+/**
+ * Whether Clerk's own word that somebody is gone is the last that was applied, or that the app refused, of the mirrored
+ * instance: where a row stands all the same and Clerk answers 404, nobody has to be asked first.
+ */
+export function isToldGone(version: Version | null, instanceId: string | undefined): boolean {
+  if (version === null) return false;
+  const { kind, appliedBy, appliedAt, deletedEventAt = -Infinity } = version;
+  if (kind === "tombstone") return appliedBy === "run" || version.instanceId === instanceId;
+  const isLast = deletedEventAt > (kind === "met" ? -Infinity : appliedAt);
+  return isLast && version.eventInstanceId === instanceId;
+}
+
 /** Whether only an event of another instance than this one told of an id. */
 export function isForeign(version: Version | null, instanceId: string | undefined): boolean {
   const by = version?.kind === "live" && version.appliedBy === "event" && version.instanceId;

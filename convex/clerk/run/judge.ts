@@ -13,6 +13,7 @@ import {
 import {
   applyEvidence,
   isLone,
+  isToldGone,
   type Kept,
   type Known,
   type KnownRows,
@@ -139,9 +140,10 @@ async function suspect(judge: Judge, clerkId: string, { known }: Outcome, askedA
     await keep(judge, clerkId, "orphaned", kept);
     return;
   }
-  const isAlone =
-    run.maxDeletions === undefined && isLone(known, await stateFor(ctx, run), !run.isScheduled);
+  const state = await stateFor(ctx, run);
+  const isAlone = run.maxDeletions === undefined && isLone(known, state, !run.isScheduled);
   counts.drift.orphaned += 1;
+  if (isToldGone(known.version, state.instanceId)) counts.told = (counts.told ?? 0) + 1;
   if (isAlone) counts.lone += 1;
   await changeDoubt(ctx, run, clerkId, { state: isAlone ? "lone" : "orphaned" });
 }
@@ -219,13 +221,10 @@ export async function noteMissed(
   { ctx, run, counts }: Pick<Judge, "ctx" | "run" | "counts">,
   version: Known["version"],
 ): Promise<void> {
-  const { isHeldAtLarge, isHeldAtLargeByLimit, completedFullRun } = await readSyncState(ctx);
-  const { heldAt = -Infinity, deletedEventAt = -Infinity, appliedAt = -Infinity } = version ?? {};
-  const isHeld = heldAt >= (completedFullRun?.startedAt ?? 0) || isHeldAtLarge;
-  const isTold =
-    version?.kind === "tombstone" ||
-    deletedEventAt > (version?.kind === "met" ? -Infinity : appliedAt);
-  if (run.mode !== "full" || isHeld || isHeldAtLargeByLimit || isTold) return;
+  const { isHeldAtLarge, isHeldAtLargeByLimit, ...state } = await readSyncState(ctx);
+  const isHeld = (version?.heldAt ?? -Infinity) >= (state.completedFullRun?.startedAt ?? 0);
+  if (run.mode !== "full" || isHeld || isHeldAtLarge || isHeldAtLargeByLimit) return;
+  if (isToldGone(version, state.instanceId)) return;
   counts.missed.deleted = clock.now();
 }
 

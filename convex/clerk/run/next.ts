@@ -9,8 +9,16 @@ import {
   readVersion,
   wakeForDoubts,
 } from "../memory/memory.js";
-import { LAG_MS, LONE, mostRemovals, spendRemovals, whyHold } from "../mirror/mirror.js";
+import {
+  isToldGone,
+  LAG_MS,
+  LONE,
+  mostRemovals,
+  spendRemovals,
+  whyHold,
+} from "../mirror/mirror.js";
 import { clock, DAY } from "../shared/clock.js";
+import { inParallel } from "../shared/parallel.js";
 import { keep, noteMissed } from "./judge.js";
 import { START } from "./places.js";
 import type { Step, StepResult } from "./step.js";
@@ -76,13 +84,13 @@ async function decideFull(
   step: Step<"lookBack" | "count" | "undated" | "evidence">,
 ): Promise<StepResult> {
   const { run, counts } = step;
-  const { drift, lone, confirmed, postponedOrphans } = counts;
+  const { drift, lone, told = 0, confirmed, postponedOrphans } = counts;
   if (drift.orphaned === 0) return await endFull(step);
   const { isMoved = false, completedFullRun } = await step.state();
   const metNobody = completedFullRun?.met === 0 || (await isOfEventsAlone(step));
   const orphaned = drift.orphaned + postponedOrphans;
   const reason = whyHold({
-    orphaned,
+    orphaned: run.maxDeletions === undefined && !isMoved ? orphaned - told : orphaned,
     mirrored: confirmed + orphaned,
     confirmed,
     isMoved,
@@ -138,15 +146,19 @@ async function hold(
   const { ctx, run, counts, findings } = step;
   const left = Math.max(0, MAX_ENTRIES - counts.held);
   counts.held += count;
+  const { startedAt: completedAt = -Infinity } = (await step.state()).completedFullRun ?? {};
   for (const { clerkId } of await nextDoubts(ctx, run, state, left)) {
     await findings.add({ clerkId, kind: "orphaned", fields: [], action: "held", reason });
     if (run.dryRun) continue;
     const version = await readVersion(ctx, clerkId);
     if (state === "orphaned") await noteMissed(step, version);
-    // Held by a rule before, it stays so, whatever limit a person sets.
-    const isByLimit =
-      run.maxDeletions !== undefined && (version?.heldAt === undefined || version.isHeldByLimit);
-    const held = { heldAt: clock.now(), isHeldByLimit: isByLimit };
+    // Held by a rule before, and not found alive since, it stays so, whatever limit a person sets.
+    const { heldAt = -Infinity, isHeldByLimit = false } = version ?? {};
+    const isByRule = heldAt >= completedAt && !isHeldByLimit;
+    const held = {
+      heldAt: clock.now(),
+      isHeldByLimit: run.maxDeletions !== undefined && !isByRule,
+    };
     await noteVersion(ctx, version, { clerkId, ...held });
   }
 }
@@ -155,9 +167,15 @@ async function hold(
 export async function decideDoubts(step: Step<Phase["kind"]>): Promise<StepResult> {
   const { ctx } = step;
   const orphans = await nextDoubts(ctx, null, "orphaned", MAX_ENTRIES);
-  const { removalsLeft = 0 } = (await step.state()).completedFullRun ?? {};
-  if (orphans.length > removalsLeft) {
-    const reason = `${orphans.length} users at once, and ${removalsLeft} more may be removed before the next full run completes`;
+  const { completedFullRun, instanceId } = await step.state();
+  const { removalsLeft = 0 } = completedFullRun ?? {};
+  const isMany = orphans.length > removalsLeft;
+  const known = isMany
+    ? await inParallel(orphans, async ({ clerkId }) => await readVersion(ctx, clerkId))
+    : [];
+  const untold = known.filter((version) => !isToldGone(version, instanceId)).length;
+  if (untold > removalsLeft) {
+    const reason = `${untold} users at once, and ${removalsLeft} more may be removed before the next full run completes`;
     for (const { clerkId } of orphans) {
       await keep(step, clerkId, "orphaned", { kind: "held", reason });
     }

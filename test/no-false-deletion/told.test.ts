@@ -1,0 +1,107 @@
+/** Whom Clerk's own word has said to be gone, though the app kept the row: no number of them is too many. */
+import { afterEach, expect, test, vi } from "vitest";
+import { hooks } from "../../convex/clerk/app";
+import { DAY, HOUR, MINUTE } from "../../convex/clerk/shared/clock";
+import { backfill, expectMirror, typeNext } from "../world/people";
+import { api, complete, internal, pass, post, rows, useSetting } from "../world/setting";
+
+const setting = useSetting({ http: false });
+afterEach(() => {
+  for (const name of Object.keys(hooks)) Reflect.deleteProperty(hooks, name);
+});
+
+async function settle(): Promise<void> {
+  await setting.t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
+}
+
+async function broken(): Promise<never> {
+  await Promise.resolve();
+  throw new Error("broken");
+}
+
+/** Twelve of so many go, more than a run may remove unasked, and Clerk's events tell of it. @returns all ids */
+async function tellOfTwelve(count = 40): Promise<string[]> {
+  const { t, clerk } = setting;
+  const ids = await backfill(setting, count);
+  pass(HOUR);
+  for (const id of ids.slice(0, 12)) await post(t, clerk.deleteUser(id, Date.now()));
+  await settle();
+  return ids;
+}
+
+test("they go with the first tick after the app has given up an `erase` that threw", async () => {
+  const { t } = setting;
+  hooks.erase = broken;
+  const ids = await tellOfTwelve();
+  expect(await rows(t)).toHaveLength(40);
+  delete hooks.erase;
+  pass(HOUR);
+  await complete(t, { mode: "due" });
+  await settle();
+  await expectMirror(setting);
+  const ada = t.withIdentity({ subject: ids[0] ?? "" });
+  expect(await ada.query(api.account.current, {})).toEqual({ status: "syncing" });
+  const { verdict } = await t.query(internal.clerk.reconcile.status, {});
+  expect(verdict).toBe("healthy");
+});
+
+test.each([40, 12])(
+  "they go with the run after a hook that refused each of them is mended, twelve of %i",
+  async (count) => {
+    const { t } = setting;
+    hooks.removed = broken;
+    await tellOfTwelve(count);
+    delete hooks.removed;
+    pass(HOUR);
+    expect(await complete(t)).toMatchObject({ status: "completed", repaired: { deleted: 12 } });
+    await expectMirror(setting);
+  },
+);
+
+test("they make room for nobody of whom Clerk has not told: those are held, and none goes where a person allows none", async () => {
+  const { t, clerk } = setting;
+  hooks.removed = broken;
+  const ids = await tellOfTwelve();
+  delete hooks.removed;
+  pass(HOUR);
+  expect(await complete(t, { maxDeletions: 0 })).toMatchObject({ status: "held", held: 12 });
+  for (const id of ids.slice(12, 23)) clerk.users.delete(id);
+  const { status, held, next } = await complete(t);
+  expect({ status, held }).toEqual({ status: "held", held: 23 });
+  expect(await rows(t)).toHaveLength(40);
+  expect(await typeNext(setting, next)).toMatchObject({ repaired: { deleted: 23 } });
+});
+
+test("another instance's word is none", async () => {
+  const { t, clerk } = setting;
+  hooks.removed = broken;
+  await tellOfTwelve();
+  delete hooks.removed;
+  await t.run(async ({ db }) => {
+    for (const version of await db.query("clerkVersions").take(100)) {
+      if (version.deletedEventAt !== undefined) {
+        await db.patch("clerkVersions", version._id, { eventInstanceId: "ins_other" });
+      }
+    }
+  });
+  pass(HOUR);
+  expect(clerk.users.size).toBe(28);
+  expect(await complete(t)).toMatchObject({ status: "held", held: 12 });
+});
+
+test("a hold by rule ends with the run that has found its users alive, so a later limit is a limit", async () => {
+  const { t, clerk } = setting;
+  const ids = await backfill(setting, 100);
+  const gone = ids.slice(0, 12).flatMap((id) => clerk.users.get(id) ?? []);
+  for (const { id } of gone) clerk.users.delete(id);
+  pass(HOUR);
+  expect(await complete(t)).toMatchObject({ status: "held", held: 12 });
+  for (const user of gone) clerk.users.set(user.id, user);
+  pass(HOUR);
+  expect(await complete(t)).toMatchObject({ status: "completed" });
+  pass(30 * DAY);
+  for (const { id } of gone.slice(0, 6)) clerk.users.delete(id);
+  pass(10 * MINUTE);
+  expect(await complete(t, { maxDeletions: 0 })).toMatchObject({ status: "held", held: 6 });
+  expect(await complete(t)).toMatchObject({ status: "completed", repaired: { deleted: 6 } });
+});
