@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { availableParallelism, loadavg } from "node:os";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestModule, type TestSpecification, type Reporter } from "vitest/node";
@@ -56,10 +57,30 @@ class Patience implements Reporter {
   }
 }
 
+const FOLDER = new URL(".", import.meta.url).pathname;
+
+const files = readdirSync(FOLDER, { recursive: true, encoding: "utf8" }).filter((file) =>
+  file.endsWith(".test.ts"),
+);
+/** Whoever came after one of these in the same worker would have the module that it replaces, too. */
+const replacing = files.filter((file) => readFileSync(FOLDER + file, "utf8").includes("vi.mock("));
+
+/** The others share their modules: most of what a short test takes is to load them, and to run them cold. */
+function project(name: string, some: string[], isolate: boolean) {
+  return { extends: true as const, test: { name, include: some.map((file) => `test/${file}`), isolate } };
+}
+
 export default defineConfig({
   test: {
     root: new URL("..", import.meta.url).pathname,
-    include: ["test/**/*.test.ts"],
+    projects: [
+      project("apart", replacing, true),
+      project(
+        "together",
+        files.filter((file) => !replacing.includes(file)),
+        false,
+      ),
+    ],
     // The nearest thing to Convex's default runtime: no Node globals.
     environment: "edge-runtime",
     server: { deps: { inline: ["convex-test"] } },

@@ -135,15 +135,6 @@ describe("users who share one creation time, more than a page", () => {
     },
   );
 
-  test("one of them unreadable, after more entries than are kept, is set aside once", async () => {
-    const { t, clerk } = setting;
-    signUp(setting, 1005);
-    crowd(30);
-    clerk.createUser({ created_at: T, updated_at: Date.now(), banned: "yes" as never });
-    const report = await complete(t, { pageSize: 20 });
-    expect(report).toMatchObject({ status: "completed", setAside: 1 });
-  });
-
   test.each([10, 500])(
     "a second row of one of them is reported, by pages of %i",
     async (pageSize) => {

@@ -1,7 +1,7 @@
 /** Whom Clerk lists a little later than it counts them. */
 import { expect, test, vi } from "vitest";
 import { DAY, HOUR, MINUTE, SECOND } from "../../convex/clerk/shared/clock";
-import { backfill, expectMirror, signUp } from "../world/people";
+import { backfill, expectMirror } from "../world/people";
 import {
   complete,
   internal,
@@ -53,36 +53,6 @@ test("a newcomer of whom an event tells while the run waits to count again is no
   await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
   expect(await t.query(report, { runId })).toMatchObject({ status: "completed", unlisted: 0 });
   await expectMirror(setting);
-});
-
-test("whoever is created behind the walk of a run that has a thousand entries already is not unlisted", async () => {
-  const { t, clerk } = setting;
-  signUp(setting, 1010);
-  let isImported = false;
-  clerk.onRequest = ({ query }) => {
-    if (query.get("order_by") !== "-updated_at" || isImported) return;
-    isImported = true;
-    clerk.createUser({ created_at: LONG_AGO + 500, updated_at: Date.now() });
-  };
-  expect(await complete(t)).toMatchObject({
-    status: "completed",
-    repaired: { created: 1011 },
-    unlisted: 0,
-  });
-});
-
-test("one whom Clerk counts and does not list is unlisted, though an event tells of another past a thousand entries", async () => {
-  const { t, clerk } = setting;
-  const ids = signUp(setting, 1010);
-  clerk.countsTooMany = 1;
-  let isHeard = false;
-  clerk.onRequest = ({ query }) => {
-    if (query.get("order_by") !== "-updated_at" || isHeard) return;
-    isHeard = true;
-    const event = clerk.updateUser(ids[1005] ?? "", { first_name: "New" }, Date.now());
-    clerk.order(/-updated_at/, { kind: "wait", for: post(t, event) }, 1);
-  };
-  expect(await complete(t)).toMatchObject({ repaired: { created: 1010 }, unlisted: 1 });
 });
 
 test("newcomers who change while the look-back is read are not unlisted", async () => {

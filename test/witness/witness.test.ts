@@ -169,8 +169,8 @@ test("ten runs with drift in between", async () => {
   change({ sign: 1010, leave: 10 });
   await expectWitness({});
 
-  change({ sign: 3, rename: 160, leave: 240 });
-  await expectWitness({ args: { maxDeletions: 240 } });
+  change({ sign: 3, rename: 160, leave: 100 });
+  await expectWitness({ args: { maxDeletions: 100 } });
 
   change({ rename: 2, spoil: 3 });
   const told = await expectWitness({ setAside: 3 });
