@@ -67,7 +67,10 @@ const replacing = files.filter((file) => readFileSync(FOLDER + file, "utf8").inc
 
 /** The others share their modules: most of what a short test takes is to load them, and to run them cold. */
 function project(name: string, some: string[], isolate: boolean) {
-  return { extends: true as const, test: { name, include: some.map((file) => `test/${file}`), isolate } };
+  return {
+    extends: true as const,
+    test: { name, include: some.map((file) => `test/${file}`), isolate },
+  };
 }
 
 export default defineConfig({
