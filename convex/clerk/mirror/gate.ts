@@ -112,8 +112,9 @@ export async function countRemoval(
   { version }: Known,
   { by }: Remover,
 ): Promise<void> {
+  if (by !== "doubts") return;
   const { instanceId } = await readSyncState(ctx);
-  if (by === "doubts" && !isToldGone(version, instanceId)) await spendRemovals(ctx, 1);
+  if (!isToldGone(version, instanceId)) await spendRemovals(ctx, 1);
 }
 
 /** Takes so many off the removals that the worker may make before the next full run completes; Infinity: all. */
