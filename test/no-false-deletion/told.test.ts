@@ -89,6 +89,22 @@ test("another instance's word is none", async () => {
   expect(await complete(t)).toMatchObject({ status: "held", held: 12 });
 });
 
+test("what a run removed is no such word: rows that were restored are held", async () => {
+  const { t, clerk } = setting;
+  const ids = await backfill(setting, 40);
+  const before = await rows(t);
+  for (const id of ids.slice(0, 12)) clerk.users.delete(id);
+  pass(HOUR);
+  expect(await complete(t, { maxDeletions: 12 })).toMatchObject({ repaired: { deleted: 12 } });
+  await t.run(async ({ db }) => {
+    for (const { _id, _creationTime, ...row } of before) {
+      if (ids.indexOf(row.clerkId ?? "") < 12) await db.insert("users", row);
+    }
+  });
+  pass(HOUR);
+  expect(await complete(t)).toMatchObject({ status: "held", held: 12 });
+});
+
 test("a hold by rule ends with the run that has found its users alive, so a later limit is a limit", async () => {
   const { t, clerk } = setting;
   const ids = await backfill(setting, 100);

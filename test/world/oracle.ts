@@ -551,8 +551,9 @@ export class Oracle {
     demand("nobody held is removed unasked", held.length === 0, held);
     // Of whom Clerk's own word stands, which the app did not let through, no number is too many.
     const untold = removed.filter(({ clerkId = "" }) => {
-      const { kind, appliedAt = 0, deletedEventAt = -Infinity } = versions.get(clerkId) ?? {};
-      return kind !== "tombstone" && deletedEventAt <= (kind === "live" ? appliedAt : -Infinity);
+      const { kind, appliedBy, appliedAt = 0, deletedEventAt } = versions.get(clerkId) ?? {};
+      if (kind === "tombstone") return appliedBy !== "event";
+      return (deletedEventAt ?? -Infinity) <= (kind === "live" ? appliedAt : -Infinity);
     });
     if (mode === "full") {
       // Of a first run, whoever only this instance's events had made is no sign of another instance.

@@ -241,13 +241,14 @@ export function isStranger(known: Known, instanceId: string | undefined): boolea
 }
 
 /**
- * Whether Clerk's own word that somebody is gone is the last that was applied, or that the app refused, of the mirrored
- * instance: where a row stands all the same and Clerk answers 404, nobody has to be asked first.
+ * Whether the last that is known is the mirrored instance's own word, by an event, that somebody is gone: where a row
+ * stands all the same and Clerk answers 404, no person has to be asked first. What a run removed is no such word: the
+ * table may have been restored because that was a mistake.
  */
 export function isToldGone(version: Version | null, instanceId: string | undefined): boolean {
   if (version === null) return false;
   const { kind, appliedBy, appliedAt, deletedEventAt = -Infinity } = version;
-  if (kind === "tombstone") return appliedBy === "run" || version.instanceId === instanceId;
+  if (kind === "tombstone") return appliedBy === "event" && version.instanceId === instanceId;
   const isLast = deletedEventAt > (kind === "met" ? -Infinity : appliedAt);
   return isLast && version.eventInstanceId === instanceId;
 }

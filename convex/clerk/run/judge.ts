@@ -224,7 +224,7 @@ export async function noteMissed(
   const { isHeldAtLarge, isHeldAtLargeByLimit, ...state } = await readSyncState(ctx);
   const isHeld = (version?.heldAt ?? -Infinity) >= (state.completedFullRun?.startedAt ?? 0);
   if (run.mode !== "full" || isHeld || isHeldAtLarge || isHeldAtLargeByLimit) return;
-  if (isToldGone(version, state.instanceId)) return;
+  if (version?.kind === "tombstone" || isToldGone(version, state.instanceId)) return;
   counts.missed.deleted = clock.now();
 }
 
