@@ -2,6 +2,7 @@
 import path from "node:path";
 import type { CallExpression, ExportDefaultDeclaration, Node, Statement } from "@babel/types";
 import MagicString from "magic-string";
+import { HEALTH_PATH, WEBHOOK_PATH } from "../../convex/clerk/shared/environment";
 import { addImport } from "./imports";
 import { Problem } from "./problem";
 import type { Project } from "./project";
@@ -21,9 +22,6 @@ import {
   type Source,
   type Sources,
 } from "./source";
-
-export const WEBHOOK_PATH = "/clerk-users-webhook";
-const HEALTH_PATH = "/clerk-users-health";
 
 /** A file's text as it is to be, and why it must be applied by hand; null where nothing is to change. */
 type EntryEdit = { text: string; doubt: string | null } | null;

@@ -131,6 +131,23 @@ test("whom the worker holds it does not remove an hour later without a person's 
   expect(await rows(t)).toHaveLength(100);
 });
 
+test("whom the worker holds the day's Report does not call in sync, and says what judges them", async () => {
+  const { t, clerk } = setting;
+  const ids = await backfill(setting, 40);
+  pass(HOUR);
+  for (const id of ids.slice(0, 11)) {
+    clerk.users.delete(id);
+    await doubt(id);
+  }
+  await settle();
+  const { held, summary, next } = await reportOfToday();
+  expect(held).toBe(11);
+  expect(summary).toMatch("11 users held: the next full run judges them.");
+  expect(summary).not.toMatch("In sync");
+  expect(next).toBe("npx convex run clerk/reconcile:run");
+  expect(await rows(t)).toHaveLength(40);
+});
+
 test("why the worker holds somebody is true", async () => {
   const { t, clerk } = setting;
   const ids = await backfill(setting, 100);

@@ -163,8 +163,9 @@ export const vCounts = v.object({
   postponedOrphans: v.number(),
   /** Rows from before the run whose user Clerk has, each once. */
   confirmed: v.number(),
-  /** Orphans that are held whatever becomes of others; and those of whom Clerk itself has told. */
+  /** Orphans that are held whatever becomes of others. */
   lone: v.number(),
+  /** Of the orphaned and the postponed ones those of whom Clerk itself has told. */
   told: v.optional(v.number()),
   /** Rows of `clerkDriftEntries`. */
   entries: v.number(),

@@ -74,7 +74,10 @@ function summaryOf({ state, counts, dryRun, mode }: Run): string {
         ["deleted", repaired.deleted],
         ["purged", purged],
       );
+  // What a full run holds is its headline.
+  const isLeft = mode === "doubts" && counts.held > 0;
   const open = [
+    isLeft && `${users(counts.held)} held: the next full run judges them.`,
     counts.setAside > 0 && `${users(counts.setAside)} set aside: not mirrored, or not wholly.`,
     counts.unlisted > 0 &&
       `Clerk counts ${counts.clerkUsers} users from before the run, and ${counts.unlisted} of them it does not list.`,
@@ -150,6 +153,7 @@ function nextOf(
       if (dryRun && missing + stale + orphaned + purged > 0) {
         return run({ ...(mode === "recent" && { mode }), maxDeletions });
       }
+      if (mode === "doubts" && counts.held > 0) return run({});
       return counts.setAside + counts.unlisted > 0 ? read : null;
   }
 }

@@ -6,6 +6,7 @@ import {
   noteVersion,
   changeDoubt,
   readSyncState,
+  readVersion,
   type Run,
   endDoubt,
   stateFor,
@@ -143,9 +144,13 @@ async function suspect(judge: Judge, clerkId: string, { known }: Outcome, askedA
   const state = await stateFor(ctx, run);
   const isAlone = run.maxDeletions === undefined && isLone(known, state, !run.isScheduled);
   counts.drift.orphaned += 1;
-  if (isToldGone(known.version, state.instanceId)) counts.told = (counts.told ?? 0) + 1;
+  if (isToldGone(known.version, state.instanceId)) countTold(judge);
   if (isAlone) counts.lone += 1;
   await changeDoubt(ctx, run, clerkId, { state: isAlone ? "lone" : "orphaned" });
+}
+
+function countTold({ counts }: Judge): void {
+  counts.told = (counts.told ?? 0) + 1;
 }
 
 /** Removes somebody whom Clerk has just said to be gone, if the gate lets it. `askedAt`: ms, before Clerk was asked. */
@@ -207,6 +212,8 @@ export async function keep(
   counts[action] += 1;
   if (action === "postponed" && kind === "orphaned") {
     counts.postponedOrphans += 1;
+    const { instanceId } = await readSyncState(ctx);
+    if (isToldGone(await readVersion(ctx, clerkId), instanceId)) countTold(judge);
     await goOnHolding(judge, clerkId);
   }
   await findings.add({ clerkId, kind, fields: [], action, reason });
