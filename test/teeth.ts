@@ -634,8 +634,8 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "mirror/plan.ts",
-        replace: "return isLast && version.eventInstanceId === instanceId;",
-        by: "return isLast;",
+        replace: "const isNewest = deletedEventAt === eventAt && eventInstanceId === instanceId;",
+        by: "const isNewest = deletedEventAt === eventAt || eventInstanceId === instanceId;",
       },
     ],
     file: "test/no-false-deletion/told.test.ts",

@@ -135,6 +135,29 @@ describe("users who share one creation time, more than a page", () => {
     },
   );
 
+  test.each([true, false])(
+    "two without an id on different pages are two, in another order each time: %s",
+    async (shuffles) => {
+      const { t, clerk } = setting;
+      clerk.shufflesTies = shuffles;
+      const ids = crowd(24);
+      const odd = [ids[4], ids[20]];
+      clerk.order(/^\/v1\/users\?/, {
+        kind: "change",
+        change: (json) =>
+          (json as { id: string }[]).map((user) =>
+            odd.includes(user.id) ? { ...user, id: null } : user,
+          ),
+      });
+      expect(await complete(t, { pageSize: 5 })).toMatchObject({
+        status: "completed",
+        scanned: 29,
+        setAside: 2,
+        unlisted: 0,
+      });
+    },
+  );
+
   test.each([10, 500])(
     "a second row of one of them is reported, by pages of %i",
     async (pageSize) => {

@@ -1,8 +1,17 @@
 /** The clock that changes are written by, and that of the machine which asks Clerk, need not agree. */
 import { describe, expect, test, vi } from "vitest";
-import { DAY, SECOND } from "../../convex/clerk/shared/clock";
+import { DAY, HOUR, SECOND } from "../../convex/clerk/shared/clock";
 import { backfill } from "../world/people";
-import { complete, driftApart, internal, LONG_AGO, pass, rows, useSetting } from "../world/setting";
+import {
+  complete,
+  driftApart,
+  internal,
+  LONG_AGO,
+  pass,
+  post,
+  rows,
+  useSetting,
+} from "../world/setting";
 
 const setting = useSetting({ http: false });
 
@@ -34,5 +43,18 @@ describe.each(ahead)("where the clock of actions is %i ms ahead", (aheadMs) => {
     await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10);
     expect((await rows(t)).map(({ firstName }) => firstName)).toEqual(ids.map(() => "New"));
     expect(clerk.requests.length).toBeLessThanOrEqual(3);
+  });
+
+  test("the worker judges five minutes later of whom it was too early to tell", async () => {
+    const { t, clerk } = setting;
+    const [gone = ""] = await backfill(setting, 40);
+    pass(HOUR);
+    driftApart(aheadMs);
+    // An event about an old change comes late, and that of the deletion never.
+    const late = clerk.updateUser(gone, { first_name: "Late" }, Date.now() - 3 * HOUR);
+    clerk.users.delete(gone);
+    await post(t, late);
+    await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 100);
+    expect(await rows(t)).toHaveLength(39);
   });
 });

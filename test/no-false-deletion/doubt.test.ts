@@ -262,3 +262,27 @@ test("the worker removes nobody while the last full run is held, not even whom t
   await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
   expect((await rows(t)).map(({ clerkId }) => clerkId)).toContain(later);
 });
+
+test("an event about somebody who turns out to be there while Clerk's answer is on its way is not lost", async () => {
+  const { t, clerk } = setting;
+  const [id = ""] = await backfill(setting, 5);
+  pass(HOUR);
+  // Once Clerk's answer about several lacks somebody who is there.
+  const without = (json: unknown) => (json as { id: string }[]).filter((user) => user.id !== id);
+  clerk.order(/user_id=/, { kind: "change", change: without }, 1);
+  let isTold = false;
+  vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+    const answer = await clerk.fetch(...args);
+    if (!new URL(new Request(...args).url).pathname.endsWith(id) || isTold) return answer;
+    isTold = true;
+    pass(1000);
+    const { data } = clerk.updateUser(id, { first_name: "Newest" }, Date.now());
+    const unreadable = { ...(data as object), created_at: null } as never;
+    await post(t, userEvent("user.updated", unreadable, { instanceId: clerk.instanceId, at: 0 }));
+    return answer;
+  });
+  await t.mutation(internal.clerk.memory.worker.doubt, { clerkId: id });
+  await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 1000);
+  expect(isTold).toBe(true);
+  expect((await rows(t)).find(({ clerkId }) => clerkId === id)?.firstName).toBe("Newest");
+});

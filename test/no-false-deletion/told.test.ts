@@ -3,7 +3,8 @@ import { afterEach, expect, test, vi } from "vitest";
 import { hooks } from "../../convex/clerk/app";
 import { DAY, HOUR, MINUTE } from "../../convex/clerk/shared/clock";
 import { backfill, expectMirror, typeNext } from "../world/people";
-import { api, complete, internal, pass, post, rows, useSetting } from "../world/setting";
+import { userEvent } from "../../scripts/stand-in/clerk-json";
+import { api, complete, internal, LONG_AGO, pass, post, rows, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
 afterEach(() => {
@@ -68,8 +69,9 @@ test("they make room for nobody of whom Clerk has not told: those are held, and 
   pass(HOUR);
   expect(await complete(t, { maxDeletions: 0 })).toMatchObject({ status: "held", held: 12 });
   for (const id of ids.slice(12, 23)) clerk.users.delete(id);
-  const { status, held, next } = await complete(t);
+  const { status, held, next, summary } = await complete(t);
   expect({ status, held }).toEqual({ status: "held", held: 23 });
+  expect(summary).toMatch("23 of 40 mirrored users are gone from Clerk");
   expect(await rows(t)).toHaveLength(40);
   expect(await typeNext(setting, next)).toMatchObject({ repaired: { deleted: 23 } });
 });
@@ -105,6 +107,56 @@ test("another instance's word is none", async () => {
   pass(HOUR);
   expect(clerk.users.size).toBe(28);
   expect(await complete(t)).toMatchObject({ status: "held", held: 12 });
+});
+
+test("a word that a completed run has outlived is none: users found alive since are held like any others", async () => {
+  const { t, clerk } = setting;
+  hooks.removed = broken;
+  const ids = await backfill(setting, 40);
+  pass(HOUR);
+  const gone = ids.slice(0, 12).flatMap((id) => clerk.users.get(id) ?? []);
+  for (const { id } of gone) await post(t, clerk.deleteUser(id, Date.now()));
+  // Clerk has them again, as they were.
+  for (const user of gone) clerk.users.set(user.id, user);
+  delete hooks.removed;
+  await settle();
+  pass(HOUR);
+  expect(await complete(t)).toMatchObject({ status: "completed", unchanged: 40 });
+  pass(30 * DAY);
+  for (const { id } of gone) clerk.users.delete(id);
+  expect(await complete(t)).toMatchObject({ status: "held", held: 12 });
+  expect(await rows(t)).toHaveLength(40);
+});
+
+test("nor is one after which an event said that they are alive", async () => {
+  const { t, clerk } = setting;
+  hooks.removed = broken;
+  hooks.updated = broken;
+  const ids = await tellOfTwelve();
+  await settle();
+  for (const id of ids.slice(0, 12)) {
+    const user = { id, first_name: "Back", created_at: LONG_AGO, updated_at: Date.now() };
+    const data = { ...clerk.users.get(ids[20] ?? ""), ...user };
+    await post(t, userEvent("user.updated", data, { instanceId: clerk.instanceId, at: 0 }));
+  }
+  await settle();
+  for (const name of Object.keys(hooks)) Reflect.deleteProperty(hooks, name);
+  pass(HOUR);
+  expect(await complete(t)).toMatchObject({ status: "held", held: 12 });
+});
+
+test("before a full run has completed the worker removes nobody, whatever it is told", async () => {
+  const { t, clerk } = setting;
+  hooks.removed = broken;
+  await tellOfTwelve();
+  await t.run(async ({ db }) => {
+    const [state] = await db.query("clerkSyncState").take(1);
+    if (state) await db.patch("clerkSyncState", state._id, { completedFullRun: undefined });
+  });
+  delete hooks.removed;
+  await settle();
+  expect(clerk.users.size).toBe(28);
+  expect(await rows(t)).toHaveLength(40);
 });
 
 test("what a run removed is no such word: rows that were restored are held", async () => {

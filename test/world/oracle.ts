@@ -549,11 +549,14 @@ export class Oracle {
     demand("nobody unconfirmed is removed unasked", strangers.length === 0, strangers);
     const held = removed.filter(({ clerkId = "" }) => this.#held.has(clerkId));
     demand("nobody held is removed unasked", held.length === 0, held);
-    // Of whom Clerk's own word stands, which the app did not let through, no number is too many.
+    // Of whom Clerk's newest word stands, which the app did not let through, no number is too many.
+    const completedAt = [...runs.values()]
+      .filter((run) => run.mode === "full" && !run.dryRun && run.state.kind === "completed")
+      .reduce((newest, { startedAt }) => Math.max(newest, startedAt), 0);
     const untold = removed.filter(({ clerkId = "" }) => {
-      const { kind, appliedBy, appliedAt = 0, deletedEventAt } = versions.get(clerkId) ?? {};
-      if (kind === "tombstone") return appliedBy !== "event";
-      return (deletedEventAt ?? -Infinity) <= (kind === "live" ? appliedAt : -Infinity);
+      const { kind, appliedAt, eventAt, deletedEventAt = 0 } = versions.get(clerkId) ?? {};
+      const isNewest = deletedEventAt === eventAt && deletedEventAt >= completedAt;
+      return !isNewest || (kind === "live" && (appliedAt ?? 0) >= deletedEventAt);
     });
     if (mode === "full") {
       // Of a first run, whoever only this instance's events had made is no sign of another instance.

@@ -137,10 +137,21 @@ function placed(
   });
 }
 
-/** A name for an entry without a usable id, which shows nothing of it, by what does not change from page to page. */
+/** What of a user mostly stays as it is from page to page. */
+const LASTING = [
+  "created_at",
+  "external_id",
+  "username",
+  "first_name",
+  "last_name",
+  "email_addresses",
+];
+
+/** A name for an entry without a usable id, which shows nothing of it. */
 function nameOf(json: unknown): string {
   const id = fieldOf(json, "id");
-  return `entry ${hashOf(JSON.stringify(typeof id === "string" ? id : (fieldOf(json, "created_at") ?? null)))}`;
+  const known = typeof id === "string" ? id : LASTING.map((field) => fieldOf(json, field));
+  return `entry ${hashOf(JSON.stringify(known))}`;
 }
 
 function isProfile(entry: Reading | Unread): entry is Extract<Reading, { kind: "profile" }> {

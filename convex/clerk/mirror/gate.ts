@@ -58,7 +58,7 @@ export async function whyKept(
   const last = state.lastFullRunId && (await ctx.db.get("clerkRuns", state.lastFullRunId));
   if (last?.state.kind === "held") return held("the last full run is held");
   const { removalsLeft = 0 } = state.completedFullRun ?? {};
-  if (removalsLeft > 0 || isToldGone(known.version, state.instanceId)) return null;
+  if (removalsLeft > 0 || isToldGone(known.version, state)) return null;
   return held("no more may be removed unasked before the next full run completes");
 }
 
@@ -113,8 +113,7 @@ export async function countRemoval(
   { by }: Remover,
 ): Promise<void> {
   if (by !== "doubts") return;
-  const { instanceId } = await readSyncState(ctx);
-  if (!isToldGone(version, instanceId)) await spendRemovals(ctx, 1);
+  if (!isToldGone(version, await readSyncState(ctx))) await spendRemovals(ctx, 1);
 }
 
 /** Takes so many off the removals that the worker may make before the next full run completes; Infinity: all. */
@@ -151,21 +150,22 @@ export function mostRemovals(mirrored: number): number {
 
 /**
  * Why a full run must delete none of its orphans, or null. All or nothing: half of a false deletion is no better.
- * @param run `orphaned`: users whom Clerk does not know, too early to judge or not, but those of whom it has told
- *   (`isToldGone`); `mirrored`: rows, of which Clerk knows `confirmed`, from before the run; `isMoved`: no full run has
+ * @param run `orphaned`: users whom Clerk does not know, too early to judge or not; `told`: those of them of whom it has
+ *   told (`isToldGone`), who are no surprise; `mirrored`: rows, of which Clerk knows `confirmed`, from before the run; `isMoved`: no full run has
  *   completed since another instance was pinned;
  *   `metNobody`: no surprise, as the last completed full run of this instance met nobody either, or only its events had
  *   told of those who are gone; `maxDeletions` replaces all other grounds
  */
 export function whyHold(run: {
   orphaned: number;
+  told?: number;
   mirrored: number;
   confirmed: number;
   isMoved: boolean;
   metNobody: boolean;
   maxDeletions?: number;
 }): string | null {
-  const { orphaned, mirrored, confirmed, isMoved, metNobody, maxDeletions } = run;
+  const { orphaned, told = 0, mirrored, confirmed, isMoved, metNobody, maxDeletions } = run;
   if (maxDeletions !== undefined) {
     return orphaned > maxDeletions
       ? `${orphaned} users are gone from Clerk, and maxDeletions is ${maxDeletions}`
@@ -174,11 +174,11 @@ export function whyHold(run: {
   if (isMoved) {
     return `${orphaned} of ${mirrored} mirrored users are unknown to the Clerk instance that was pinned since the last completed full run`;
   }
-  if (orphaned > 0 && confirmed === 0 && !metNobody) {
+  if (orphaned > told && confirmed === 0 && !metNobody) {
     return `Clerk knows not one of the ${mirrored} mirrored users`;
   }
   const most = mostRemovals(mirrored);
-  return orphaned > most
+  return orphaned - told > most
     ? `${orphaned} of ${mirrored} mirrored users are gone from Clerk, more than ${most} at once`
     : null;
 }

@@ -3,7 +3,7 @@
  * may be of any age, so versions decide, and where they can't, Clerk is asked; a _listed_ user is as of `seenAt`, and
  * what was written since wins; _evidence_ is right whatever the versions say, but for what it may not show yet.
  */
-import type { Version } from "../memory/memory.js";
+import type { SyncState, Version } from "../memory/memory.js";
 import { MINUTE, SECOND } from "../shared/clock.js";
 import type { Columns, Profile } from "../shared/user.js";
 
@@ -241,16 +241,19 @@ export function isStranger(known: Known, instanceId: string | undefined): boolea
 }
 
 /**
- * Whether the last that is known is the mirrored instance's own word, by an event, that somebody is gone: where a row
- * stands all the same and Clerk answers 404, no person has to be asked first. What a run removed is no such word: the
- * table may have been restored because that was a mistake.
+ * Whether the newest event of the mirrored instance says that somebody is gone, since the last full run that completed
+ * began: where a row stands all the same and Clerk answers 404, no person has to be asked first. Of an older word a run
+ * has seen what became of it, and what a run removed may have been a mistake.
  */
-export function isToldGone(version: Version | null, instanceId: string | undefined): boolean {
-  if (version === null) return false;
-  const { kind, appliedBy, appliedAt, deletedEventAt = -Infinity } = version;
-  if (kind === "tombstone") return appliedBy === "event" && version.instanceId === instanceId;
-  const isLast = deletedEventAt > (kind === "met" ? -Infinity : appliedAt);
-  return isLast && version.eventInstanceId === instanceId;
+export function isToldGone(
+  version: Version | null,
+  { instanceId, completedFullRun }: Pick<SyncState, "instanceId" | "completedFullRun">,
+): boolean {
+  if (version === null || instanceId === undefined || completedFullRun === undefined) return false;
+  const { kind, appliedAt, eventAt, deletedEventAt = -Infinity, eventInstanceId } = version;
+  const isNewest = deletedEventAt === eventAt && eventInstanceId === instanceId;
+  const isApplied = kind === "live" && appliedAt >= deletedEventAt;
+  return isNewest && !isApplied && deletedEventAt >= completedFullRun.startedAt;
 }
 
 /** Whether only an event of another instance than this one told of an id. */

@@ -69,6 +69,8 @@ export const settle = internalMutation({
     for (const user of alive) {
       const doubt = await doubtOf(ctx, run, user.clerkId);
       if (doubt?.state !== "marked") counts.drift.orphaned -= 1;
+      // Raised again since, it is to be asked about again.
+      if (doubt?.state === "open" || doubt?.state === "absent") continue;
       await judgeOne(step, user.clerkId, user, askedAt);
     }
     for (const clerkId of gone) {

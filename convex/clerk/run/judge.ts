@@ -144,9 +144,10 @@ async function suspect(judge: Judge, clerkId: string, { known }: Outcome, askedA
   const state = await stateFor(ctx, run);
   const isAlone = run.maxDeletions === undefined && isLone(known, state, !run.isScheduled);
   counts.drift.orphaned += 1;
-  if (isToldGone(known.version, state.instanceId)) countTold(judge);
+  if (isToldGone(known.version, state)) countTold(judge);
   if (isAlone) counts.lone += 1;
-  await changeDoubt(ctx, run, clerkId, { state: isAlone ? "lone" : "orphaned" });
+  // Due at once, also by a clock that is behind.
+  await changeDoubt(ctx, run, clerkId, { state: isAlone ? "lone" : "orphaned", dueAt: 0 });
 }
 
 function countTold({ counts }: Judge): void {
@@ -212,8 +213,8 @@ export async function keep(
   counts[action] += 1;
   if (action === "postponed" && kind === "orphaned") {
     counts.postponedOrphans += 1;
-    const { instanceId } = await readSyncState(ctx);
-    if (isToldGone(await readVersion(ctx, clerkId), instanceId)) countTold(judge);
+    const version = await readVersion(ctx, clerkId);
+    if (isToldGone(version, await readSyncState(ctx))) countTold(judge);
     await goOnHolding(judge, clerkId);
   }
   await findings.add({ clerkId, kind, fields: [], action, reason });
@@ -228,10 +229,13 @@ export async function noteMissed(
   { ctx, run, counts }: Pick<Judge, "ctx" | "run" | "counts">,
   version: Known["version"],
 ): Promise<void> {
-  const { isHeldAtLarge, isHeldAtLargeByLimit, ...state } = await readSyncState(ctx);
-  const isHeld = (version?.heldAt ?? -Infinity) >= (state.completedFullRun?.startedAt ?? 0);
-  if (run.mode !== "full" || isHeld || isHeldAtLarge || isHeldAtLargeByLimit) return;
-  if (version?.kind === "tombstone" || isToldGone(version, state.instanceId)) return;
+  const { isHeldAtLarge, isHeldAtLargeByLimit, completedFullRun } = await readSyncState(ctx);
+  const { heldAt = -Infinity, deletedEventAt = -Infinity, appliedAt = -Infinity } = version ?? {};
+  const isHeld = heldAt >= (completedFullRun?.startedAt ?? 0) || isHeldAtLarge;
+  const isTold =
+    version?.kind === "tombstone" ||
+    deletedEventAt > (version?.kind === "met" ? -Infinity : appliedAt);
+  if (run.mode !== "full" || isHeld || isHeldAtLargeByLimit || isTold) return;
   counts.missed.deleted = clock.now();
 }
 

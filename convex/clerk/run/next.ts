@@ -84,13 +84,14 @@ async function decideFull(
   step: Step<"lookBack" | "count" | "undated" | "evidence">,
 ): Promise<StepResult> {
   const { run, counts } = step;
-  const { drift, lone, told = 0, confirmed, postponedOrphans } = counts;
+  const { drift, lone, told, confirmed, postponedOrphans } = counts;
   if (drift.orphaned === 0) return await endFull(step);
   const { isMoved = false, completedFullRun } = await step.state();
   const metNobody = completedFullRun?.met === 0 || (await isOfEventsAlone(step));
   const orphaned = drift.orphaned + postponedOrphans;
   const reason = whyHold({
-    orphaned: run.maxDeletions === undefined && !isMoved ? orphaned - told : orphaned,
+    orphaned,
+    told,
     mirrored: confirmed + orphaned,
     confirmed,
     isMoved,
@@ -167,15 +168,15 @@ async function hold(
 export async function decideDoubts(step: Step<Phase["kind"]>): Promise<StepResult> {
   const { ctx } = step;
   const orphans = await nextDoubts(ctx, null, "orphaned", MAX_ENTRIES);
-  const { completedFullRun, instanceId } = await step.state();
-  const { removalsLeft = 0 } = completedFullRun ?? {};
+  const state = await step.state();
+  const { removalsLeft = 0 } = state.completedFullRun ?? {};
   const isMany = orphans.length > removalsLeft;
   const known = isMany
     ? await inParallel(orphans, async ({ clerkId }) => await readVersion(ctx, clerkId))
     : [];
-  const untold = known.filter((version) => !isToldGone(version, instanceId)).length;
+  const untold = known.filter((version) => !isToldGone(version, state)).length;
   if (untold > removalsLeft) {
-    const reason = `${untold} users at once, and ${removalsLeft} more may be removed before the next full run completes`;
+    const reason = `${orphans.length} users at once, and ${removalsLeft} more may be removed before the next full run completes`;
     for (const { clerkId } of orphans) {
       await keep(step, clerkId, "orphaned", { kind: "held", reason });
     }
