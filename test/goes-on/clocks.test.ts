@@ -1,6 +1,7 @@
 /** The clock that changes are written by, and that of the machine which asks Clerk, need not agree. */
 import { describe, expect, test, vi } from "vitest";
-import { DAY, HOUR, SECOND } from "../../convex/clerk/shared/clock";
+import { DAY, HOUR, MINUTE, SECOND } from "../../convex/clerk/shared/clock";
+import { userEvent } from "../../scripts/stand-in/clerk-json";
 import { backfill } from "../world/people";
 import {
   complete,
@@ -56,5 +57,19 @@ describe.each(ahead)("where the clock of actions is %i ms ahead", (aheadMs) => {
     await post(t, late);
     await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 100);
     expect(await rows(t)).toHaveLength(39);
+  });
+
+  test("a removal waits for five minutes of the clock that events are written by", async () => {
+    const { t, clerk } = setting;
+    const [gone = ""] = await backfill(setting, 40);
+    const unreadable = { ...clerk.users.get(gone), created_at: undefined };
+    pass(HOUR);
+    const { instanceId } = clerk;
+    await post(t, userEvent("user.updated", unreadable, { instanceId, at: 0 }));
+    clerk.users.delete(gone);
+    pass(5 * MINUTE - SECOND);
+    driftApart(aheadMs);
+    const report = await complete(t, { maxDeletions: 1 });
+    expect(report).toMatchObject({ postponed: 1, repaired: { deleted: 0 } });
   });
 });

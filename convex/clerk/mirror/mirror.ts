@@ -140,8 +140,9 @@ export async function applyEvidence(
   ctx: MutationCtx,
   clerkId: string,
   answer: Incoming | null,
-  { askedAt, dryRun, untoldSince = Infinity }: Asked,
+  { dryRun, untoldSince = Infinity, ...asked }: Asked,
 ): Promise<Outcome> {
+  const askedAt = notAhead(asked.askedAt);
   let known = await readKnown(ctx, clerkId, { isThere: answer !== null });
   if (answer === null) known = await meet(ctx, clerkId, known, dryRun);
   else if (isBackFromErasure(known, askedAt) && !dryRun && (await stopErasure(ctx, clerkId))) {
@@ -156,6 +157,11 @@ export async function applyEvidence(
   if (answer === null) return untouched(verdict, known);
   const untoldAt = untoldOf(verdict, known, answer, untoldSince);
   return await carryOut(ctx, verdict, known, answer, { by: { untoldAt }, dryRun });
+}
+
+/** When Clerk was asked, ms: never later than its answer is judged, though the clock of whoever asked may be ahead. */
+function notAhead(askedAt: number): number {
+  return Math.min(askedAt, clock.now());
 }
 
 /** Whether Clerk has somebody again whose row is on its way out, and has had the time to show that they are gone. */
@@ -203,8 +209,9 @@ type Removal =
 export async function removeByEvidence(
   ctx: MutationCtx,
   clerkId: string,
-  { askedAt, remover, dryRun }: { askedAt: number; remover: Remover; dryRun: boolean },
+  { remover, dryRun, ...asked }: { askedAt: number; remover: Remover; dryRun: boolean },
 ): Promise<Removal> {
+  const askedAt = notAhead(asked.askedAt);
   const known = await meet(ctx, clerkId, await readKnown(ctx, clerkId), dryRun);
   if (known.row === null) return { kind: "gone", known };
   const kept = await whyKept(ctx, known, { askedAt, remover });
@@ -223,8 +230,9 @@ export async function removeByEvidence(
 export async function purgeByEvidence(
   ctx: MutationCtx,
   clerkId: string,
-  { askedAt, left, dryRun }: { askedAt: number; left: number; dryRun: boolean },
+  { left, dryRun, ...asked }: { askedAt: number; left: number; dryRun: boolean },
 ): Promise<number | Refused> {
+  const askedAt = notAhead(asked.askedAt);
   const known = await readKnown(ctx, clerkId);
   const kept = await whyNotPurged(ctx, known, { askedAt, left });
   if (kept !== null) return 0;
