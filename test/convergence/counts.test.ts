@@ -2,22 +2,12 @@
 import { describe, expect, test, vi } from "vitest";
 import { MINUTE } from "../../convex/clerk/shared/clock";
 import { deletedUser, userEvent, type ClerkUserJSON } from "../../scripts/stand-in/clerk-json";
-import { expectMirror, seed, signUp } from "../world/people";
+import { atLookBack, expectMirror, seed, signUp } from "../world/people";
 import { complete, internal, LONG_AGO, post, rows, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
 const DAY = 1440 * MINUTE;
 const unholdable = { $ref: 1 };
-
-/** Does something once, as the look-back begins. */
-function atLookBack(act: () => void): void {
-  let isDone = false;
-  setting.clerk.onRequest = ({ query }) => {
-    if (query.get("order_by") !== "-updated_at" || isDone) return;
-    isDone = true;
-    act();
-  };
-}
 
 function argumentsOf(next: string | null): Record<string, unknown> {
   return JSON.parse(/'(.*)'$/.exec(next ?? "")?.[1] ?? "{}") as Record<string, unknown>;
@@ -40,7 +30,7 @@ test("a user who is mirrored in part counts as drift and as set aside, each once
   const { t, clerk } = setting;
   signUp(setting, 3);
   await complete(t, {});
-  atLookBack(() => {
+  atLookBack(setting, () => {
     const behind = { created_at: LONG_AGO + 1, updated_at: Date.now(), first_name: "\ud800" };
     clerk.createUser({ ...behind, public_metadata: unholdable });
   });
@@ -60,7 +50,7 @@ test("a user set aside in part whose name changes during the run is listed as up
   const { t, clerk } = setting;
   const { user } = clerk.createUser({ created_at: LONG_AGO, public_metadata: unholdable });
   await complete(t, {});
-  atLookBack(() => {
+  atLookBack(setting, () => {
     clerk.updateUser(user.id, { first_name: "New" }, Date.now());
   });
   const report = await complete(t, {});

@@ -44,6 +44,11 @@ test("they go with the first tick after the app has given up an `erase` that thr
   expect(await ada.query(api.account.current, {})).toEqual({ status: "syncing" });
   const { verdict } = await t.query(internal.clerk.reconcile.status, {});
   expect(verdict).toBe("healthy");
+  // Nor do they use up what the worker may remove of others.
+  setting.clerk.users.delete(ids[20] ?? "");
+  await t.mutation(internal.clerk.memory.worker.doubt, { clerkId: ids[20] ?? "" });
+  await settle();
+  await expectMirror(setting);
 });
 
 test.each([40, 12])(

@@ -1,7 +1,7 @@
 /** What a run counts past the entries that are kept, of which there are a hundred here: where 1,000 are kept, `witness` goes past them. */
 import { expect, test, vi } from "vitest";
 import { DAY } from "../../convex/clerk/shared/clock";
-import { signUp } from "../world/people";
+import { atLookBack, signUp } from "../world/people";
 import { complete, LONG_AGO, post, useSetting } from "../world/setting";
 
 vi.mock("../../convex/clerk/memory/entries", async (importOriginal) => ({
@@ -11,16 +11,6 @@ vi.mock("../../convex/clerk/memory/entries", async (importOriginal) => ({
 
 const setting = useSetting({ http: false });
 
-/** Does something once, as the look-back begins. */
-function atLookBack(act: () => void): void {
-  let isDone = false;
-  setting.clerk.onRequest = ({ query }) => {
-    if (query.get("order_by") !== "-updated_at" || isDone) return;
-    isDone = true;
-    act();
-  };
-}
-
 test("each user counts once, in a dry run and in a real one", async () => {
   const { t, clerk } = setting;
   const ids = signUp(setting, 110);
@@ -28,7 +18,7 @@ test("each user counts once, in a dry run and in a real one", async () => {
   clerk.createUser({ created_at: LONG_AGO + DAY, updated_at: Date.now(), banned: "yes" as never });
   const dry = await complete(t, { dryRun: true, pageSize: 50 });
   expect(dry).toMatchObject({ drift: { missing: 111, stale: 0 }, setAside: 1 });
-  atLookBack(() => {
+  atLookBack(setting, () => {
     for (const id of ids.slice(102, 108)) clerk.updateUser(id, { first_name: "New" }, Date.now());
   });
   const report = await complete(t, { pageSize: 50 });
@@ -50,7 +40,7 @@ test("one of a crowd who can't be read is set aside once", async () => {
 test("whoever is created behind the walk is not unlisted", async () => {
   const { t, clerk } = setting;
   signUp(setting, 105);
-  atLookBack(() => {
+  atLookBack(setting, () => {
     clerk.createUser({ created_at: LONG_AGO + 500, updated_at: Date.now() });
   });
   expect(await complete(t)).toMatchObject({
@@ -64,7 +54,7 @@ test("one whom Clerk counts and does not list is unlisted, though an event tells
   const { t, clerk } = setting;
   const ids = signUp(setting, 105);
   clerk.countsTooMany = 1;
-  atLookBack(() => {
+  atLookBack(setting, () => {
     const event = clerk.updateUser(ids[103] ?? "", { first_name: "New" }, Date.now());
     clerk.order(/-updated_at/, { kind: "wait", for: post(t, event) }, 1);
   });

@@ -88,3 +88,13 @@ export async function drift(setting: Setting, ids: string[]) {
   await loseRows(setting, ids.slice(4, 6));
   return { missing: 2, stale: 2, orphaned: 2 };
 }
+
+/** Does something once, as a run's look-back begins. */
+export function atLookBack({ clerk }: Setting, act: () => void): void {
+  let isDone = false;
+  clerk.onRequest = ({ query }) => {
+    if (query.get("order_by") !== "-updated_at" || isDone) return;
+    isDone = true;
+    act();
+  };
+}

@@ -151,10 +151,10 @@ export function mostRemovals(mirrored: number): number {
 /**
  * Why a full run must delete none of its orphans, or null. All or nothing: half of a false deletion is no better.
  * @param run `orphaned`: users whom Clerk does not know, too early to judge or not; `told`: those of them of whom it has
- *   told (`isToldGone`), who are no surprise; `mirrored`: rows, of which Clerk knows `confirmed`, from before the run; `isMoved`: no full run has
- *   completed since another instance was pinned;
- *   `metNobody`: no surprise, as the last completed full run of this instance met nobody either, or only its events had
- *   told of those who are gone; `maxDeletions` replaces all other grounds
+ *   told (`isToldGone`), who are no surprise; `mirrored`: rows, of which Clerk knows `confirmed`, from before the run;
+ *   `isMoved`: no full run has completed since another instance was pinned; `metNobody`: no surprise, as the last
+ *   completed full run of this instance met nobody either, or only its events had told of those who are gone;
+ *   `maxDeletions` replaces all other grounds
  */
 export function whyHold(run: {
   orphaned: number;
