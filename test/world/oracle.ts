@@ -332,7 +332,10 @@ export class Oracle {
 
   /** A marked row keeps its place until its user comes back to it, and shows nothing of them. */
   #checkMarked(before: Sight, now: Sight, by: By): void {
-    const lost = by === "sync" ? [] : purgedIn(before, now);
+    // Where the app has `erase` again, what it had begun to erase goes on.
+    const goesOn = new Set(by === "app" ? now.leaving.map(({ _id }) => _id) : []);
+    const purged = by === "sync" ? [] : purgedIn(before, now);
+    const lost = purged.filter(({ _id }) => !goesOn.has(_id));
     demand("a marked row stays", lost.length === 0, lost);
     const ids = new Map(now.users.map(({ _id, clerkId }) => [_id, clerkId]));
     const back = before.marked.filter(({ _id, clerkId }) => ids.get(_id) === clerkId);
