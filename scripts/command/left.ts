@@ -128,7 +128,7 @@ function columnSteps({ columns, project }: Plan): string[] {
     ),
     ...columns.otherwise.map(
       ({ column, at: spot, text, reader }) =>
-        `users.${column} is ${text} in ${named(project, [spot])}, and ${reader} in ${fields}, which the first run writes into every row: make that one yours where it matters, and let only one of them write it.`,
+        `users.${column} is ${text} in ${named(project, [spot])}, and ${reader} in ${fields}, which the first run writes into every row: where yours matters, make the reader say the same, or take it out; let only one of them write the column.`,
     ),
   ];
 }
