@@ -54,6 +54,5 @@ export {
   newestEvents,
   noteVersion,
   readVersion,
-  writeVersion,
 } from "./versions.js";
 export { leaveDoubt, nextDue, reportOfToday, wakeForDoubts } from "./worker.js";

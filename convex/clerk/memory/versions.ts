@@ -17,35 +17,26 @@ export async function readVersion(ctx: QueryCtx, clerkId: string) {
   return null;
 }
 
-/** Writes down which change was applied, or that the id is gone. @param known what `readVersion` said */
-export async function writeVersion(
-  ctx: MutationCtx,
-  known: StoredVersion | null,
-  version: Version,
-): Promise<void> {
-  if (known?._id === undefined) await ctx.db.insert("clerkVersions", version);
-  else await ctx.db.replace("clerkVersions", known._id, version);
-}
-
-type Marks = EventMarks & Pick<Version, "metAt" | "heldAt" | "isHeldByLimit">;
-
-/** Writes down only when an id was heard of, met or held. `known`: what `readVersion` said; returned as it then is. */
+/**
+ * Writes down what is new of an id: which change was applied, that it is gone, or only that it was heard of, met or held.
+ * What is not named stays. `known`: what `readVersion` said; returned as it then is.
+ */
 export async function noteVersion(
   ctx: MutationCtx,
   known: StoredVersion | null,
-  { clerkId, ...times }: Marks & Pick<Version, "clerkId">,
+  news: Partial<Version> & Pick<Version, "clerkId">,
 ): Promise<StoredVersion> {
   if (known?._id !== undefined) {
-    await ctx.db.patch("clerkVersions", known._id, times);
-    return { ...known, ...times };
+    await ctx.db.patch("clerkVersions", known._id, news);
+    return { ...known, ...news };
   }
-  const version = metVersion(clerkId, times);
+  const version = { ...metVersion(news.clerkId), ...news };
   return { ...version, _id: await ctx.db.insert("clerkVersions", version) };
 }
 
 /** The version of an id of which nothing was applied yet. */
-export function metVersion(clerkId: string, times: Marks): Version {
-  return { clerkId, kind: "met", appliedAt: clock.now(), appliedBy: "run", ...times };
+export function metVersion(clerkId: string): Version {
+  return { clerkId, kind: "met", appliedAt: clock.now(), appliedBy: "run" };
 }
 
 /** An event: its type, its instance, and what is to be known of the version that it told of. */
@@ -57,23 +48,16 @@ const EVENT_TIMES = {
   "user.deleted": "deletedEventAt",
 } as const satisfies Record<EventType, keyof Version>;
 
-const EVENT_MARKS = [
-  "eventAt",
-  ...Object.values(EVENT_TIMES),
-  "eventInstanceId",
-  "heardVersion",
-  "untoldAt",
-] as const satisfies readonly (keyof Version)[];
-type EventMarks = Pick<Version, (typeof EVENT_MARKS)[number]>;
-
-/** What is known of the events that named an id, with one that names it at this moment (`source`), if any. */
-export function eventMarks(known: Version | null, source?: Source): EventMarks {
-  const marks: EventMarks = Object.fromEntries(EVENT_MARKS.map((mark) => [mark, known?.[mark]]));
-  if (source === undefined) return marks;
-  const { type, instanceId: eventInstanceId, heardVersion = marks.heardVersion } = source;
-  const [eventAt, untoldAt] = [clock.now(), type === "user.created" ? undefined : marks.untoldAt];
-  const named = { eventAt, [EVENT_TIMES[type]]: eventAt, eventInstanceId, heardVersion };
-  return { ...marks, ...named, untoldAt };
+/** What is new of an id that an event names at this moment. */
+export function eventMarks({ type, instanceId, heardVersion }: Source): Partial<Version> {
+  const eventAt = clock.now();
+  return {
+    eventAt,
+    [EVENT_TIMES[type]]: eventAt,
+    eventInstanceId: instanceId,
+    ...(heardVersion !== undefined && { heardVersion }),
+    ...(type === "user.created" && { untoldAt: undefined }),
+  };
 }
 
 /** When the first user signed up between two times (ms) of whom `user.created` has not told; or null. */

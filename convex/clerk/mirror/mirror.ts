@@ -176,7 +176,7 @@ export async function noteNamed(
   version: KnownRows["version"],
   source: Source,
 ): Promise<void> {
-  await noteVersion(ctx, version, { clerkId, ...eventMarks(version, source) });
+  await noteVersion(ctx, version, { clerkId, ...eventMarks(source) });
 }
 
 /** A row of the app's that the sync meets for the first time: the app may just have put the id on it. */
@@ -191,7 +191,7 @@ async function meet(
     await readSyncState(ctx);
   const metAt = hasRunFull ? clock.now() : 0;
   const version = dryRun
-    ? { ...(known.version ?? metVersion(clerkId, {})), metAt }
+    ? { ...(known.version ?? metVersion(clerkId)), metAt }
     : await noteVersion(ctx, known.version, { clerkId, metAt });
   return { ...known, version };
 }

@@ -4,10 +4,10 @@ import { internal } from "../../_generated/api.js";
 import { internalMutation, type MutationCtx } from "../../_generated/server.js";
 import {
   eventMarks,
+  noteVersion,
   readVersion,
   type Source,
   type Version,
-  writeVersion,
 } from "../memory/memory.js";
 import { clock } from "../shared/clock.js";
 import { refusalOf } from "../shared/log.js";
@@ -84,8 +84,8 @@ export async function removeHere(
   by: By,
 ): Promise<Removed> {
   const removed = await removeRows(ctx, clerkId, version?.kind === "tombstone");
-  const gone = { kind: "tombstone" as const, clerkId, ...appliedBy(by) };
-  await writeVersion(ctx, version, { ...gone, ...eventMarks(version, by.event) });
+  const ended = { version: undefined, heldAt: undefined, isHeldByLimit: undefined };
+  await noteVersion(ctx, version, { clerkId, kind: "tombstone", ...ended, ...appliedBy(by) });
   return removed;
 }
 
@@ -100,10 +100,15 @@ export async function purge(
   return await apart(ctx, { kind: "purged", clerkId, askedAt }, dryRun);
 }
 
-function appliedBy({ event }: By): Pick<Version, "appliedAt" | "appliedBy" | "instanceId"> {
-  const appliedAt = clock.now();
-  if (event === undefined) return { appliedAt, appliedBy: "run" };
-  return { appliedAt, appliedBy: "event", instanceId: event.instanceId };
+/** A run's write does not end what an event said a moment ago. */
+function appliedBy({ event, untoldAt }: By): Partial<Version> {
+  return {
+    appliedAt: clock.now(),
+    appliedBy: event === undefined ? "run" : "event",
+    instanceId: event?.instanceId,
+    ...(event && eventMarks(event)),
+    ...(untoldAt !== undefined && { untoldAt }),
+  };
 }
 
 type How = { by: By; dryRun?: boolean };
@@ -132,14 +137,8 @@ export async function carryOut(
   if (dryRun || isUnwritten) return { ...written, known };
   // An erasure stands beside a tombstone alone.
   if (known.version?.kind === "tombstone") await endErasures(ctx, clerkId);
-  // A run's write does not end what an event said a moment ago.
-  const marks = eventMarks(known.version, by.event);
-  const untoldAt = by.untoldAt ?? marks.untoldAt;
-  // Nor what a run holds: only one that completes does.
-  const { heldAt, isHeldByLimit } = known.version ?? {};
-  const applied = { clerkId, kind: "live" as const, version, ...appliedBy(by) };
-  const held = { heldAt, isHeldByLimit };
-  await writeVersion(ctx, known.version, { ...applied, ...marks, untoldAt, ...held });
+  // What a run holds, only one that completes ends.
+  await noteVersion(ctx, known.version, { clerkId, kind: "live", version, ...appliedBy(by) });
   return { ...written, known };
 }
 
