@@ -201,7 +201,11 @@ const teeth: Tooth[] = [
   {
     breaks: "the freshness of the gate before a purge",
     edits: [
-      { file: "mirror/gate.ts", replace: "  if (tooEarly !== null) return tooEarly;", by: "" },
+      {
+        file: "mirror/gate.ts",
+        replace: "if (whyTooEarly({ row: marked, version }, askedAt) !== null) return false;",
+        by: "",
+      },
     ],
     property: "a purge is fresh",
   },
@@ -210,8 +214,8 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "mirror/mirror.ts",
-        replace: "const kept = await whyNotPurged(ctx, known, { askedAt, left });",
-        by: "const kept = (await whyNotPurged(ctx, known, { askedAt, left })) && null;",
+        replace: "if (!(await mayPurge(ctx, known, { askedAt, left }))) return 0;",
+        by: "await mayPurge(ctx, known, { askedAt, left });",
       },
     ],
     file: "test/no-false-deletion/purge.test.ts",

@@ -63,22 +63,19 @@ export async function whyKept(
 }
 
 /**
- * Why a marked row stays whose user Clerk did not know at `askedAt` (ms) either; or null. Clerk's own word or this gate
+ * Whether a marked row may go whose user Clerk did not know at `askedAt` (ms) either. Clerk's own word or this gate
  * marked it, so no number is too many. `left`: rows that a person still allows, Infinity if none said.
  */
-export async function whyNotPurged(
+export async function mayPurge(
   ctx: QueryCtx,
   { marked, version }: { marked: User | null; version: Known["version"] },
   { askedAt, left }: { askedAt: number; left: number },
-): Promise<string | null> {
-  if (marked === null || !isToPurge(marked, askedAt)) return "its time is not over";
+): Promise<boolean> {
   // What the app has marked by itself, neither Clerk nor this gate has ever let go.
-  if (version?.kind !== "tombstone") return "the sync has not marked it";
-  const tooEarly = whyTooEarly({ row: marked, version }, askedAt);
-  if (tooEarly !== null) return tooEarly;
-  const { isMoved = false } = await readSyncState(ctx);
-  if (isMoved) return "the instance was moved since the last completed full run";
-  return left > 0 ? null : "the run has removed as many as it was allowed to";
+  if (left <= 0 || version?.kind !== "tombstone") return false;
+  if (marked === null || !isToPurge(marked, askedAt)) return false;
+  if (whyTooEarly({ row: marked, version }, askedAt) !== null) return false;
+  return (await readSyncState(ctx)).isMoved !== true;
 }
 
 /** How many rows a run may still remove, where a person said how many; else Infinity. */

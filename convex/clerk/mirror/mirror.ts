@@ -12,7 +12,7 @@ import {
   type SyncState,
 } from "../memory/memory.js";
 import { clock } from "../shared/clock.js";
-import { countRemoval, type Kept, type Remover, whyKept, whyNotPurged } from "./gate.js";
+import { countRemoval, type Kept, mayPurge, type Remover, whyKept } from "./gate.js";
 import {
   heardVersionOf,
   isForeign,
@@ -47,13 +47,13 @@ export {
   type Remover,
   isLone,
   isToPurge,
+  mayPurge,
   mostRemovals,
   purgeAfterMs,
   rowsLeft,
   spendRemovals,
   whyHold,
   whyKept,
-  whyNotPurged,
 } from "./gate.js";
 export { type Known, LAG_MS, isToldGone } from "./plan.js";
 export {
@@ -234,8 +234,7 @@ export async function purgeByEvidence(
 ): Promise<number | Refused> {
   const askedAt = notAhead(asked.askedAt);
   const known = await readKnown(ctx, clerkId);
-  const kept = await whyNotPurged(ctx, known, { askedAt, left });
-  if (kept !== null) return 0;
+  if (!(await mayPurge(ctx, known, { askedAt, left }))) return 0;
   // The tombstone of its removal stands as long as the row did.
   return await purge(ctx, clerkId, askedAt, dryRun);
 }

@@ -18,6 +18,7 @@ import {
   type Kept,
   type Known,
   type KnownRows,
+  mayPurge,
   type Outcome,
   purgeByEvidence,
   readKnown,
@@ -26,7 +27,6 @@ import {
   rowsLeft,
   LAG_MS,
   whyKept,
-  whyNotPurged,
 } from "../mirror/mirror.js";
 import { clock } from "../shared/clock.js";
 import type { Reading } from "../shared/user.js";
@@ -116,8 +116,7 @@ async function isToGo(
   known: KnownRows,
   askedAt: number,
 ): Promise<boolean> {
-  const how = { askedAt, left: rowsLeft(run, counts) };
-  return (await whyNotPurged(ctx, known, how)) === null;
+  return await mayPurge(ctx, known, { askedAt, left: rowsLeft(run, counts) });
 }
 
 /**
