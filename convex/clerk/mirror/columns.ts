@@ -11,9 +11,9 @@ import { type Columns, type LeftOut, type Profile, vColumns } from "../shared/us
 /** The row, or, where the schema does not take the columns, the one that it names. */
 type Tried = { written: Id<"users"> } | { column: string | null };
 
-/** Whether the app's own code sees a change, and may refuse it: by one of these hooks, or `hooks.database`. */
-export function isWatched(...by: ("created" | "updated" | "removed")[]): boolean {
-  return [...by, "database" as const].some((name) => hooks[name] !== undefined);
+/** Whether the app's own code sees how a row is created or updated, and may refuse it. */
+export function isWatched(): boolean {
+  return [hooks.created, hooks.updated, hooks.database].some((hook) => hook !== undefined);
 }
 
 /** The database through which rows of users are written: that of `hooks.database`, or Convex's own. */

@@ -28,13 +28,12 @@ import {
 import { stopErasure } from "./erasure.js";
 import { type KnownRows, readKnown } from "./rows.js";
 import {
+  apart,
   BY_RUN,
   carryOut,
   type Incoming,
   type Outcome,
-  purge,
   type Refused,
-  remove,
   removeHere,
   untouched,
 } from "./write.js";
@@ -216,7 +215,7 @@ export async function removeByEvidence(
   if (known.row === null) return { kind: "gone", known };
   const kept = await whyKept(ctx, known, { askedAt, remover });
   if (kept !== null) return { ...kept, known };
-  const removed = await remove(ctx, clerkId, known, dryRun);
+  const removed = await apart(ctx, { kind: "removed", clerkId }, dryRun);
   if ("kind" in removed) return { ...removed, known };
   if (!dryRun) await countRemoval(ctx, known, remover);
   return { kind: "removed", known, refusal: removed.refusal };
@@ -236,7 +235,7 @@ export async function purgeByEvidence(
   const known = await readKnown(ctx, clerkId);
   if (!(await mayPurge(ctx, known, { askedAt, left }))) return 0;
   // The tombstone of its removal stands as long as the row did.
-  return await purge(ctx, clerkId, askedAt, dryRun);
+  return await apart(ctx, { kind: "purged", clerkId, askedAt }, dryRun);
 }
 
 /** Removes a user by Clerk's own word. @returns if there was a row, and the hook's refusal @throws like `removeRows` */

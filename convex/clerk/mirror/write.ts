@@ -65,18 +65,7 @@ export type Outcome = {
 /** Why the app's own code, or Convex, does not take a change: nothing of it was made. */
 export type Refused = { kind: "refused"; reason: string };
 
-/** Removes the rows of an id, as a run does, and remembers that it is gone; in a dry run that is undone. @throws like `apart` */
-export async function remove(
-  ctx: MutationCtx,
-  clerkId: string,
-  { version }: Pick<KnownRows, "version">,
-  dryRun: boolean,
-): Promise<Removed | Refused> {
-  if (!dryRun && !isWatched("removed")) return await removeHere(ctx, clerkId, version, BY_RUN);
-  return await apart(ctx, { kind: "removed", clerkId }, dryRun);
-}
-
-/** The same at once. @throws ConvexError with a `refusal` */
+/** Removes the rows of an id, and remembers that it is gone. @throws ConvexError with a `refusal` */
 export async function removeHere(
   ctx: MutationCtx,
   clerkId: string,
@@ -87,17 +76,6 @@ export async function removeHere(
   const ended = { version: undefined, heldAt: undefined, isHeldByLimit: undefined };
   await noteVersion(ctx, version, { clerkId, kind: "tombstone", ...ended, ...appliedBy(by) });
   return removed;
-}
-
-/** Lets marked rows of an id go whose time is over, or, in a dry run, does so and undoes it. @throws like `apart` */
-export async function purge(
-  ctx: MutationCtx,
-  clerkId: string,
-  askedAt: number,
-  dryRun: boolean,
-): Promise<number | Refused> {
-  if (!dryRun && !isWatched()) return await purgeRows(ctx, clerkId, askedAt);
-  return await apart(ctx, { kind: "purged", clerkId, askedAt }, dryRun);
 }
 
 /** A run's write does not end what an event said a moment ago. */
@@ -128,7 +106,7 @@ export async function carryOut(
   if (plan.write !== "version") {
     const isHearsay = by.event !== undefined;
     // What is refused of an event undoes all that it did: it is noted apart, see `noteRefused`.
-    const isApart = dryRun || (!isHearsay && isWatched("created", "updated"));
+    const isApart = dryRun || (!isHearsay && isWatched());
     written = isApart
       ? { fields: [], ...(await apart(ctx, { kind: "user", ...user }, dryRun)) }
       : await write(ctx, plan, known, user, isHearsay);
@@ -190,7 +168,7 @@ type Made = { user: Written; removed: Removed; purged: number };
  * Makes a change in a transaction within this one, so that it is undone alone where the app's own code refuses it; in a
  * dry run (`isTried`) it is undone in any case. @throws what is no refusal
  */
-async function apart<Kind extends keyof Made>(
+export async function apart<Kind extends keyof Made>(
   ctx: MutationCtx,
   change: Extract<Infer<typeof vChange>, { kind: Kind }>,
   isTried: boolean,

@@ -59,7 +59,7 @@ export async function compareUsers(
       : Infinity;
   let compared = 0;
   // The app's own code may write the row of any user, and read and write as much as it likes.
-  const isApps = isWatched("created", "updated");
+  const isApps = isWatched();
   for (const some of chunksOf(users, isApps ? 1 : PARALLEL_READS)) {
     const known = await readListed(step.ctx, some, rowsOf, newSince);
     const late: string[] = [];
