@@ -103,16 +103,6 @@ export function isLone(known: Known, state: SyncState, isByHand = false): boolea
   return startedAt <= heldAt || isPassedOver;
 }
 
-/** Counts a removal by the worker against those that it may make unasked, but of whom Clerk itself has told. */
-export async function countRemoval(
-  ctx: MutationCtx,
-  { version }: Known,
-  { by }: Remover,
-): Promise<void> {
-  if (by !== "doubts") return;
-  if (!isToldGone(version, await readSyncState(ctx))) await spendRemovals(ctx, 1);
-}
-
 /** Takes so many off the removals that the worker may make before the next full run completes; Infinity: all. */
 export async function spendRemovals(ctx: MutationCtx, count: number): Promise<void> {
   const { completedFullRun } = await readSyncState(ctx);

@@ -12,12 +12,13 @@ import {
   type SyncState,
 } from "../memory/memory.js";
 import { clock } from "../shared/clock.js";
-import { countRemoval, type Kept, mayPurge, type Remover, whyKept } from "./gate.js";
+import { type Kept, mayPurge, type Remover, spendRemovals, whyKept } from "./gate.js";
 import {
   heardVersionOf,
   isForeign,
   LAG_MS,
   isShown,
+  isToldGone,
   type Gone,
   isUnmet,
   type Plan,
@@ -217,7 +218,10 @@ export async function removeByEvidence(
   if (kept !== null) return { ...kept, known };
   const removed = await apart(ctx, { kind: "removed", clerkId }, dryRun);
   if ("kind" in removed) return { ...removed, known };
-  if (!dryRun) await countRemoval(ctx, known, remover);
+  // Of whom Clerk itself has told, the worker may remove any number.
+  const isOfWorker = remover.by === "doubts" && !dryRun;
+  const isUntold = isOfWorker && !isToldGone(known.version, await readSyncState(ctx));
+  if (isUntold) await spendRemovals(ctx, 1);
   return { kind: "removed", known, refusal: removed.refusal };
 }
 
@@ -246,6 +250,5 @@ export async function removeByEvent(
 ): Promise<{ outcome: "deleted" | "absent"; refusal?: string }> {
   const version = await readVersion(ctx, clerkId);
   const { wasHere, refusal } = await removeHere(ctx, clerkId, version, { event: source });
-  const outcome = wasHere ? "deleted" : "absent";
-  return refusal === null ? { outcome } : { outcome, refusal };
+  return { outcome: wasHere ? "deleted" : "absent", refusal: refusal ?? undefined };
 }

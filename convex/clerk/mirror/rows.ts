@@ -202,13 +202,8 @@ export async function createRow(
     if ("refusal" in inserted) return inserted;
     ({ id, leftOut } = inserted);
   }
-  const { created } = app.hooks;
-  const user = created && (await ctx.db.get("users", id));
-  if (user) {
-    await orRefuse("hooks.created", async () => {
-      await created(ctx, user);
-    });
-  }
+  const user = app.hooks.created && (await ctx.db.get("users", id));
+  if (user) await orRefuse("hooks.created", async () => await app.hooks.created?.(ctx, user));
   return { leftOut };
 }
 
@@ -223,14 +218,9 @@ export async function updateRow(
   const columns = columnsOf(profile);
   const changes = Object.fromEntries(names.map((name) => [name, columns[name]]));
   const leftOut = await patchRow(ctx, row._id, changes, isHearsay);
-  const { updated } = app.hooks;
   const isWritten = leftOut.length === 0 || (!isHearsay && leftOut.length < names.length);
-  const user = updated && isWritten && (await ctx.db.get("users", row._id));
-  if (user) {
-    await orRefuse("hooks.updated", async () => {
-      await updated(ctx, user, row);
-    });
-  }
+  const user = app.hooks.updated && isWritten && (await ctx.db.get("users", row._id));
+  if (user) await orRefuse("hooks.updated", async () => await app.hooks.updated?.(ctx, user, row));
   return leftOut;
 }
 
