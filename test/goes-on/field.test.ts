@@ -358,14 +358,15 @@ describe("the worker who judges what events left open", () => {
   });
 
   test("is one alone, and leaves the lease to runs, however old its Report is", async () => {
-    const { t } = setting;
+    const { t, clerk } = setting;
     const [first = "", second = ""] = signUp(setting, 5);
     await complete(t);
     pass(HOUR);
     await t.action(internal.clerk.reconcile.user, { clerkId: first });
     pass(DAY - MINUTE);
-    const refused = { type: "user.updated" as const, clerkId: second };
-    await t.mutation(internal.clerk.webhook.event.noteRefused, refused);
+    const change = { kind: "refused" as const, clerkId: second, reason: "by a hook" };
+    const refused = { type: "user.updated" as const, instanceId: clerk.instanceId, change };
+    await t.mutation(internal.clerk.webhook.event.apply, refused);
     pass(2 * MINUTE);
     await t.action(internal.clerk.reconcile.user, { clerkId: first });
     await doubtful(second);

@@ -42,7 +42,7 @@ describe("an event", () => {
   });
 
   test("that can't be read has Clerk asked, and says why", async () => {
-    const change = { kind: "unreadable" as const, clerkId: "user_ada", reason: "no updated_at" };
+    const change = { kind: "unclear" as const, clerkId: "user_ada", reason: "no updated_at" };
     const event = { type: "user.updated" as const, change };
     expect(await setting.t.mutation(internal.clerk.webhook.event.apply, event)).toEqual({
       outcome: "unclear",
@@ -72,8 +72,9 @@ describe("an event", () => {
   });
 
   test("that the app refused is tried again five minutes later", async () => {
-    const refused = { type: "user.created" as const, clerkId: "user_ada" };
-    await setting.t.mutation(internal.clerk.webhook.event.noteRefused, refused);
+    const change = { kind: "refused" as const, clerkId: "user_ada", reason: "by a hook" };
+    const refused = { type: "user.created" as const, change };
+    await setting.t.mutation(internal.clerk.webhook.event.apply, refused);
     expect(await repairsWaiting()).toEqual(["user_ada"]);
   });
 });

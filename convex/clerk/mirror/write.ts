@@ -105,7 +105,7 @@ export async function carryOut(
   let written: Written = UNCHANGED;
   if (plan.write !== "version") {
     const isHearsay = by.event !== undefined;
-    // What is refused of an event undoes all that it did: it is noted apart, see `noteRefused`.
+    // What is refused of an event undoes all that it did: it is noted apart, see `applyOrNote`.
     const isApart = dryRun || (!isHearsay && isWatched());
     written = isApart
       ? { fields: [], ...(await apart(ctx, { kind: "user", ...user }, dryRun)) }

@@ -28,7 +28,8 @@ type Applied = Infer<typeof vApplied>;
 
 /**
  * Applies a verified event in one transaction. @returns what became of it: `late`, `unclear` and `refused` change
- * nothing; where it is unclear, Clerk is asked, at once, and where it is refused, when its change has settled
+ * nothing; where it is unclear, Clerk is asked, at once, and where it is refused, when its change has settled: after
+ * that the next run sets the user aside, or finds it mended
  */
 export const apply = internalMutation({
   args: {
@@ -45,8 +46,12 @@ export const apply = internalMutation({
         missingForNew: v.optional(v.string()),
       }),
       v.object({ kind: v.literal("deleted"), clerkId: v.string() }),
-      /** It names a user and says nothing that can be used. */
-      v.object({ kind: v.literal("unreadable"), clerkId: v.string(), reason: v.string() }),
+      /** It says nothing that can be used, or what the app has refused, which undid its transaction: it only came. */
+      v.object({
+        kind: v.union(v.literal("unclear"), v.literal("refused")),
+        clerkId: v.string(),
+        reason: v.string(),
+      }),
     ),
   },
   returns: vApplied,
@@ -59,17 +64,13 @@ export const apply = internalMutation({
     }
     const source = { type, instanceId };
     if (change.kind === "deleted") return await removeByEvent(ctx, change.clerkId, source);
-    if (change.kind === "unreadable") {
-      await noteNamed(ctx, change.clerkId, await readVersion(ctx, change.clerkId), source);
-      await leaveDoubt(ctx, change.clerkId, 0);
-      return { outcome: "unclear", reason: change.reason };
-    }
-    const { kind, reason } = await applyEvent(ctx, change, source, state);
-    if (kind === "unclear") await leaveDoubt(ctx, change.clerkId, 0);
-    else if (kind === "refused") await leaveDoubt(ctx, change.clerkId, LAG_MS);
-    else if (change.endsInMs !== undefined) {
-      await leaveDoubt(ctx, change.clerkId, change.endsInMs);
-    }
+    const { clerkId } = change;
+    const isUser = change.kind === "user";
+    if (!isUser) await noteNamed(ctx, clerkId, await readVersion(ctx, clerkId), source);
+    const { kind, reason } = isUser ? await applyEvent(ctx, change, source, state) : change;
+    const endsInMs = isUser ? change.endsInMs : undefined;
+    const delayMs = kind === "unclear" ? 0 : kind === "refused" ? LAG_MS : endsInMs;
+    if (delayMs !== undefined) await leaveDoubt(ctx, clerkId, delayMs);
     return { outcome: kind, reason };
   },
 });
@@ -81,18 +82,3 @@ async function noteInstance(ctx: MutationCtx, state: SyncState, instanceId: stri
   if (other === state.newestEventInstanceId) return;
   await updateSyncState(ctx, { newestEventInstanceId: other }, state);
 }
-
-/**
- * Notes an event whose transaction a refusal of the app's has undone: it came all the same, and is tried once more when
- * its change has settled. After that the next run sets the user aside, or finds it mended.
- */
-export const noteRefused = internalMutation({
-  args: { type: vEventType, clerkId: v.string(), instanceId: v.optional(v.string()) },
-  returns: v.null(),
-  handler: async (ctx, { type, clerkId, instanceId }): Promise<null> => {
-    await noteInstance(ctx, await readSyncState(ctx), instanceId);
-    await noteNamed(ctx, clerkId, await readVersion(ctx, clerkId), { type, instanceId });
-    await leaveDoubt(ctx, clerkId, LAG_MS);
-    return null;
-  },
-});

@@ -2,6 +2,7 @@
  * The webhook: verify → one mutation → status code. Svix resends an event until it is answered with 2xx, and disables
  * the endpoint after days of anything else; so what can't be used is accepted.
  */
+import type { FunctionArgs } from "convex/server";
 import { internal } from "../../_generated/api.js";
 import { type ActionCtx, httpAction } from "../../_generated/server.js";
 import { newUserFields } from "../app.js";
@@ -10,6 +11,8 @@ import { log, nameOfError, refusalOf } from "../shared/log.js";
 import { signingSecrets } from "../shared/secrets.js";
 import { Webhook, WebhookVerificationError } from "../shared/svix.js";
 import { EVENT_TYPES, type EventType, INSTANCE_ID } from "../shared/user.js";
+
+const { apply } = internal.clerk.webhook.event;
 
 /** Bytes. Clerk's user JSON with all its metadata stays far below. */
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -123,12 +126,8 @@ async function handleEvent(
   const isNamed = typeof instanceId === "string" && INSTANCE_ID.test(instanceId);
   const instance = isNamed ? instanceId : undefined;
   try {
-    const applied = await ctx.runMutation(internal.clerk.webhook.event.apply, {
-      type: details.type,
-      instanceId: instance,
-      change,
-    });
-    const { outcome, reason, refusal } = applied;
+    const event = { type: details.type, instanceId: instance, change };
+    const { outcome, reason, refusal } = await applyOrNote(ctx, event);
     if (outcome === "foreign") return ignore(`another Clerk instance: ${reason}`, "error");
     if (outcome === "refused") return ignore(`refused: ${reason}`, "error");
     if (reason !== undefined) return ignore(`${outcome}: ${reason}`);
@@ -136,17 +135,22 @@ async function handleEvent(
     log(level, "webhook.applied", { ...details, outcome, leftOut, reason: refusal });
     return new Response("Applied.", { status: 200 });
   } catch (error) {
-    // Sent again it would be refused again: the next run sets the user aside, or finds it mended.
-    const refusal = refusalOf(error);
-    if (refusal !== null) {
-      const event = { type: details.type, clerkId, instanceId: instance };
-      await ctx.runMutation(internal.clerk.webhook.event.noteRefused, event);
-      return ignore(`refused: ${refusal}`, "error");
-    }
     // Its message may quote the document.
     const reason = `applying it threw ${nameOfError(error)}`;
     log("error", "webhook.failed", { ...details, reason });
     return new Response("Not applied.", { status: 500 });
+  }
+}
+
+/** Applies an event. Of one that the app refuses it is noted that it came: sent again it would be refused again. */
+async function applyOrNote(ctx: ActionCtx, event: FunctionArgs<typeof apply>) {
+  try {
+    return await ctx.runMutation(apply, event);
+  } catch (error) {
+    const reason = refusalOf(error);
+    if (reason === null) throw error;
+    const change = { kind: "refused" as const, clerkId: event.change.clerkId, reason };
+    return await ctx.runMutation(apply, { ...event, change });
   }
 }
 
@@ -167,12 +171,12 @@ function changeOf(type: EventType, data: unknown, clerkId: string) {
     const missing = whyLacking(data) ?? undefined;
     // Clerk's own answer may have another shape.
     if (leftOut.some(({ field }) => !(field in user.columns))) {
-      return { kind: "unreadable" as const, clerkId, reason: missing ?? "", leftOut: [] };
+      return { kind: "unclear" as const, clerkId, reason: missing ?? "", leftOut: [] };
     }
     const isRefused = user.newFields !== undefined && "refusal" in user.newFields;
     const readers = isRefused ? [] : [["newUserFields", newUserFields] as const];
     const missingForNew = whyLacking(data, readers) ?? undefined;
     return { kind: "user" as const, ...known, missing, missingForNew, leftOut };
   }
-  return { kind: "unreadable" as const, clerkId, reason: user.reason, leftOut: [] };
+  return { kind: "unclear" as const, clerkId, reason: user.reason, leftOut: [] };
 }
