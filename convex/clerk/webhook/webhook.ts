@@ -27,17 +27,15 @@ export const webhook = httpAction(async (ctx: ActionCtx, request): Promise<Respo
     log("error", "webhook.failed", { reason: fault });
     return new Response("No signing secret.", { status: 500 });
   }
-  const reject = (reason: string) => {
+  const reject = (reason: string, answer = "Not verified.", status = 400) => {
     log("info", "webhook.rejected", { reason });
-    return new Response("Not verified.", { status: 400 });
+    return new Response(answer, { status });
   };
-  const early = await whyNotHeaders(secrets, request.headers);
-  if (early !== null) return reject(early);
+  const early = await whyNotGenuine(secrets, "", request.headers);
+  if (early !== null && ABOUT_HEADERS.test(early)) return reject(early);
   const body = await readBody(request);
   if (body === null) {
-    const reason = `a body of more than ${MAX_BODY_BYTES} bytes`;
-    log("info", "webhook.rejected", { reason });
-    return new Response("Too large.", { status: 413 });
+    return reject(`a body of more than ${MAX_BODY_BYTES} bytes`, "Too large.", 413);
   }
   const reason = await whyNotGenuine(secrets, body, request.headers);
   if (reason !== null) return reject(reason);
@@ -62,11 +60,6 @@ async function readBody(request: Request): Promise<string | null> {
     }
     text += decoder.decode(value, { stream: true });
   }
-}
-
-async function whyNotHeaders(secrets: string[], headers: Headers): Promise<string | null> {
-  const reason = await whyNotGenuine(secrets, "", headers);
-  return reason !== null && ABOUT_HEADERS.test(reason) ? reason : null;
 }
 
 /** Why none of the secrets signed this body just now, or null. The body is hashed for one after the other. */
