@@ -1,8 +1,7 @@
 /** What people read of a run: the Report, its sentence, the next command. */
 import type { DeploymentMetadata } from "convex/server";
 import { type Infer, v } from "convex/values";
-import type { Doc } from "../../_generated/dataModel.js";
-import { vReported, vReportMode } from "../memory/memory.js";
+import { type Run, vReported, vReportMode } from "../memory/memory.js";
 import { log } from "../shared/log.js";
 
 export { DriftLog } from "./driftLog.js";
@@ -29,8 +28,6 @@ export const vReport = v.object({
   ...vReported.fields,
 });
 export type Report = Infer<typeof vReport>;
-
-type Run = Doc<"clerkRuns">;
 
 /** The Report of a run, ended or not. @param flag of the deployment, for `next`: see `deploymentFlag` */
 export function reportOf(run: Run, flag: string): Report {
@@ -115,8 +112,8 @@ function headline(
 }
 
 /** "would create 3, delete 1", or null when there is nothing to list. */
-function list(prefix: string, ...items: (readonly [verb: string, count: number] | false)[]) {
-  const parts = items.flatMap((item) => (item && item[1] > 0 ? `${item[0]} ${item[1]}` : []));
+function list(prefix: string, ...items: (readonly [verb: string, count: number])[]) {
+  const parts = items.flatMap(([verb, count]) => (count > 0 ? `${verb} ${count}` : []));
   return parts.length === 0 ? null : `${prefix} ${parts.join(", ")}`.trim();
 }
 
@@ -181,16 +178,11 @@ type Context = { meta: { getDeploymentMetadata(): Promise<DeploymentMetadata> } 
  * where the CLI can't name it: local and self-hosted ones have no region, backends from before April 2026 no name.
  */
 export async function deploymentFlag({ meta }: Context): Promise<string> {
-  const metadata = await metadataOf({ meta });
-  const isNamed = metadata !== null && metadata.region !== null;
-  return isNamed ? ` --deployment ${metadata.name}` : "";
-}
-
-async function metadataOf({ meta }: Context): Promise<DeploymentMetadata | null> {
   try {
-    return await meta.getDeploymentMetadata();
+    const { name, region } = await meta.getDeploymentMetadata();
+    return region === null ? "" : ` --deployment ${name}`;
   } catch {
-    return null;
+    return "";
   }
 }
 

@@ -27,11 +27,6 @@ function lineOf(object: Record<string, unknown>): string {
   return line;
 }
 
-/** What was thrown, and where, in words behind a name. */
-export function thrownBy(error: unknown): string {
-  return `threw ${describe(error)}`;
-}
-
 /** Why a transaction was refused, as a ConvexError's `refusal` says; null for any other error. */
 export function refusalOf(error: unknown): string | null {
   if (!(error instanceof ConvexError)) return null;
@@ -46,13 +41,15 @@ export function nameOfError(error: unknown): string {
   return /^\w{1,40}$/.test(error.name) ? error.name : "an error";
 }
 
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return typeof error;
+/** What was thrown, and where, in words behind a name. */
+export function thrownBy(error: unknown): string {
+  if (!(error instanceof Error)) return `threw ${typeof error}`;
   const { message, stack = "" } = error;
   const field = /Path: (\.\w+)/.exec(message)?.[1];
   const frames =
     stack.slice(stack.indexOf(message) + message.length).match(/^ +at .+:\d+:\d+\)?$/gm) ?? [];
   // Where a limit of Convex's is reached, its library's frames come first.
   const frame = (frames.find((each) => !/node_modules|node:/.test(each)) ?? frames[0])?.trim();
-  return [nameOfError(error), field && `about ${field}`, frame].filter(Boolean).join(" ");
+  const about = field && `about ${field}`;
+  return ["threw", nameOfError(error), about, frame].filter(Boolean).join(" ");
 }
