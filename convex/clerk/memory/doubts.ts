@@ -112,13 +112,12 @@ export async function metAmong(
   return new Set(known.flatMap((doubt) => (doubt?.crowd === crowd ? doubt.clerkId : [])));
 }
 
-/** Up to `count` doubts in a state that are due by `until` (ms), those due first first. */
-export async function nextDoubts(
+async function dueIn(
   ctx: QueryCtx,
   judge: Judge,
   state: State,
   count: number,
-  until = clock.now(),
+  until: number,
 ): Promise<Doubt[]> {
   return await ctx.db
     .query("clerkDoubts")
@@ -131,15 +130,20 @@ export async function nextDoubts(
 /** Those who were absent from a page wait so long at most for others of whom that is so. */
 const MAX_WAIT_MS = 10 * SECOND;
 
-/** Up to `count` doubts that Clerk is to be asked about next, due by `until` (ms): open ones, or absent ones together. */
-export async function nextToAsk(
+/**
+ * Up to `count` doubts in a state that are due by `until` (ms), those due first first; `open`: that Clerk is to be asked
+ * about next, open ones, or absent ones together.
+ */
+export async function nextDoubts(
   ctx: QueryCtx,
   judge: Judge,
+  state: Exclude<State, "absent">,
   count: number,
   until = clock.now(),
 ): Promise<Doubt[]> {
-  const open = await nextDoubts(ctx, judge, "open", count, until);
-  const absent = await nextDoubts(ctx, judge, "absent", count, until);
+  const open = await dueIn(ctx, judge, state, count, until);
+  if (state !== "open") return open;
+  const absent = await dueIn(ctx, judge, "absent", count, until);
   const waitedMs = until - (absent[0]?.dueAt ?? Infinity);
   const isTheirTurn = open.length === 0 || absent.length >= count || waitedMs > MAX_WAIT_MS;
   return isTheirTurn && absent.length > 0 ? absent : open;

@@ -7,7 +7,6 @@ export {
   markMet,
   metAmong,
   nextDoubts,
-  nextToAsk,
   raiseAll,
 } from "./doubts.js";
 export { type End, endRun } from "./ended.js";
@@ -36,7 +35,6 @@ export {
   vBatch,
   vCheckpoint,
   vCrowd,
-  vDoubtState,
   vLookBack,
   vMode,
   vPosition,

@@ -6,7 +6,7 @@ import { ConvexError, v } from "convex/values";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../../_generated/server.js";
 import { clock, DAY, HOUR, SECOND } from "../shared/clock.js";
 import { isClerkId } from "../shared/user.js";
-import { doubtOf, nextDoubts, nextToAsk, raise } from "./doubts.js";
+import { doubtOf, nextDoubts, raise } from "./doubts.js";
 import { handOn, openRun } from "./lease.js";
 import { MAX_PAGE_SIZE } from "./model.js";
 import { insertRun, isRunning, newestRun, type Run, type RunningRun } from "./runs.js";
@@ -50,7 +50,7 @@ export const doubt = internalMutation({
 
 /** Wakes the worker in time for what waits. `tick`: the schedule asks, which ends a rest; `void`: its work is void. */
 export async function wakeForDoubts(ctx: MutationCtx, anew: "tick" | "void"): Promise<void> {
-  const [doubt] = await nextToAsk(ctx, null, 1, Infinity);
+  const [doubt] = await nextDoubts(ctx, null, "open", 1, Infinity);
   const [orphan] = await nextDoubts(ctx, null, "orphaned", 1, Infinity);
   const dueAt = orphan?.dueAt ?? doubt?.dueAt;
   if (dueAt !== undefined) await wake(ctx, dueAt, anew);
@@ -86,7 +86,7 @@ async function wake(ctx: MutationCtx, dueAt: number, anew?: "tick" | "void"): Pr
 
 /** From when on, ms, the worker is to ask again; null where nothing is due before the next tick. */
 export async function nextDue(ctx: QueryCtx): Promise<number | null> {
-  const [next] = await nextToAsk(ctx, null, 1, Infinity);
+  const [next] = await nextDoubts(ctx, null, "open", 1, Infinity);
   const now = clock.now();
   return next === undefined || next.dueAt - now > FAR_MS
     ? null

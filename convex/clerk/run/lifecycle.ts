@@ -7,14 +7,12 @@ import {
   handOn,
   type Leased,
   nextDoubts,
-  nextToAsk,
   readLeased,
   recordFailure,
   type Run,
   takeLease,
   vBatch,
   vCheckpoint,
-  vDoubtState,
   vMode,
   vReportMode,
   vRunOptions,
@@ -56,19 +54,16 @@ export const read = internalQuery({
   handler: async (ctx, { runId }): Promise<Run | null> => await ctx.db.get("clerkRuns", runId),
 });
 
-/** Up to `count` doubts in a state due by `until` (ms) that a run judges; `open`: that it asks about next. */
+/** Up to `count` doubts in a state due by `until` (ms) that a run judges: see `nextDoubts`. */
 export const doubts = internalQuery({
   args: {
     run: v.object({ _id: v.id("clerkRuns"), mode: vReportMode }),
-    state: vDoubtState,
+    state: v.union(v.literal("open"), v.literal("orphaned"), v.literal("marked")),
     count: v.number(),
     until: v.number(),
   },
   handler: async (ctx, { run, state, count, until }): Promise<Asked[]> => {
-    const found =
-      state === "open"
-        ? await nextToAsk(ctx, run, count, until)
-        : await nextDoubts(ctx, run, state, count, until);
+    const found = await nextDoubts(ctx, run, state, count, until);
     return found.map(({ clerkId, raisedAt }) => ({ clerkId, raisedAt }));
   },
 });

@@ -3,7 +3,6 @@ import {
   MAX_ENTRIES,
   nextDoubts,
   nextDue,
-  nextToAsk,
   noteVersion,
   type Phase,
   readVersion,
@@ -74,7 +73,7 @@ export async function decide(
 ): Promise<StepResult> {
   const { ctx, run } = step;
   if (run.mode === "doubts") return await decideDoubts(step);
-  const [open] = await nextToAsk(ctx, run, 1);
+  const [open] = await nextDoubts(ctx, run, "open", 1);
   if (open !== undefined) return await step.goTo({ kind: "evidence" });
   return run.mode === "recent" ? await step.end({ kind: "completed" }) : await decideFull(step);
 }
