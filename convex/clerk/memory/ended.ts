@@ -5,7 +5,7 @@ import { clock, SECOND } from "../shared/clock.js";
 import { missedBy, readDeliveries } from "./deliveries.js";
 import { MAX_ENTRIES } from "./entries.js";
 import type { Counts, RunState } from "./model.js";
-import { discardDoubts, pruneQuietRuns } from "./retention.js";
+import { discardOf, pruneQuietRuns } from "./retention.js";
 import { type Run, runningRun } from "./runs.js";
 import { readSyncState, type SyncState, updateSyncState } from "./state.js";
 
@@ -32,7 +32,7 @@ export async function endRun(
   await ctx.db.patch("clerkRuns", run._id, { state, counts, hasFindings });
   const isReal = !run.dryRun && run.mode !== "doubts";
   if (isReal) await updateSyncState(ctx, await marksOf(ctx, run, end, counts, removalsLeft));
-  await discardDoubts(ctx, run._id);
+  await discardOf(ctx, { runId: run._id, what: "doubts" });
   if (hasFindings) await ctx.scheduler.runAfter(0, internal.clerk.memory.retention.pruneRuns, {});
   else await pruneQuietRuns(ctx, run.mode);
   return { ...run, state, counts, hasFindings };
@@ -56,8 +56,8 @@ async function marksOf(
   // What a run repaired before it failed, no other run will find.
   const deliveries = await deliveriesAfter(ctx, state, counts);
   if (kind === "cancelled") return { deliveries };
-  if (kind === "failed") return { deliveries, lastRunId: _id };
   const marks = { deliveries, lastRunId: _id };
+  if (kind === "failed") return marks;
   if (mode === "recent") {
     const setAsideRunId = counts.setAside > 0 ? _id : state.setAsideRunId;
     return { ...marks, lastRecentRunStartedAt: startedAt, setAsideRunId };

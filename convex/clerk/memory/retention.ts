@@ -1,10 +1,10 @@
 /** What is kept for how long: runs and what they found, doubts of runs that ended, tombstones. */
-import { v } from "convex/values";
+import { type Infer, v } from "convex/values";
 import { internal } from "../../_generated/api.js";
 import type { Id } from "../../_generated/dataModel.js";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../../_generated/server.js";
 import { clock, DAY } from "../shared/clock.js";
-import type { Run } from "./runs.js";
+import { type Run, runsOf } from "./runs.js";
 import { readSyncState } from "./state.js";
 
 /** Documents deleted in one transaction: few of the 16,000 that it may write, since it ends a run, too. */
@@ -28,7 +28,7 @@ export async function pruneQuietRuns(ctx: MutationCtx, mode: Run["mode"]): Promi
   const remembered = await rememberedRuns(ctx);
   for (const { _id, state } of runs.slice(1)) {
     if (state.kind === "running" || remembered.includes(_id)) continue;
-    if (await deleteOf(ctx, "clerkDoubts", _id)) await ctx.db.delete("clerkRuns", _id);
+    await discardOf(ctx, { runId: _id, what: "run" });
   }
 }
 
@@ -46,49 +46,41 @@ export const pruneRuns = internalMutation({
         repaired.deleted + purged > 0 && clock.now() - startedAt < DELETIONS_KEPT_MS;
       if (isDeletion || kept.has(runId) || state.kind === "running") continue;
       if ((await runsOf(ctx, mode, true).first())?._id === runId) continue;
-      await ctx.scheduler.runAfter(0, internal.clerk.memory.retention.discard, {
-        runId,
-        what: "run",
-      });
+      const args = { runId, what: "run" as const };
+      await ctx.scheduler.runAfter(0, internal.clerk.memory.retention.discard, args);
     }
   },
 });
-
-function runsOf(ctx: QueryCtx, mode: Run["mode"], hasFindings: boolean) {
-  return ctx.db
-    .query("clerkRuns")
-    .withIndex("by_mode_and_hasFindings", (q) => q.eq("mode", mode).eq("hasFindings", hasFindings))
-    .order("desc");
-}
 
 async function rememberedRuns(ctx: QueryCtx) {
   const { lastRunId, lastFullRunId, completedFullRun, setAsideRunId } = await readSyncState(ctx);
   return [lastRunId, lastFullRunId, completedFullRun?.runId, setAsideRunId];
 }
 
-/** Deletes the doubts of a run, or an old run and its entries, by further calls where they are many. */
+const vDiscard = v.object({
+  runId: v.id("clerkRuns"),
+  what: v.union(v.literal("doubts"), v.literal("run")),
+});
+
+/** The same as `discardOf`, in a transaction of its own. */
 export const discard = internalMutation({
-  args: { runId: v.id("clerkRuns"), what: v.union(v.literal("doubts"), v.literal("run")) },
-  handler: async (ctx, { runId, what }): Promise<void> => {
-    if (what === "doubts") await discardDoubts(ctx, runId);
-    // A deploy may have lost the call that was to delete the rest of its doubts.
-    else if (
-      (await deleteOf(ctx, "clerkDoubts", runId)) &&
-      (await deleteOf(ctx, "clerkDriftEntries", runId))
-    ) {
-      if ((await ctx.db.get("clerkRuns", runId)) !== null) await ctx.db.delete("clerkRuns", runId);
-    } else
-      await ctx.scheduler.runAfter(0, internal.clerk.memory.retention.discard, { runId, what });
+  args: vDiscard,
+  handler: async (ctx, args): Promise<void> => {
+    await discardOf(ctx, args);
   },
 });
 
-/** Deletes the doubts of a run, by further transactions where they are more than 1,000. */
-export async function discardDoubts(ctx: MutationCtx, runId: Id<"clerkRuns">): Promise<void> {
-  if (await deleteOf(ctx, "clerkDoubts", runId)) return;
-  await ctx.scheduler.runAfter(0, internal.clerk.memory.retention.discard, {
-    runId,
-    what: "doubts",
-  });
+/** Deletes the doubts of a run, or an old run with its entries as well, by further calls where they are many. */
+export async function discardOf(ctx: MutationCtx, args: Infer<typeof vDiscard>): Promise<void> {
+  const { runId, what } = args;
+  // A deploy may have lost the call that was to delete the rest of an old run's doubts.
+  const isDone =
+    (await deleteOf(ctx, "clerkDoubts", runId)) &&
+    (what === "doubts" || (await deleteOf(ctx, "clerkDriftEntries", runId)));
+  if (!isDone) await ctx.scheduler.runAfter(0, internal.clerk.memory.retention.discard, args);
+  else if (what === "run" && (await ctx.db.get("clerkRuns", runId)) !== null) {
+    await ctx.db.delete("clerkRuns", runId);
+  }
 }
 
 /** @returns whether none is left */

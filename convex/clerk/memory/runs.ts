@@ -31,17 +31,18 @@ export async function runningRun(ctx: QueryCtx): Promise<RunningRun | null> {
   return runs.filter(isRunning).find(({ mode }) => mode !== "doubts") ?? null;
 }
 
+/** The runs of a mode, with findings or without, the newest first. */
+export function runsOf(ctx: QueryCtx, mode: Run["mode"], hasFindings: boolean) {
+  return ctx.db
+    .query("clerkRuns")
+    .withIndex("by_mode_and_hasFindings", (q) => q.eq("mode", mode).eq("hasFindings", hasFindings))
+    .order("desc");
+}
+
 /** The run of a mode that began last, or null. */
 export async function newestRun(ctx: QueryCtx, mode: Run["mode"]): Promise<Run | null> {
-  const newest = async (hasFindings: boolean) =>
-    await ctx.db
-      .query("clerkRuns")
-      .withIndex("by_mode_and_hasFindings", (q) =>
-        q.eq("mode", mode).eq("hasFindings", hasFindings),
-      )
-      .order("desc")
-      .first();
-  const [one, other] = [await newest(true), await newest(false)];
+  const one = await runsOf(ctx, mode, true).first();
+  const other = await runsOf(ctx, mode, false).first();
   return (one?._creationTime ?? 0) > (other?._creationTime ?? 0) ? one : other;
 }
 
@@ -50,13 +51,8 @@ export type Options = Pick<Run, "mode" | "dryRun" | "maxDeletions" | "pageSize" 
 /** Writes down a new run in a state, and returns it. */
 export async function insertRun(ctx: MutationCtx, options: Options, state: RunState): Promise<Run> {
   const startedAt = clock.now();
-  const made = {
-    startedAt,
-    state,
-    counts: zerosOf(vCounts) as Counts,
-    hasFindings: false,
-    columns: FINGERPRINTS,
-  };
+  const counts = zerosOf(vCounts) as Counts;
+  const made = { startedAt, state, counts, hasFindings: false, columns: FINGERPRINTS };
   const run = { ...options, ...made };
   const _id = await ctx.db.insert("clerkRuns", run);
   return { _id, _creationTime: startedAt, ...run };

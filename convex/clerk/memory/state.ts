@@ -33,15 +33,13 @@ export async function updateSyncState(
 }
 
 /** Each column of `fields.ts` with a hash of its reader's own text, not of what that calls, in an order of its own. */
-export const FINGERPRINTS: string[] = READERS.map(([name, read]) => fingerprint(name, read)).sort();
+export const FINGERPRINTS: string[] = READERS.map(
+  ([name, read]) => `${name} ${hashOf(String(read))}`,
+).sort();
 
 /** Whether each of some columns has come, or got another reader, since these fingerprints were taken. */
 export function areChanged(names: string[], since: string[]): boolean {
   return names.every((name) =>
     FINGERPRINTS.some((each) => each.startsWith(`${name} `) && !since.includes(each)),
   );
-}
-
-function fingerprint(name: string, read: unknown): string {
-  return `${name} ${hashOf(String(read))}`;
 }
