@@ -19,7 +19,6 @@ import type * as clerk_fields from "../clerk/fields.js";
 import type * as clerk_memory_deliveries from "../clerk/memory/deliveries.js";
 import type * as clerk_memory_doubts from "../clerk/memory/doubts.js";
 import type * as clerk_memory_ended from "../clerk/memory/ended.js";
-import type * as clerk_memory_entries from "../clerk/memory/entries.js";
 import type * as clerk_memory_instance from "../clerk/memory/instance.js";
 import type * as clerk_memory_lease from "../clerk/memory/lease.js";
 import type * as clerk_memory_memory from "../clerk/memory/memory.js";
@@ -103,7 +102,6 @@ declare const fullApi: ApiFromModules<{
   "clerk/memory/deliveries": typeof clerk_memory_deliveries;
   "clerk/memory/doubts": typeof clerk_memory_doubts;
   "clerk/memory/ended": typeof clerk_memory_ended;
-  "clerk/memory/entries": typeof clerk_memory_entries;
   "clerk/memory/instance": typeof clerk_memory_instance;
   "clerk/memory/lease": typeof clerk_memory_lease;
   "clerk/memory/memory": typeof clerk_memory_memory;

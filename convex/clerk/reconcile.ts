@@ -9,12 +9,11 @@ import {
   type QueryCtx,
 } from "../_generated/server.js";
 import { ClerkError, isConfigured } from "./api/request.js";
-import { pageOfEntries } from "./memory/entries.js";
 import { moveTo } from "./memory/instance.js";
 import { MAX_PAGE_SIZE, vDriftEntry, vMode, vReportMode } from "./memory/model.js";
 import { cancelRun } from "./memory/ended.js";
 import type { Begun, Leased } from "./memory/lease.js";
-import { newestRun, type Run, type RunOptions } from "./memory/runs.js";
+import { newestRun, pageOfEntries, type Run, type RunOptions } from "./memory/runs.js";
 import {
   deploymentFlag,
   logEnd,

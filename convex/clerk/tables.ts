@@ -30,7 +30,7 @@ import {
 export const clerkTables = {
   /**
    * One row per Clerk id that a change was applied to. Written by `memory/versions.ts` in the transaction that writes
-   * the user, deleted by `memory/ended.ts`. Apart from `users` because it changes with every event.
+   * the user, deleted by `memory/retention.ts`. Apart from `users` because it changes with every event.
    */
   clerkVersions: defineTable(vVersion)
     .index("by_clerkId", ["clerkId"])
@@ -39,7 +39,7 @@ export const clerkTables = {
     .index("by_updatedEventAt", ["updatedEventAt"])
     .index("by_deletedEventAt", ["deletedEventAt"])
     .index("by_untoldAt", ["untoldAt"]),
-  /** One row per run, and one a day of doubts. Written by `memory/lease.ts`, ended and deleted by `memory/ended.ts`; changes with every page, so subscribe to it sparingly. */
+  /** One row per run, and one a day of doubts. Written by `memory/lease.ts`, ended by `memory/ended.ts`, deleted by `memory/retention.ts`; changes with every page, so subscribe to it sparingly. */
   clerkRuns: defineTable({
     ...vRunOptions.fields,
     mode: vReportMode,
@@ -58,7 +58,7 @@ export const clerkTables = {
     .index("by_state_kind", ["state.kind"])
     .index("by_mode_and_hasFindings", ["mode", "hasFindings"])
     .index("by_hasFindings", ["hasFindings"]),
-  /** What a run found. Written by `memory/entries.ts`, deleted with its run by `memory/ended.ts`. */
+  /** What a run found. Written by `memory/runs.ts`, deleted with its run by `memory/retention.ts`. */
   clerkDriftEntries: defineTable(vDriftEntry).index("by_runId_and_clerkId", ["runId", "clerkId"]),
   /** Open questions, one entry per id: of a run, gone when it ends, or, without `runId`, of events and people. Written by `memory/doubts.ts`. */
   clerkDoubts: defineTable({

@@ -4,7 +4,7 @@ import { DAY } from "../../convex/clerk/shared/clock";
 import { atLookBack, signUp } from "../world/people";
 import { complete, LONG_AGO, post, useSetting } from "../world/setting";
 
-vi.mock("../../convex/clerk/memory/entries", async (importOriginal) => ({
+vi.mock("../../convex/clerk/memory/runs", async (importOriginal) => ({
   ...(await importOriginal<object>()),
   MAX_ENTRIES: 100,
 }));

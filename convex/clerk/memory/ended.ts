@@ -3,10 +3,9 @@ import { internal } from "../../_generated/api.js";
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js";
 import { clock, SECOND } from "../shared/clock.js";
 import { missedBy, readDeliveries } from "./deliveries.js";
-import { MAX_ENTRIES } from "./entries.js";
 import type { Counts, RunState } from "./model.js";
 import { discardOf, pruneQuietRuns } from "./retention.js";
-import { type Run, runningRun } from "./runs.js";
+import { MAX_ENTRIES, type Run, runningRun } from "./runs.js";
 import { readSyncState, type SyncState, updateSyncState } from "./state.js";
 
 export type End =

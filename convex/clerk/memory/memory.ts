@@ -10,7 +10,6 @@ export {
   raiseAll,
 } from "./doubts.js";
 export { type End, endRun } from "./ended.js";
-export { MAX_ENTRIES, addEntry, entriesOf } from "./entries.js";
 export {
   type Begun,
   FULL_PERIOD_MS,
@@ -42,7 +41,16 @@ export {
   vReported,
   vRunOptions,
 } from "./model.js";
-export { type Run, type RunIn, type RunningRun, noteRun, runningRun } from "./runs.js";
+export {
+  MAX_ENTRIES,
+  type Run,
+  type RunIn,
+  type RunningRun,
+  addEntry,
+  entriesOf,
+  noteRun,
+  runningRun,
+} from "./runs.js";
 export { type SyncState, areChanged, readSyncState, stateFor, updateSyncState } from "./state.js";
 export {
   type Source,

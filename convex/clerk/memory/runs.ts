@@ -1,13 +1,24 @@
-/** Runs, as `clerkRuns` has them. `lease.ts` says who takes one further, `ended.ts` what one leaves. */
+/** Runs (`clerkRuns`) and what they found (`clerkDriftEntries`). `lease.ts` says who takes one further, `ended.ts` what one leaves. */
+import type { PaginationResult } from "convex/server";
 import type { GenericValidator, Infer, VObject } from "convex/values";
-import type { Doc } from "../../_generated/dataModel.js";
+import type { Doc, Id } from "../../_generated/dataModel.js";
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js";
 import { clock } from "../shared/clock.js";
-import { type Counts, type Phase, type RunState, vCounts, type vRunOptions } from "./model.js";
+import {
+  type Counts,
+  type DriftEntry,
+  type Phase,
+  type RunState,
+  vCounts,
+  type vRunOptions,
+} from "./model.js";
 import { FINGERPRINTS } from "./state.js";
 
 /** More than are ever under way at once: one run, and the worker's. */
 const MAX_RUNNING = 10;
+/** Entries kept each of users set aside, of orphans held, and of other findings; beside them every deletion. */
+export const MAX_ENTRIES = 1000;
+const MAX_ENTRIES_OF_ONE = 10;
 
 export type Run = Doc<"clerkRuns">;
 export type RunOptions = Infer<typeof vRunOptions>;
@@ -73,4 +84,34 @@ export async function noteRun(
   known: Partial<Pick<Run, "instanceId" | "counts" | "hasFindings">>,
 ): Promise<void> {
   await ctx.db.patch("clerkRuns", _id, known);
+}
+
+/** Writes down one finding. */
+export async function addEntry(ctx: MutationCtx, entry: DriftEntry): Promise<void> {
+  await ctx.db.insert("clerkDriftEntries", entry);
+}
+
+/** What a run found about one id, at most ten entries. */
+export async function entriesOf(
+  ctx: QueryCtx,
+  runId: Id<"clerkRuns">,
+  clerkId: string,
+): Promise<DriftEntry[]> {
+  return await ctx.db
+    .query("clerkDriftEntries")
+    .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", runId).eq("clerkId", clerkId))
+    .take(MAX_ENTRIES_OF_ONE);
+}
+
+/** What a run found, by id: `count` entries from a cursor on, or, where it is null, from the first. */
+export async function pageOfEntries(
+  ctx: QueryCtx,
+  runId: Id<"clerkRuns">,
+  cursor: string | null,
+  count: number,
+): Promise<PaginationResult<DriftEntry>> {
+  return await ctx.db
+    .query("clerkDriftEntries")
+    .withIndex("by_runId_and_clerkId", (q) => q.eq("runId", runId))
+    .paginate({ cursor, numItems: count });
 }
