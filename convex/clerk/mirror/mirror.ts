@@ -16,8 +16,8 @@ import { type Kept, mayPurge, type Remover, spendRemovals, whyKept } from "./gat
 import {
   heardVersionOf,
   isForeign,
+  insertOrPatch,
   LAG_MS,
-  isShown,
   isToldGone,
   type Gone,
   isUnmet,
@@ -122,7 +122,7 @@ export async function applyListed(
   { seenAt, dryRun, confirms }: { seenAt: number; dryRun: boolean; confirms?: string },
 ): Promise<Outcome> {
   const isToConfirm = confirms !== undefined && isForeign(known.version, confirms);
-  const isRight = isShown(known.row, user);
+  const isRight = insertOrPatch(known, user) === null;
   // Of whom the row is right, the version may not have been read.
   if (isRight && !isToConfirm) return { kind: "unchanged", fields: [], known };
   const plan: Plan = isRight ? { write: "version" } : planListed(known, user, seenAt);

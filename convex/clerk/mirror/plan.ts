@@ -32,11 +32,6 @@ export type Plan =
   /** If unclear, or if a listed user is late, Clerk is asked about this very id; a late event is dropped. */
   | { write: "nothing"; because: "late" | "unclear"; reason: string };
 
-/** Whether a row shows a profile. */
-export function isShown(row: Row | null, profile: Profile): boolean {
-  return row !== null && differingFields(row, profile).length === 0;
-}
-
 /** All columns of a row that a profile is for. */
 export function columnsOf({ clerkId, clerkCreatedAt, columns }: Profile): Columns {
   return { ...columns, clerkId, clerkCreatedAt };
@@ -268,10 +263,10 @@ function postponed(reason: string): Plan {
 
 /** What makes a row show a profile, whatever the versions say; null where it does already. */
 export function insertOrPatch(
-  known: Known,
+  { row }: Pick<Known, "row">,
   profile: Profile,
 ): Extract<Plan, { write: "insert" | "patch" }> | null {
-  if (known.row === null) return { write: "insert" };
-  const fields = differingFields(known.row, profile);
+  if (row === null) return { write: "insert" };
+  const fields = differingFields(row, profile);
   return fields.length === 0 ? null : { write: "patch", fields };
 }

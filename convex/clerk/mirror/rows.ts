@@ -24,7 +24,7 @@ import { isBeingErased, isMarked } from "../users.js";
 import { databaseOf, describeLeftOut, insertRow, orRefuse, patchRow } from "./columns.js";
 import { letGo, runRemovedHook } from "./erasure.js";
 import { isToPurge } from "./gate.js";
-import { columnsOf, isShown, type Known } from "./plan.js";
+import { columnsOf, insertOrPatch, type Known } from "./plan.js";
 
 export type KnownRows = Known & {
   /** The mirror's row: of several, the oldest. */
@@ -113,7 +113,7 @@ export async function readListed(
   });
   const known = await inParallel(found, async ({ profile, isGiven, rows }) => {
     const { clerkId } = profile;
-    const isWrong = !isShown(rows.row, profile);
+    const isWrong = insertOrPatch(rows, profile) !== null;
     // Of several rows the oldest is to be written.
     if (isWrong && isGiven) return [clerkId, await readKnown(ctx, clerkId)] as const;
     const isNew = rows.row !== null && rows.row._creationTime >= newSince;
