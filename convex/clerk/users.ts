@@ -17,8 +17,8 @@ type Ctx = Pick<QueryCtx, "auth" | "db">;
 export type CurrentUser<Shown = User> =
   { status: "signed out" | "syncing" | "removed" | "banned" } | { status: "ready"; user: Shown };
 
-/** Rows of one id that are looked at: more of them no app has by accident. */
-const MAX_ROWS = 100;
+/** Rows of one id, or of one key, that are looked at: more of them no app has by accident. */
+export const MAX_DUPLICATES = 100;
 
 /**
  * The row of the person who is signed in.
@@ -87,10 +87,7 @@ const WHY_NOT = {
 async function findCurrentUser(ctx: Ctx): Promise<CurrentUser> {
   const clerkId = await findClerkId(ctx);
   if (clerkId === null) return { status: "signed out" };
-  const rows = await ctx.db
-    .query("users")
-    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
-    .take(MAX_ROWS);
+  const rows = await rowsOf(ctx, clerkId);
   // Of several, the oldest, as the sync has it.
   const user = rows.find((row) => !isMarked(row));
   if (user === undefined) return { status: rows.length > 0 ? "removed" : "syncing" };
@@ -113,6 +110,16 @@ async function findClerkId({ auth }: Ctx): Promise<string | null> {
 /** As Convex compares issuers (`AuthInfo` of its backend): without `https://`, and without a slash at the end. */
 function bare(issuer: string): string {
   return issuer.replace(/^https:\/\//, "").replace(/\/+$/, "");
+}
+
+/** Up to `most` rows of an id, the oldest first. */
+export async function rowsOf(
+  { db }: Pick<QueryCtx, "db">,
+  clerkId: string,
+  most = MAX_DUPLICATES,
+): Promise<User[]> {
+  const users = db.query("users").withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId));
+  return await users.take(most);
 }
 
 /** Whether a row is marked as removed. What else an app has a `deletedAt` for is its own. */

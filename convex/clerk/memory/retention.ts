@@ -4,6 +4,7 @@ import { internal } from "../../_generated/api.js";
 import type { Id } from "../../_generated/dataModel.js";
 import { internalMutation, type MutationCtx, type QueryCtx } from "../../_generated/server.js";
 import { clock, DAY } from "../shared/clock.js";
+import { rowsOf } from "../users.js";
 import { type Run, runsOf } from "./runs.js";
 import { readSyncState } from "./state.js";
 
@@ -114,9 +115,8 @@ export const pruneTombstones = internalMutation({
         .withIndex("by_kind_and_appliedAt", (q) => q.eq("kind", kind).lt("appliedAt", before))
         .take(left);
       for (const { _id, clerkId } of old) {
-        const rows = ctx.db.query("users").withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId));
         // While a row stands, marked or not, it stays known when it was met and held, and when an event named it.
-        if ((await rows.first()) !== null) {
+        if ((await rowsOf(ctx, clerkId, 1)).length > 0) {
           await ctx.db.patch("clerkVersions", _id, { appliedAt: clock.now() });
         } else await ctx.db.delete("clerkVersions", _id);
       }

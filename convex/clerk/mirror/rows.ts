@@ -20,7 +20,7 @@ import {
   type Reading,
 } from "../shared/user.js";
 import type { Key, User } from "../types.js";
-import { isBeingErased, isMarked } from "../users.js";
+import { isBeingErased, isMarked, MAX_DUPLICATES, rowsOf } from "../users.js";
 import { databaseOf, describeLeftOut, insertRow, orRefuse, patchRow } from "./columns.js";
 import { letGo, runRemovedHook } from "./erasure.js";
 import { isToPurge } from "./gate.js";
@@ -35,9 +35,6 @@ export type KnownRows = Known & {
   isDuplicated: boolean;
   isErasing?: boolean;
 };
-
-/** Rows of one id, or of one key, that are looked at: more than these no app has by accident. */
-const MAX_DUPLICATES = 100;
 
 /** Whether a row mirrors a user: the app's own have no Clerk user id, and removed users are marked. */
 export function isMirrored(row: User): boolean {
@@ -87,7 +84,7 @@ async function readRows(
     const isGone = own !== null && isMarked(own);
     return { row: isGone ? null : own, marked: isGone ? own : null, isDuplicated: false };
   }
-  if (rows.length > 1 && !rows.every(isMirrored)) rows = await rowsOf(ctx, clerkId, MAX_DUPLICATES);
+  if (rows.length > 1 && !rows.every(isMirrored)) rows = await rowsOf(ctx, clerkId);
   const [row = null, second] = rows.filter(isMirrored);
   const marked = rows.find((other) => !isMirrored(other)) ?? null;
   return { row, marked, isDuplicated: second !== undefined };
@@ -126,14 +123,6 @@ export async function readListed(
 /** Whether an id has a row in the mirror. */
 export async function hasRow(ctx: QueryCtx, clerkId: string): Promise<boolean> {
   return (await readRows(ctx, clerkId)).row !== null;
-}
-
-/** Rows of an id, the oldest first. */
-async function rowsOf(ctx: QueryCtx, clerkId: string, most: number): Promise<User[]> {
-  return await ctx.db
-    .query("users")
-    .withIndex("by_clerkId", (q) => q.eq("clerkId", clerkId))
-    .take(most);
 }
 
 /** What the app's `key` has for a user, and where. An older `app.ts` may have none. */
@@ -237,7 +226,7 @@ export async function removeRows(
   clerkId: string,
   isBuried: boolean,
 ): Promise<Removed> {
-  const all = await rowsOf(ctx, clerkId, MAX_DUPLICATES);
+  const all = await rowsOf(ctx, clerkId);
   const rows = all.filter((row) => isMirrored(row) || (isMarked(row) && !isBuried));
   let refusal: string | null = null;
   let wasHere = false;
@@ -257,7 +246,7 @@ export async function removeRows(
 
 /** Lets the marked rows of an id go whose time is over at `now` (ms). @returns how many @throws like `letGo` */
 export async function purgeRows(ctx: MutationCtx, clerkId: string, now: number): Promise<number> {
-  const rows = (await rowsOf(ctx, clerkId, MAX_DUPLICATES)).filter((row) => isToPurge(row, now));
+  const rows = (await rowsOf(ctx, clerkId)).filter((row) => isToPurge(row, now));
   for (const row of rows) await letGo(ctx, row);
   return rows.length;
 }
