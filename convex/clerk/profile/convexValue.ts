@@ -5,7 +5,7 @@ const MAX_ARRAY_LENGTH = 8192;
 const MAX_KEYS = 1024;
 const MAX_KEY_LENGTH = 1024;
 /** Values nest 16 deep in a stored document, of which the document itself is one. */
-export const MAX_FIELD_DEPTH = 15;
+const MAX_FIELD_DEPTH = 15;
 /** Characters of JSON, up to 3 bytes each: a document holds 1 MiB, the app's fields too. Clerk allows 8 kB metadata. */
 export const MAX_FIELD_LENGTH = 128 * 1024;
 
@@ -17,25 +17,26 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /** All, or what is left where keys are taken out, or nothing. */
 type Held = { value: unknown; lost: Lost[] } | { reason: string };
-/** Whether what is left of a value is something, and not too long. */
-export function isUsable({ value, lost }: { value: unknown; lost: Lost[] }): boolean {
-  const isEmptied = lost.length > 0 && isObject(value) && Object.keys(value).length === 0;
-  return !isEmptied && whyTooLong(value) === null;
-}
-
-/** Why what is left of a value is too long, or not all of it, in words; null where it is whole. */
-export function whyNotWhole({ value, lost }: { value: unknown; lost: Lost[] }): string | null {
-  return whyTooLong(value) ?? (lost.length > 0 ? describeLost(lost) : null);
-}
-
 /** A key that was taken out: below which others, as far as they can be shown, and why. */
 type Lost = { path: string[]; reason: string };
+
+/** What a column can have of a value, null where nothing is left, or too much; and why that is not all of it, or null. */
+export function columnOf(given: unknown): { value: unknown; reason: string | null } {
+  const held = heldOf(given);
+  if ("reason" in held) return { value: null, reason: held.reason };
+  const { value, lost } = held;
+  const tooLong = whyTooLong(value);
+  if (lost.length === 0) return { value: tooLong === null ? value : null, reason: tooLong };
+  const isEmptied = isObject(value) && Object.keys(value).length === 0;
+  const isUsable = !isEmptied && tooLong === null;
+  return { value: isUsable ? value : null, reason: tooLong ?? describeLost(lost) };
+}
 
 /**
  * What Convex can hold of a value, so many levels deep (`validateObjectField` of its client, and its limits). Of an
  * object only the keys go that can't be held; a list with an element that can't goes as a whole.
  */
-export function heldOf(value: unknown, depthLeft: number): Held {
+export function heldOf(value: unknown, depthLeft = MAX_FIELD_DEPTH): Held {
   if (typeof value === "string") {
     return LONE_SURROGATE.test(value) ? { reason: "text that is not Unicode" } : whole(value);
   }

@@ -13,14 +13,12 @@ import {
 } from "../shared/user.js";
 import type { ClerkUser } from "../types.js";
 import {
+  columnOf,
   heldOf,
   isColumnName,
   isObject,
-  isUsable,
   jsonOf,
-  MAX_FIELD_DEPTH,
   MAX_FIELD_LENGTH,
-  whyNotWhole,
 } from "./convexValue.js";
 
 export { jsonOf } from "./convexValue.js";
@@ -104,11 +102,6 @@ export type Unread = {
   reason: string;
 };
 
-/** Reads each entry of a list as `readUser` does. */
-export function readUsers(json: unknown[]): ReturnType<typeof readUser>[] {
-  return json.map((each) => readUser(each));
-}
-
 /** Reads a user of Clerk's list, or the `data` of a `user.created` or `user.updated` event: the profile, or why not. */
 export function readUser(json: unknown): Extract<Reading, { kind: "profile" }> | Unread {
   const user = isObject(json) ? json : {};
@@ -136,13 +129,12 @@ function readColumns(user: ClerkUser): { columns: Columns; leftOut: LeftOut[] } 
   const leftOut: LeftOut[] = [];
   for (const [field, read] of READERS) {
     try {
-      const value = read(user);
-      if (value === undefined) continue;
-      const held = heldOf(value, MAX_FIELD_DEPTH);
-      const reason = "reason" in held ? held.reason : whyNotWhole(held);
+      const given = read(user);
+      if (given === undefined) continue;
+      const { value, reason } = columnOf(given);
       if (reason !== null) leftOut.push({ field, reason });
       // What the row has is not what Clerk has.
-      columns[field] = "reason" in held || !isUsable(held) ? null : held.value;
+      columns[field] = value;
     } catch (error) {
       leftOut.push({ field, reason: whyUnread(error) });
     }
@@ -159,7 +151,7 @@ function readNewFields(user: ClerkUser): NewFields {
       if (value === undefined || field === "deletedAt") continue;
       // What it spreads may hold what a user has written.
       if (!isColumnName(field)) return { refusal: "newUserFields: a name that no column has" };
-      const held = heldOf(value, MAX_FIELD_DEPTH);
+      const held = heldOf(value);
       if ("reason" in held) return { refusal: `newUserFields: ${field}: ${held.reason}` };
       columns[field] = held.value;
     }
