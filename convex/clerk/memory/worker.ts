@@ -78,7 +78,7 @@ async function wake(ctx: MutationCtx, dueAt: number, anew?: "tick" | "void"): Pr
   }
   const isResting = run?.state.kind === "failed" && now - run.state.finishedAt < REST_MS;
   if (isResting && anew === undefined) return;
-  const today = await runOfToday(ctx);
+  const today = run !== null && isOfToday(run) ? run : null;
   // Events that come one by one are asked about together, too.
   const endedAt = today?.state.kind === "completed" ? today.state.finishedAt : 0;
   await open(ctx, today, Math.max(dueAt, endedAt + PACE_MS));
@@ -102,15 +102,14 @@ const OPTIONS = {
 
 /** The run whose Report is that of today, ended or not; it is made where there is none. */
 export async function reportOfToday(ctx: MutationCtx): Promise<Run> {
-  const ended = { kind: "completed" as const, finishedAt: clock.now() };
-  return (await runOfToday(ctx)) ?? (await insertRun(ctx, OPTIONS, ended));
+  const newest = await newestRun(ctx, "doubts");
+  if (newest !== null && isOfToday(newest)) return newest;
+  return await insertRun(ctx, OPTIONS, { kind: "completed", finishedAt: clock.now() });
 }
 
-async function runOfToday(ctx: QueryCtx): Promise<Run | null> {
-  const newest = await newestRun(ctx, "doubts");
-  // There is one worker at most, however long it is at work.
-  const isOfToday = newest !== null && clock.now() - newest.startedAt < DAY;
-  return newest !== null && (isOfToday || isRunning(newest)) ? newest : null;
+/** There is one worker at most, however long it is at work. */
+function isOfToday(run: Run): boolean {
+  return isRunning(run) || clock.now() - run.startedAt < DAY;
 }
 
 async function open(ctx: MutationCtx, run: Run | null, dueAt: number): Promise<void> {

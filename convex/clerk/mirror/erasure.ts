@@ -74,8 +74,8 @@ export async function endErasures(ctx: MutationCtx, clerkId: string): Promise<vo
   }
 }
 
-/** Ends an erasure of an app that has no `erase` any more: its row is judged like others, and must not go weeks later. */
-async function giveUp(ctx: MutationCtx, { _id, clerkId }: Erasure): Promise<void> {
+/** Ends an erasure, and has Clerk asked about whose it was. */
+async function end(ctx: MutationCtx, { _id, clerkId }: Erasure): Promise<void> {
   await ctx.db.delete("clerkErasures", _id);
   await leaveDoubt(ctx, clerkId, 0);
 }
@@ -84,7 +84,7 @@ async function giveUp(ctx: MutationCtx, { _id, clerkId }: Erasure): Promise<void
 export async function wakeErasures(ctx: MutationCtx): Promise<void> {
   if (app.hooks.erase === undefined) {
     const left = await ctx.db.query("clerkErasures").take(MAX_WOKEN);
-    for (const erasure of left) await giveUp(ctx, erasure);
+    for (const erasure of left) await end(ctx, erasure);
     return;
   }
   for (const erasure of await erasures(ctx, MAX_WOKEN, clock.now() - STUCK_MS)) {
@@ -116,7 +116,8 @@ export const advance = internalMutation({
     const erasure = await ctx.db.get("clerkErasures", erasureId);
     if (erasure?.step !== step) return null;
     if (app.hooks.erase === undefined) {
-      await giveUp(ctx, erasure);
+      // The app has none any more: the row is judged like others, and must not go weeks later.
+      await end(ctx, erasure);
       return null;
     }
     const { userId, clerkId, isPurge } = erasure;
@@ -129,10 +130,8 @@ export const advance = internalMutation({
     try {
       const args = { userId, isPurge };
       const isGone: boolean = await ctx.runMutation(internal.clerk.mirror.erasure.erasePart, args);
-      if (isGone) {
-        await ctx.db.delete("clerkErasures", erasureId);
-        await ctx.runMutation(internal.clerk.memory.worker.doubt, { clerkId });
-      } else await goOn(ctx, erasure, { hasErased: true });
+      if (isGone) await end(ctx, erasure);
+      else await goOn(ctx, erasure, { hasErased: true });
     } catch (error) {
       const refusal = refusalOf(error) ?? `the transaction threw ${nameOfError(error)}`;
       await ctx.db.patch("clerkErasures", erasureId, { refusal });

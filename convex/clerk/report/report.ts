@@ -142,9 +142,8 @@ function nextOf(
     case "held":
       return run({ maxDeletions: counts.held + counts.postponedOrphans });
     case "failed":
-      if (state.next !== undefined) return state.next;
-      return run({ ...(dryRun && { dryRun }), maxDeletions });
     case "cancelled":
+      if (state.kind === "failed" && state.next !== undefined) return state.next;
       return run({ ...(dryRun && { dryRun }), maxDeletions });
     case "completed":
       if (dryRun && missing + stale + orphaned + purged > 0) {
