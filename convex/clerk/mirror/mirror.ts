@@ -30,7 +30,6 @@ import { stopErasure } from "./erasure.js";
 import { type KnownRows, readKnown } from "./rows.js";
 import {
   apart,
-  BY_RUN,
   carryOut,
   type Incoming,
   type Outcome,
@@ -90,7 +89,7 @@ export async function applyEvent(
   const { lastFullRunStartedAt = Infinity } = state;
   const untoldAt =
     type === "user.created" ? undefined : untoldOf(plan, known, user, lastFullRunStartedAt);
-  const outcome = await carryOut(ctx, plan, known, user, { by: { event: source, untoldAt } });
+  const outcome = await carryOut(ctx, plan, known, user, { event: source, untoldAt });
   const isWritten = !["refused", "unclear"].includes(outcome.kind) && plan.write !== "nothing";
   if (!isWritten) await noteNamed(ctx, user.clerkId, known.version, source);
   return outcome;
@@ -126,7 +125,7 @@ export async function applyListed(
   // Of whom the row is right, the version may not have been read.
   if (isRight && !isToConfirm) return { kind: "unchanged", fields: [], known };
   const plan: Plan = isRight ? { write: "version" } : planListed(known, user, seenAt);
-  return await carryOut(ctx, plan, known, user, { by: BY_RUN, dryRun });
+  return await carryOut(ctx, plan, known, user, { dryRun });
 }
 
 /** `untoldSince`: when the last full run began, ms, where a newcomer is one of whom `user.created` should have told. */
@@ -156,7 +155,7 @@ export async function applyEvidence(
   if (verdict.write === "remove") return { kind: "orphaned", fields: [], known };
   if (answer === null) return untouched(verdict, known);
   const untoldAt = untoldOf(verdict, known, answer, untoldSince);
-  return await carryOut(ctx, verdict, known, answer, { by: { untoldAt }, dryRun });
+  return await carryOut(ctx, verdict, known, answer, { untoldAt, dryRun });
 }
 
 /** When Clerk was asked, ms: never later than its answer is judged, though the clock of whoever asked may be ahead. */
@@ -249,6 +248,6 @@ export async function removeByEvent(
   source: Source,
 ): Promise<{ outcome: "deleted" | "absent"; refusal?: string }> {
   const version = await readVersion(ctx, clerkId);
-  const { wasHere, refusal } = await removeHere(ctx, clerkId, version, { event: source });
+  const { wasHere, refusal } = await removeHere(ctx, clerkId, version, source);
   return { outcome: wasHere ? "deleted" : "absent", refusal: refusal ?? undefined };
 }

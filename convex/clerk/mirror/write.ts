@@ -33,9 +33,8 @@ import {
 } from "./rows.js";
 
 export type Incoming = Profile & { version: number; newFields?: NewFields };
-/** An event, or, without it, a run or a repair, which ask only the mirrored instance. */
-type By = { event?: Source } & Pick<Version, "untoldAt">;
-export const BY_RUN: By = {};
+/** By an event, or, without it, by a run or a repair, which ask only the mirrored instance. */
+type How = { event?: Source; dryRun?: boolean } & Pick<Version, "untoldAt">;
 
 /** What became of a user, or would have in a dry run: "user_1 has been …". */
 export const vOutcomeKind = v.union(
@@ -70,16 +69,21 @@ export async function removeHere(
   ctx: MutationCtx,
   clerkId: string,
   version: KnownRows["version"],
-  by: By,
+  event?: Source,
 ): Promise<Removed> {
   const removed = await removeRows(ctx, clerkId, version?.kind === "tombstone");
   const ended = { version: undefined, heldAt: undefined, isHeldByLimit: undefined };
-  await noteVersion(ctx, version, { clerkId, kind: "tombstone", ...ended, ...appliedBy(by) });
+  await noteVersion(ctx, version, {
+    clerkId,
+    kind: "tombstone",
+    ...ended,
+    ...appliedBy({ event }),
+  });
   return removed;
 }
 
 /** A run's write does not end what an event said a moment ago. */
-function appliedBy({ event, untoldAt }: By): Partial<Version> {
+function appliedBy({ event, untoldAt }: How): Partial<Version> {
   return {
     appliedAt: clock.now(),
     appliedBy: event === undefined ? "run" : "event",
@@ -89,22 +93,20 @@ function appliedBy({ event, untoldAt }: By): Partial<Version> {
   };
 }
 
-type How = { by: By; dryRun?: boolean };
-
 /** Carries out a plan, or, in a dry run, finds out what would become of the user. @throws like `apart` */
 export async function carryOut(
   ctx: MutationCtx,
   plan: Plan | Gone,
   known: KnownRows,
   incoming: Incoming,
-  { by, dryRun = false }: How,
+  { dryRun = false, ...how }: How,
 ): Promise<Outcome> {
   if (plan.write === "nothing") return untouched(plan, known);
   const { clerkId, clerkCreatedAt, columns, version, newFields } = incoming;
   const user = { clerkId, clerkCreatedAt, columns, version, newFields };
   let written: Written = UNCHANGED;
   if (plan.write !== "version") {
-    const isHearsay = by.event !== undefined;
+    const isHearsay = how.event !== undefined;
     // What is refused of an event undoes all that it did: it is noted apart, see `applyOrNote`.
     const isApart = dryRun || (!isHearsay && isWatched());
     written = isApart
@@ -116,7 +118,7 @@ export async function carryOut(
   // An erasure stands beside a tombstone alone.
   if (known.version?.kind === "tombstone") await endErasures(ctx, clerkId);
   // What a run holds, only one that completes ends.
-  await noteVersion(ctx, known.version, { clerkId, kind: "live", version, ...appliedBy(by) });
+  await noteVersion(ctx, known.version, { clerkId, kind: "live", version, ...appliedBy(how) });
   return { ...written, known };
 }
 
@@ -205,7 +207,7 @@ async function makeHere(
   const { clerkId } = change;
   if (change.kind === "purged") return await purgeRows(ctx, clerkId, change.askedAt);
   if (change.kind === "removed") {
-    return await removeHere(ctx, clerkId, await readVersion(ctx, clerkId), BY_RUN);
+    return await removeHere(ctx, clerkId, await readVersion(ctx, clerkId));
   }
   const known = await readKnown(ctx, clerkId, { isThere: true });
   const plan = insertOrPatch(known, change);
