@@ -116,8 +116,8 @@ export type RunState = Infer<typeof vRunState>;
 /** Of each kind of change the newest that no event had told of, ms; 0 where there is none. */
 const vMissed = v.object({ created: v.number(), updated: v.number(), deleted: v.number() });
 
-/** What a run counts, all in users where nothing else is said. */
-const vFirst = v.object({
+/** The counts that a Report tells, all in users where nothing else is said. */
+export const vReported = v.object({
   /** How many Clerk has, as it counts them itself; in a full run, of those who were there when it began. */
   clerkUsers: v.number(),
   /** Compared, each once. */
@@ -138,9 +138,6 @@ const vFirst = v.object({
   unlisted: v.number(),
   /** Requests to Clerk. */
   requests: v.number(),
-});
-/** The same, which stored counts of an older version may lack: a new count of the Report has its place here. */
-const vLater = v.object({
   /** Rows with a `clerkId` that is no Clerk user id: they are the app's own, and not judged. */
   appOwned: v.number(),
   /** Rows marked as removed long ago that are gone for good; in a dry run, that would be. */
@@ -148,13 +145,11 @@ const vLater = v.object({
   /** Rows that are marked as removed and wait for that: see `purgeAfterMs`. */
   waiting: v.number(),
 });
-/** The counts that a Report tells. */
-export const vReported = v.object({ ...vFirst.fields, ...vLater.fields });
 
-/** All that is counted of a run. */
+/** All that is counted of a run. What came to a Report later, stored counts of an older version lack. */
 export const vCounts = v.object({
-  ...vFirst.fields,
-  ...vLater.partial().fields,
+  ...vReported.fields,
+  ...vReported.pick("appOwned", "purged", "waiting").partial().fields,
   /** Met, of those whom Clerk's count is compared with: created before the run began. */
   listed: v.number(),
   /** Of those created in the last five minutes before, whom the walk met, and whom the look-back. */
