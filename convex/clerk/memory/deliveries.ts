@@ -6,7 +6,7 @@ import { clock, MINUTE } from "../shared/clock.js";
 import { EVENT_TYPES, type EventType } from "../shared/user.js";
 import type { Counts, Delivery } from "./model.js";
 import type { SyncState } from "./state.js";
-import { firstUntold, newestEvents } from "./versions.js";
+import { EVENT_TIMES } from "./versions.js";
 
 /** Younger changes may still be told of: Svix tries at once, after 5 s and 5 min (https://docs.svix.com/retries). */
 const RETRIES_MS = 10 * MINUTE;
@@ -19,7 +19,7 @@ export async function readDeliveries(
 ): Promise<Delivery[]> {
   const newest = await newestEvents(ctx, until);
   const deliveries = EVENT_TYPES.map((type): Delivery => {
-    const known = deliveryOf(state, type);
+    const known = state.deliveries?.find((delivery) => delivery.type === type) ?? { type };
     const at = newest.find((event) => event.type === type)?.at ?? -Infinity;
     // The instance before told nothing of this one.
     const isNews = at > (known.lastEventAt ?? -Infinity) && at >= (state.movedAt ?? -Infinity);
@@ -67,10 +67,34 @@ export function judgeDeliveries(deliveries: Delivery[], now: number) {
   });
 }
 
-function deliveryOf({ deliveries = [] }: SyncState, type: EventType): Delivery {
-  return deliveries.find((delivery) => delivery.type === type) ?? { type };
-}
-
 function isMissing({ missedAt = -Infinity, lastEventAt = -Infinity }: Delivery): boolean {
   return missedAt > lastEventAt;
+}
+
+/** When the first user signed up between two times (ms) of whom `user.created` has not told; or null. */
+async function firstUntold(ctx: QueryCtx, after: number, until: number) {
+  const version = await ctx.db
+    .query("clerkVersions")
+    .withIndex("by_untoldAt", (q) => q.gt("untoldAt", after).lt("untoldAt", until))
+    .first();
+  return version?.untoldAt ?? null;
+}
+
+type NewestEvent = { type: EventType; at: number; instanceId?: string };
+
+/** The newest event of each type before a time (ms): when it came, and the instance of the last event of its user. */
+export async function newestEvents(ctx: QueryCtx, until: number): Promise<NewestEvent[]> {
+  const newest = await Promise.all(
+    EVENT_TYPES.map(async (type) => {
+      // Each has an index of the same form, which types can't say of three at once.
+      const field = EVENT_TIMES[type] as "createdEventAt";
+      const version = await ctx.db
+        .query("clerkVersions")
+        .withIndex(`by_${field}`, (q) => q.lt(field, until))
+        .order("desc")
+        .first();
+      return { type, at: version?.[field], instanceId: version?.eventInstanceId };
+    }),
+  );
+  return newest.flatMap(({ at, ...event }) => (at === undefined ? [] : { at, ...event }));
 }

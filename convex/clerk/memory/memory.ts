@@ -1,5 +1,10 @@
 /** What other rooms may ask of the sync's memory, and write down in it. */
-export { judgeDeliveries, newestEventInstance, readDeliveries } from "./deliveries.js";
+export {
+  judgeDeliveries,
+  newestEventInstance,
+  newestEvents,
+  readDeliveries,
+} from "./deliveries.js";
 export {
   changeDoubt,
   doubtOf,
@@ -57,7 +62,6 @@ export {
   type StoredVersion,
   eventMarks,
   metVersion,
-  newestEvents,
   noteVersion,
   readVersion,
 } from "./versions.js";

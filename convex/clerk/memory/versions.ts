@@ -2,7 +2,7 @@
 import type { Id } from "../../_generated/dataModel.js";
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js";
 import { clock } from "../shared/clock.js";
-import { EVENT_TYPES, type EventType } from "../shared/user.js";
+import type { EventType } from "../shared/user.js";
 import type { Version } from "./model.js";
 
 export type StoredVersion = Version & { _id?: Id<"clerkVersions"> };
@@ -42,7 +42,8 @@ export function metVersion(clerkId: string): Version {
 /** An event: its type, its instance, and what is to be known of the version that it told of. */
 export type Source = { type: EventType; instanceId?: string } & Pick<Version, "heardVersion">;
 
-const EVENT_TIMES = {
+/** In which field it stands when an event of each type last named an id: each has an index. */
+export const EVENT_TIMES = {
   "user.created": "createdEventAt",
   "user.updated": "updatedEventAt",
   "user.deleted": "deletedEventAt",
@@ -58,32 +59,4 @@ export function eventMarks({ type, instanceId, heardVersion }: Source): Partial<
     ...(heardVersion !== undefined && { heardVersion }),
     ...(type === "user.created" && { untoldAt: undefined }),
   };
-}
-
-/** When the first user signed up between two times (ms) of whom `user.created` has not told; or null. */
-export async function firstUntold(ctx: QueryCtx, after: number, until: number) {
-  const version = await ctx.db
-    .query("clerkVersions")
-    .withIndex("by_untoldAt", (q) => q.gt("untoldAt", after).lt("untoldAt", until))
-    .first();
-  return version?.untoldAt ?? null;
-}
-
-type NewestEvent = { type: EventType; at: number; instanceId?: string };
-
-/** The newest event of each type before a time (ms): when it came, and the instance of the last event of its user. */
-export async function newestEvents(ctx: QueryCtx, until: number): Promise<NewestEvent[]> {
-  const newest = await Promise.all(
-    EVENT_TYPES.map(async (type) => {
-      // Each has an index of the same form, which types can't say of three at once.
-      const field = EVENT_TIMES[type] as "createdEventAt";
-      const version = await ctx.db
-        .query("clerkVersions")
-        .withIndex(`by_${field}`, (q) => q.lt(field, until))
-        .order("desc")
-        .first();
-      return { type, at: version?.[field], instanceId: version?.eventInstanceId };
-    }),
-  );
-  return newest.flatMap(({ at, ...event }) => (at === undefined ? [] : { at, ...event }));
 }
