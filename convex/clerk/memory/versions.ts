@@ -49,7 +49,7 @@ export const EVENT_TIMES = {
   "user.deleted": "deletedEventAt",
 } as const satisfies Record<EventType, keyof Version>;
 
-/** What is new of an id that an event names at this moment. */
+/** What is new of an id that an event names at this moment: for five minutes Clerk's 404 may be older than that. */
 export function eventMarks({ type, instanceId, heardVersion }: Source): Partial<Version> {
   const eventAt = clock.now();
   return {

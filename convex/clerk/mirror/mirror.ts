@@ -91,7 +91,8 @@ export async function applyEvent(
     type === "user.created" ? undefined : untoldOf(plan, known, user, lastFullRunStartedAt);
   const outcome = await carryOut(ctx, plan, known, user, { event: source, untoldAt });
   const isWritten = !["refused", "unclear"].includes(outcome.kind) && plan.write !== "nothing";
-  if (!isWritten) await noteNamed(ctx, user.clerkId, known.version, source);
+  const named = { clerkId: user.clerkId, ...eventMarks(source) };
+  if (!isWritten) await noteVersion(ctx, known.version, named);
   return outcome;
 }
 
@@ -166,16 +167,6 @@ function notAhead(askedAt: number): number {
 /** Whether Clerk has somebody again whose row is on its way out, and has had the time to show that they are gone. */
 function isBackFromErasure({ isErasing = false, version }: KnownRows, askedAt: number): boolean {
   return isErasing && (version?.appliedAt ?? 0) <= askedAt - LAG_MS;
-}
-
-/** Notes that an event named an id and changed nothing: for five minutes Clerk's 404 may be older than that. */
-export async function noteNamed(
-  ctx: MutationCtx,
-  clerkId: string,
-  version: KnownRows["version"],
-  source: Source,
-): Promise<void> {
-  await noteVersion(ctx, version, { clerkId, ...eventMarks(source) });
 }
 
 /** A row of the app's that the sync meets for the first time: the app may just have put the id on it. */

@@ -2,13 +2,15 @@
 import { type Infer, v } from "convex/values";
 import { internalMutation, type MutationCtx } from "../../_generated/server.js";
 import {
+  eventMarks,
   leaveDoubt,
+  noteVersion,
   readSyncState,
   readVersion,
   type SyncState,
   updateSyncState,
 } from "../memory/memory.js";
-import { applyEvent, LAG_MS, noteNamed, removeByEvent, vOutcomeKind } from "../mirror/mirror.js";
+import { applyEvent, LAG_MS, removeByEvent, vOutcomeKind } from "../mirror/mirror.js";
 import { vEventType, vNewFields, vProfile } from "../shared/user.js";
 
 const vApplied = v.object({
@@ -66,7 +68,8 @@ export const apply = internalMutation({
     if (change.kind === "deleted") return await removeByEvent(ctx, change.clerkId, source);
     const { clerkId } = change;
     const isUser = change.kind === "user";
-    if (!isUser) await noteNamed(ctx, clerkId, await readVersion(ctx, clerkId), source);
+    const named = { clerkId, ...eventMarks(source) };
+    if (!isUser) await noteVersion(ctx, await readVersion(ctx, clerkId), named);
     const { kind, reason } = isUser ? await applyEvent(ctx, change, source, state) : change;
     const endsInMs = isUser ? change.endsInMs : undefined;
     const delayMs = kind === "unclear" ? 0 : kind === "refused" ? LAG_MS : endsInMs;

@@ -104,7 +104,7 @@ function parse(body: string): Record<string, unknown> {
 /** @param messageId `svix-id`, the same for every resend of a message */
 async function handleEvent(
   ctx: ActionCtx,
-  { type, data, instance_id: instanceId }: Record<string, unknown>,
+  { type, data, instance_id: from }: Record<string, unknown>,
   messageId: string | null,
 ): Promise<Response> {
   const clerkId = clerkIdOf(data);
@@ -116,10 +116,9 @@ async function handleEvent(
   if (details.type === null) return ignore(`not an event about a user but ${typeOf(type)}`);
   if (clerkId === null) return ignore("names no Clerk user id");
   const { leftOut, ...change } = changeOf(details.type, data, clerkId);
-  const isNamed = typeof instanceId === "string" && INSTANCE_ID.test(instanceId);
-  const instance = isNamed ? instanceId : undefined;
+  const instanceId = typeof from === "string" && INSTANCE_ID.test(from) ? from : undefined;
   try {
-    const event = { type: details.type, instanceId: instance, change };
+    const event = { type: details.type, instanceId, change };
     const { outcome, reason, refusal } = await applyOrNote(ctx, event);
     if (outcome === "foreign") return ignore(`another Clerk instance: ${reason}`, "error");
     if (outcome === "refused") return ignore(`refused: ${reason}`, "error");
@@ -158,18 +157,15 @@ function knownType(type: unknown): EventType | null {
 
 function changeOf(type: EventType, data: unknown, clerkId: string) {
   if (type === "user.deleted") return { kind: "deleted" as const, clerkId, leftOut: [] };
+  const unclear = (reason: string) => ({ kind: "unclear" as const, clerkId, reason, leftOut: [] });
   const user = readUser(data);
-  if (user.kind === "profile") {
-    const { kind: _, leftOut, ...known } = user;
-    const missing = whyLacking(data) ?? undefined;
-    // Clerk's own answer may have another shape.
-    if (leftOut.some(({ field }) => !(field in user.columns))) {
-      return { kind: "unclear" as const, clerkId, reason: missing ?? "", leftOut: [] };
-    }
-    const isRefused = user.newFields !== undefined && "refusal" in user.newFields;
-    const readers = isRefused ? [] : [["newUserFields", newUserFields] as const];
-    const missingForNew = whyLacking(data, readers) ?? undefined;
-    return { kind: "user" as const, ...known, missing, missingForNew, leftOut };
-  }
-  return { kind: "unclear" as const, clerkId, reason: user.reason, leftOut: [] };
+  if (user.kind === "unreadable") return unclear(user.reason);
+  const { leftOut, ...known } = user;
+  const missing = whyLacking(data) ?? undefined;
+  // Clerk's own answer may have another shape.
+  if (leftOut.some(({ field }) => !(field in user.columns))) return unclear(missing ?? "");
+  const isRefused = user.newFields !== undefined && "refusal" in user.newFields;
+  const readers = isRefused ? [] : [["newUserFields", newUserFields] as const];
+  const missingForNew = whyLacking(data, readers) ?? undefined;
+  return { ...known, kind: "user" as const, missing, missingForNew, leftOut };
 }
