@@ -36,7 +36,7 @@ export async function insertRow(
   const all = { ...bare, ...columns };
   const whole = await write(ctx, null, all);
   if ("written" in whole) return { id: whole.written, leftOut: [] };
-  if (isHearsay) return { refusal: whyNotInserted(whole.column, all) };
+  if (isHearsay) return { refusal: describeLeftOut([leftOutOf(whole.column, all)]) };
   // One column after the other, beginning with those that the schema asks for.
   const asked: Columns = {};
   for (let last: string | null = null; ;) {
@@ -48,7 +48,7 @@ export async function insertRow(
     }
     const { column } = some;
     if (column === null || column in asked || !(column in columns)) {
-      return { refusal: whyNotInserted(column ?? last, all) };
+      return { refusal: describeLeftOut([leftOutOf(column ?? last, all)]) };
     }
     asked[column] = columns[column];
     last = column;
@@ -67,15 +67,11 @@ export async function patchRow(
 ): Promise<LeftOut[]> {
   const whole = await write(ctx, id, columns);
   if ("written" in whole) return [];
-  if (isHearsay) {
-    const { column } = whole;
-    const reason = column === null ? UNNAMED : whyMisfit(columns[column]);
-    return [{ field: column ?? "its columns", reason }];
-  }
+  if (isHearsay) return [leftOutOf(whole.column, columns)];
   const leftOut: LeftOut[] = [];
   for (const [name, value] of Object.entries(columns)) {
     const one = await write(ctx, id, { [name]: value });
-    if (!("written" in one)) leftOut.push({ field: name, reason: whyMisfit(value) });
+    if (!("written" in one)) leftOut.push(leftOutOf(name, columns));
   }
   return leftOut;
 }
@@ -152,10 +148,10 @@ export function misfitOf(error: unknown): { column: string | null } | null {
   return { column: paths[paths.length - 1] ?? field ?? null };
 }
 
-const UNNAMED = "the schema does not take one of them";
-
-function whyNotInserted(column: string | null, columns: Columns): string {
-  return column === null ? UNNAMED : `${column}: ${whyMisfit(columns[column])}`;
+function leftOutOf(column: string | null, columns: Columns): LeftOut {
+  return column === null
+    ? { field: "its columns", reason: "the schema does not take one of them" }
+    : { field: column, reason: whyMisfit(columns[column]) };
 }
 
 function whyMisfit(value: unknown): string {
