@@ -1,4 +1,4 @@
-/** What a value pasted into a variable can be. What is said of one is its variable and kind, and no piece of it. */
+/** What a value pasted into a variable can be. What is said of one is its variable and kind, and no piece of it. `addresses.ts` is apart, as the webhook, which is to load little, needs none of it. */
 import { environment } from "./environment.js";
 
 /** Bytes of a signing secret: Standard Webhooks has 24 to 64 (https://www.standardwebhooks.com). */
@@ -44,7 +44,7 @@ export function given(value: string | undefined): string {
 }
 
 /** Whether a value can be a signing secret: base64 of 24 to 64 bytes, with or without `whsec_`. */
-export function isSigningSecret(value: string): boolean {
+function isSigningSecret(value: string): boolean {
   const body = value.replace(/^whsec_/, "");
   if (isRepeated(body.replace(/=+$/, ""))) return false;
   const bytes = bytesOf(body);
