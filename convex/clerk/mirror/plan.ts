@@ -37,12 +37,18 @@ export function columnsOf({ clerkId, clerkCreatedAt, columns }: Profile): Column
   return { ...columns, clerkId, clerkCreatedAt };
 }
 
-/** Names of the columns of a profile in which a row differs. Null is nothing, like a missing column. */
-export function differingFields(row: Row, profile: Profile): string[] {
+/** What makes a row show a profile, whatever the versions say; null where it does already. */
+export function insertOrPatch(
+  { row }: Pick<Known, "row">,
+  profile: Profile,
+): Extract<Plan, { write: "insert" | "patch" }> | null {
+  if (row === null) return { write: "insert" };
   const columns = columnsOf(profile);
-  return Object.keys(columns).filter(
+  // Null is nothing, like a missing column.
+  const fields = Object.keys(columns).filter(
     (name) => !isEqual(valueOf(row, name) ?? null, columns[name] ?? null),
   );
+  return fields.length === 0 ? null : { write: "patch", fields };
 }
 
 /** For Clerk's JSON. Convex's `compareValues` would do, but brings 4 kB into every function of the app. */
@@ -259,14 +265,4 @@ export function isForeign(version: Version | null, instanceId: string | undefine
 
 function postponed(reason: string): Plan {
   return { write: "nothing", because: "unclear", reason };
-}
-
-/** What makes a row show a profile, whatever the versions say; null where it does already. */
-export function insertOrPatch(
-  { row }: Pick<Known, "row">,
-  profile: Profile,
-): Extract<Plan, { write: "insert" | "patch" }> | null {
-  if (row === null) return { write: "insert" };
-  const fields = differingFields(row, profile);
-  return fields.length === 0 ? null : { write: "patch", fields };
 }
