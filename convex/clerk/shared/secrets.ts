@@ -1,4 +1,6 @@
-/** What a value pasted into a variable can be. What is said of one is its variable and kind, and no piece of it. `addresses.ts` is apart, as the webhook, which is to load little, needs none of it. */
+/** What a value pasted into a variable can be. What is said of one is its variable and kind, and no piece of it.
+ * `addresses.ts` is apart: the webhook, which is to load little, needs none of it.
+ */
 import { environment } from "./environment.js";
 
 /** Bytes of a signing secret: Standard Webhooks has 24 to 64 (https://www.standardwebhooks.com). */
