@@ -38,7 +38,6 @@ import type * as clerk_mirror_write from "../clerk/mirror/write.js";
 import type * as clerk_profile_convexValue from "../clerk/profile/convexValue.js";
 import type * as clerk_profile_profile from "../clerk/profile/profile.js";
 import type * as clerk_reconcile from "../clerk/reconcile.js";
-import type * as clerk_report_driftLog from "../clerk/report/driftLog.js";
 import type * as clerk_report_report from "../clerk/report/report.js";
 import type * as clerk_report_status from "../clerk/report/status.js";
 import type * as clerk_routes from "../clerk/routes.js";
@@ -121,7 +120,6 @@ declare const fullApi: ApiFromModules<{
   "clerk/profile/convexValue": typeof clerk_profile_convexValue;
   "clerk/profile/profile": typeof clerk_profile_profile;
   "clerk/reconcile": typeof clerk_reconcile;
-  "clerk/report/driftLog": typeof clerk_report_driftLog;
   "clerk/report/report": typeof clerk_report_report;
   "clerk/report/status": typeof clerk_report_status;
   "clerk/routes": typeof clerk_routes;

@@ -2,7 +2,7 @@
 import { makeFunctionReference } from "convex/server";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import * as app from "../../convex/clerk/app";
-import { DriftLog } from "../../convex/clerk/report/driftLog";
+import { DriftLog } from "../../convex/clerk/report/report";
 import { HOUR, MINUTE } from "../../convex/clerk/shared/clock";
 import { expectMirror, signUp } from "../world/people";
 import { complete, internal, LONG_AGO, pass, post, rows, run, useSetting } from "../world/setting";

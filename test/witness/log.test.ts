@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { deploymentFlag } from "../../convex/clerk/report/report";
-import { DriftLog } from "../../convex/clerk/report/driftLog";
+import { deploymentFlag, DriftLog } from "../../convex/clerk/report/report";
 import { log } from "../../convex/clerk/shared/log";
 import type { DriftEntry } from "../../convex/clerk/memory/model";
 

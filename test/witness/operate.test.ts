@@ -1,8 +1,12 @@
 /** What who operates the sync sees of runs: exceptions, reports, log, what is kept. */
 import { describe, expect, test, vi } from "vitest";
 import { DAY, HOUR, MINUTE } from "../../convex/clerk/shared/clock";
-import { deploymentFlag, ReconcileError, runCommand } from "../../convex/clerk/report/report";
-import { DriftLog } from "../../convex/clerk/report/driftLog";
+import {
+  deploymentFlag,
+  DriftLog,
+  ReconcileError,
+  runCommand,
+} from "../../convex/clerk/report/report";
 import { operatorOf } from "../world/operator";
 import { signUp } from "../world/people";
 import { complete, internal, pass, post, report, run, useSetting } from "../world/setting";
