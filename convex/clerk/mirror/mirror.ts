@@ -194,7 +194,7 @@ type Removal =
 
 /**
  * Removes a user of whom Clerk just said 404 `resource_not_found`, asked about this id after `askedAt` (ms), if the
- * gate lets it: the one way by which anything but Clerk's own event removes anybody. @throws like `removeRows`
+ * gate lets it: the one way by which anything but Clerk's own event removes anybody. @throws like `apart`
  */
 export async function removeByEvidence(
   ctx: MutationCtx,
@@ -217,7 +217,7 @@ export async function removeByEvidence(
 
 /**
  * Lets the marked row of a removed user go, of whom Clerk just said 404 `resource_not_found`, asked about this id after
- * `askedAt` (ms), if the gate lets it. `left`: rows that the run may still remove. @throws like `letGo`
+ * `askedAt` (ms), if the gate lets it. `left`: rows that the run may still remove. @throws like `apart`
  * @returns how many rows of the id are gone, or on their way out; in a dry run, would be
  */
 export async function purgeByEvidence(

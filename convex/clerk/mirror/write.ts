@@ -1,4 +1,6 @@
-/** Carries out a plan: at once, or, where the app's own code sees it, or in a dry run, in a transaction of its own. */
+/** Carries out a plan: at once, or, where the app's own code sees it, or in a dry run, in a transaction of its own, as
+ * whatever evidence removes.
+ */
 import { type Infer, v } from "convex/values";
 import { internal } from "../../_generated/api.js";
 import { internalMutation, type MutationCtx } from "../../_generated/server.js";
