@@ -4,7 +4,6 @@ import {
   nextDoubts,
   nextDue,
   noteVersion,
-  type Phase,
   readVersion,
   wakeForDoubts,
 } from "../memory/memory.js";
@@ -68,9 +67,7 @@ export async function afterLookBack(step: Step<"lookBack">): Promise<StepResult>
 }
 
 /** What follows once nothing is left to list, and after each batch of evidence. */
-export async function decide(
-  step: Step<"lookBack" | "count" | "undated" | "evidence">,
-): Promise<StepResult> {
+export async function decide(step: Step): Promise<StepResult> {
   const { ctx, run } = step;
   if (run.mode === "doubts") return await decideDoubts(step);
   const [open] = await nextDoubts(ctx, run, "open", 1);
@@ -79,9 +76,7 @@ export async function decide(
 }
 
 /** Held with all orphans listed, by `whyHold`; else some are held alone (`isLone`), and the others deleted. */
-async function decideFull(
-  step: Step<"lookBack" | "count" | "undated" | "evidence">,
-): Promise<StepResult> {
+async function decideFull(step: Step): Promise<StepResult> {
   const { run, counts } = step;
   const { drift, lone, told, confirmed, postponedOrphans } = counts;
   if (drift.orphaned === 0) return await endFull(step);
@@ -108,9 +103,7 @@ async function decideFull(
 }
 
 /** Whether a first run's few orphans came by this instance's events: deleted again, or made up, no sign of another. */
-async function isOfEventsAlone(
-  step: Step<"lookBack" | "count" | "undated" | "evidence">,
-): Promise<boolean> {
+async function isOfEventsAlone(step: Step): Promise<boolean> {
   const { ctx, run, counts } = step;
   const { hasRunFull = false, instanceId } = await step.state();
   if (hasRunFull || counts.lone > 0 || counts.drift.orphaned > mostRemovals(0)) return false;
@@ -124,7 +117,7 @@ async function isOfEventsAlone(
 }
 
 /** Ends a full run that has deleted whom it may: one that holds nobody once it has purged what is due. */
-export async function endFull(step: Step<Phase["kind"]>): Promise<StepResult> {
+export async function endFull(step: Step): Promise<StepResult> {
   const { ctx, run } = step;
   const { held } = step.counts;
   if (held > 0) {
@@ -137,12 +130,7 @@ export async function endFull(step: Step<Phase["kind"]>): Promise<StepResult> {
     : await step.goTo({ kind: "delete", allowed: 0 });
 }
 
-async function hold(
-  step: Step<Phase["kind"]>,
-  state: "orphaned" | "lone",
-  count: number,
-  reason: string,
-) {
+async function hold(step: Step, state: "orphaned" | "lone", count: number, reason: string) {
   const { ctx, run, counts, findings } = step;
   const left = Math.max(0, MAX_ENTRIES - counts.held);
   counts.held += count;
@@ -164,7 +152,7 @@ async function hold(
 }
 
 /** The worker deletes the orphans of a batch, all or none, then goes on with what is due next. */
-export async function decideDoubts(step: Step<Phase["kind"]>): Promise<StepResult> {
+export async function decideDoubts(step: Step): Promise<StepResult> {
   const { ctx } = step;
   const orphans = await nextDoubts(ctx, null, "orphaned", MAX_ENTRIES);
   const state = await step.state();

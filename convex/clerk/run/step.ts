@@ -34,7 +34,7 @@ export const MAX_ROW_BYTES = 2 * 1024 * 1024;
 export type StepResult = { run: Run; entries: DriftEntry[] };
 
 /** Two steps of one run at once both read and write its row: the second, run again, finds another step and changes nothing. */
-export class Step<Kind extends Phase["kind"]> {
+export class Step<Kind extends Phase["kind"] = Phase["kind"]> {
   readonly findings: Findings;
   #state: SyncState | undefined;
 
@@ -55,7 +55,7 @@ export class Step<Kind extends Phase["kind"]> {
   static async at(
     ctx: MutationCtx,
     { runId, step, requests }: Infer<typeof vCheckpoint>,
-  ): Promise<Step<Phase["kind"]> | null> {
+  ): Promise<Step | null> {
     const run = await readAt(ctx, { runId, step });
     return run && new Step(ctx, run, requests);
   }
