@@ -35,28 +35,19 @@ export async function afterBegin(step: Step<"begin">): Promise<StepResult> {
 
 /** A full run looks back at what changed meanwhile. */
 export async function afterWalk(step: Step<"walk">): Promise<StepResult> {
-  return await goBack(step, clock.now(), false);
+  return await step.goTo(lookBackTo(step.run.startedAt - LAG_MS, clock.now()));
 }
 
 /** Once more, five minutes later, where Clerk counts more users than it listed. */
 export async function lookAgain(step: Step<"count">): Promise<StepResult> {
-  const { clerkUsers, unlisted } = step.counts;
+  const { clerkUsers, unlisted, lately } = step.counts;
+  // This look-back meets them anew.
+  if (lately) lately.looked = 0;
   const listed = clerkUsers - unlisted;
   const waitsFor = `Clerk counts ${clerkUsers} users and listed ${listed}: it is asked once more.`;
   const { metUntil = clock.now() } = step.run.state.phase;
-  return await goBack(step, metUntil, true, { notBefore: clock.now() + LAG_MS, waitsFor });
-}
-
-async function goBack(
-  step: Step<"walk" | "count">,
-  metUntil: number,
-  isAgain: boolean,
-  wait?: { notBefore: number; waitsFor: string },
-): Promise<StepResult> {
-  const { lately } = step.counts;
-  // Each look-back meets them anew.
-  if (lately) lately.looked = 0;
-  return await step.goTo(lookBackTo(step.run.startedAt - LAG_MS, metUntil, isAgain), wait);
+  const lookBack = lookBackTo(step.run.startedAt - LAG_MS, metUntil, true);
+  return await step.goTo(lookBack, { notBefore: clock.now() + LAG_MS, waitsFor });
 }
 
 /** A full run has Clerk count; a recent one has listed all that it looks for. */
