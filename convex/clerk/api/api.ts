@@ -1,6 +1,6 @@
 /** What the sync asks of Clerk's Backend API, and what it takes for an answer. */
 import { INSTANCE_ID, isClerkId, type Reading } from "../shared/user.js";
-import { readPage, UnexpectedAnswer } from "./pages.js";
+import { readPage } from "./pages.js";
 import {
   ClerkError,
   fieldOf,
@@ -51,12 +51,12 @@ export class Clerk {
   async listByCreation(page: CreationPage, sent?: Sent): Promise<Reading[]> {
     const { from, limit, offset = 0 } = page;
     const asked = { limit, order: "+created_at", from, isBegin: offset === 0 } as const;
-    return await this.#list(byCreation(page), asked, { sent });
+    return await this.#list(byCreation(page), asked, sent);
   }
 
   /** Sends the request of `listByCreation`, which reads the answer. */
   sendByCreation(page: CreationPage): Sent {
-    return this.requests.send("/users", withLimit(byCreation(page), page.limit));
+    return this.requests.send("/users", byCreation(page));
   }
 
   /** Up to `limit` users, latest change first, after the first `offset`. Those without a time get `settled` (ms). */
@@ -64,6 +64,7 @@ export class Clerk {
     const query: Query = [
       ["order_by", "-updated_at"],
       ["offset", offset],
+      ["limit", limit],
     ];
     return await this.#list(query, { limit, order: "-updated_at", settled });
   }
@@ -77,15 +78,16 @@ export class Clerk {
     if (ids.length === 0) return [];
     if (ids.length > MAX_IDS || !ids.every(isClerkId))
       throw new Error("expected 1 to 100 user ids");
-    const query: Query = ids.map((id) => ["user_id", id]);
-    const users = await this.#list(query, { limit: MAX_IDS, order: null }, { isNamed: true });
+    const named: Query = ids.map((id) => ["user_id", id]);
+    const query: Query = [...named, ["limit", MAX_IDS]];
+    const users = await this.#list(query, { limit: MAX_IDS, order: null });
     const asked = new Set(ids);
     // Of an entry without an id nothing is known, not even that it was asked for.
-    const named = users.filter((user) => isClerkId(user.clerkId));
-    if (!named.every((user) => asked.delete(user.clerkId))) {
+    const known = users.filter((user) => isClerkId(user.clerkId));
+    if (!known.every((user) => asked.delete(user.clerkId))) {
       throw unexpected("/users?user_id", "users who were not asked for, or more than once", true);
     }
-    return named;
+    return known;
   }
 
   /** One user; null only when Clerk says 404 `resource_not_found` for this very id. @throws Error for what is no id */
@@ -105,27 +107,22 @@ export class Clerk {
   async #list(
     query: Query,
     asked: Parameters<typeof readPage>[1],
-    how: { isNamed?: boolean; sent?: Sent } = {},
+    sent?: Sent,
   ): Promise<Reading[]> {
-    const { json } = await this.requests.get("/users", withLimit(query, asked.limit), how);
-    try {
-      return readPage(json, asked);
-    } catch (error) {
-      if (!(error instanceof UnexpectedAnswer)) throw error;
-      throw unexpected("/users", error.message, how.isNamed);
-    }
+    const how = { isNamed: asked.order === null, sent };
+    const { json } = await this.requests.get("/users", query, how);
+    return readPage(json, asked);
   }
 }
 
-function byCreation({ from, offset = 0 }: CreationPage): Query {
-  const query: Query = [["order_by", "+created_at"]];
+function byCreation({ from, limit, offset = 0 }: CreationPage): Query {
+  const query: Query = [
+    ["order_by", "+created_at"],
+    ["limit", limit],
+  ];
   if (from !== null) query.push(["created_at_after", from - 1]);
   if (offset > 0) query.push(["offset", offset]);
   return query;
-}
-
-function withLimit(query: Query, limit: number): Query {
-  return [...query, ["limit", limit]];
 }
 
 function isNotFound(status: number, json: unknown): boolean {

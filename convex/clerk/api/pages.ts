@@ -2,17 +2,14 @@
 import { readUser, type Unread } from "../profile/profile.js";
 import { hashOf } from "../shared/hash.js";
 import { keyOf, type Order, type Reading } from "../shared/user.js";
-import { fieldOf } from "./request.js";
-
-/** An answer of Clerk that can't be what was asked for. The message holds nothing of it. */
-export class UnexpectedAnswer extends Error {}
+import { fieldOf, unexpected } from "./request.js";
 
 /**
- * Reads a page of a user list in the `order` asked for, if any. What can't be read has its place by the entries around
+ * Reads a page of a user list in the `order` asked for; null: of users who were named. What can't be read has its place by the entries around
  * it, or, where none has a time, by `from` (creation, ms) or `settled` (change, ms: users are settled back to it). So
  * has what comes before the first with a time where a list begins (`isBegin`): asked for from that time on, Clerk would
  * no longer show it.
- * @throws UnexpectedAnswer for what is not a list of at most `limit` users in the order asked for, which must never be
+ * @throws ClerkError for what is not a list of at most `limit` users in the order asked for, which must never be
  *   taken for a list with fewer users
  */
 export function readPage(
@@ -25,12 +22,13 @@ export function readPage(
     isBegin?: boolean;
   },
 ): Reading[] {
-  if (!Array.isArray(json)) throw new UnexpectedAnswer(`not a list but ${nameOfType(json)}`);
-  if (json.length > asked.limit) {
-    throw new UnexpectedAnswer(`${json.length} users where at most ${asked.limit} were asked for`);
+  const { limit, order, from = null, settled = 0, isBegin = false } = asked;
+  const unfit = (what: string) => unexpected("/users", what, order === null);
+  if (!Array.isArray(json)) throw unfit(`not a list but ${nameOfType(json)}`);
+  if (json.length > limit) {
+    throw unfit(`${json.length} users where at most ${limit} were asked for`);
   }
-  const { order, from = null, settled = null, isBegin = false } = asked;
-  const start = { clerkCreatedAt: from ?? 0, version: settled ?? 0 };
+  const start = { clerkCreatedAt: from ?? 0, version: settled };
   const entries = placed(json, { order, start, isBegin });
   if (order === null) return entries;
   return ordered(entries, order, { from, isBegin });
@@ -56,11 +54,10 @@ function ordered(
   }
   const inOrder = longestAscent(keys.map((key) => (isEarly(key) ? NaN : key)));
   if (inOrder.size < users.length - Math.floor(users.length / FEW)) {
-    throw new UnexpectedAnswer(
-      keys.some(isEarly)
-        ? "users from before the time asked for"
-        : `users that are not in the order asked for (${order})`,
-    );
+    const what = keys.some(isEarly)
+      ? "users from before the time asked for"
+      : `users that are not in the order asked for (${order})`;
+    throw unexpected("/users", what);
   }
   const first = keys.find((_, index) => inOrder.has(index));
   let placedAt = (isBegin ? from : first) ?? 0;
