@@ -46,13 +46,13 @@ export class Findings {
   async add(entry: Omit<DriftEntry, "runId">): Promise<void> {
     const kept = { runId: this.#run._id, ...entry };
     this.entries.push(kept);
-    const cap = capOf(entry);
-    const isOneTooMany =
-      (cap === "set aside" && this.counts.setAside > MAX_ENTRIES) ||
-      (cap === "other" && this.counts.entries >= MAX_ENTRIES);
-    if (isOneTooMany) return;
+    if (entry.action === "setAside") {
+      if (this.counts.setAside > MAX_ENTRIES) return;
+    } else if (!isDeletion(entry)) {
+      if (this.counts.entries >= MAX_ENTRIES) return;
+      this.counts.entries += 1;
+    }
     await addEntry(this.#ctx, kept);
-    if (cap === "other") this.counts.entries += 1;
   }
 
   /** Counts and lists a repair, made or rehearsed. @returns whether it is this id's first: drift counts an id once */
@@ -132,11 +132,10 @@ export class Findings {
   /** Lists the columns that Convex can't hold. @param refused those that the app's schema does not take */
   async leftOut(user: Reading, refused: LeftOut[] = []): Promise<void> {
     const leftOut = user.kind === "profile" ? [...user.leftOut, ...refused] : [];
-    if (user.kind !== "profile" || leftOut.length === 0) return;
-    const { clerkId } = user;
+    if (leftOut.length === 0) return;
     const fields = leftOut.map(({ field }) => field);
     const reason = describeLeftOut(leftOut);
-    await this.setAside({ clerkId, kind: "stale", fields, reason });
+    await this.setAside({ clerkId: user.clerkId, kind: "stale", fields, reason });
   }
 
   async duplicated(clerkId: string): Promise<void> {
@@ -170,20 +169,7 @@ export class Findings {
 /** Actions of entries beside which a repair of the same id is still to be counted as drift. */
 const NO_DRIFT: DriftEntry["action"][] = ["setAside", "postponed", "held", "purged"];
 
-/** Which of the caps on entries one falls under: deletions, made, held or rehearsed, have none here. */
-function capOf({ kind, action }: Pick<DriftEntry, "kind" | "action">) {
-  switch (action) {
-    case "setAside":
-      return "set aside";
-    case "deleted":
-    case "purged":
-    case "held":
-      return "deletion";
-    case "none":
-      return kind === "orphaned" || kind === "marked" ? "deletion" : "other";
-    case "created":
-    case "updated":
-    case "postponed":
-      return "other";
-  }
+/** Whether an entry is of a deletion, made, held or rehearsed: of those none is left out here. */
+function isDeletion({ kind, action }: Pick<DriftEntry, "kind" | "action">): boolean {
+  return (kind === "orphaned" || kind === "marked") && action !== "postponed";
 }
