@@ -573,7 +573,7 @@ const teeth: Tooth[] = [
       {
         file: "run/judge.ts",
         replace: 'const isWritten = kind === "created" || kind === "updated";',
-        by: 'const isWritten = kind === "created" || kind === "updated"; if (known.row !== null) judge.counts.confirmed += 1;',
+        by: 'const isWritten = kind === "created" || kind === "updated"; if (known.row !== null) counts.confirmed += 1;',
       },
     ],
     file: "test/no-false-deletion/limit.test.ts",

@@ -75,7 +75,7 @@ export async function compareUsers(
       isWritten ||= kind === "created" || kind === "updated" || kind === "refused";
       // What is known is newer than the list: Clerk is asked about the id itself.
       if (kind === "late") late.push(clerkId);
-      if (rowsOfUser.length > 1) await step.findings.duplicated(clerkId);
+      if (rowsOfUser.length > 1) await step.duplicated(clerkId);
       compared += 1;
     }
     if (late.length > 0) await raiseAll(step.ctx, step.run, new Map(late.map((id) => [id, {}])));
@@ -105,20 +105,20 @@ async function setAside(
 ): Promise<null> {
   const { clerkId, reason } = user;
   // Who may have no time stands at another place on each page.
-  const isKnown = await step.findings.isListed(clerkId, "setAside");
+  const isKnown = await step.isListed(clerkId, "setAside");
   countMet(step, user, isKnown);
-  if (!isKnown && isThere && step.findings.isFirstLook) step.counts.confirmed += 1;
-  await step.findings.notMirrored(clerkId, reason);
+  if (!isKnown && isThere && step.isFirstLook) step.counts.confirmed += 1;
+  await step.notMirrored(clerkId, reason);
   return null;
 }
 
 /** @param isKnown whether the run has met them before, who may stand at another place each time */
 function countMet(
-  { run, counts, findings }: Step<"walk" | "lookBack">,
+  { run, counts, isFirstLook }: Step<"walk" | "lookBack">,
   user: Reading,
   isKnown = false,
 ): void {
-  if (findings.isFirstLook && !isKnown) counts.scanned += 1;
+  if (isFirstLook && !isKnown) counts.scanned += 1;
   if (run.mode !== "full" || user.clerkCreatedAt > run.startedAt) return;
   // Whoever came last the walk may not meet yet, and a look-back, which should, not where they change meanwhile.
   const since = run.startedAt - LAG_MS;
@@ -138,7 +138,7 @@ async function compareUser(
 ): Promise<Outcome["kind"]> {
   const { clerkId } = user;
   const { counts, run, ctx } = step;
-  const isFirst = step.findings.isFirstLook;
+  const isFirst = step.isFirstLook;
   countMet(step, user);
   const how = { seenAt, dryRun: run.dryRun, confirms: confirmsFor(run, await step.state()) };
   const outcome = await applyListed(ctx, user, known, how);
@@ -149,12 +149,12 @@ async function compareUser(
   if (isFirst && isInPlace && isFromBefore(known.row, run)) counts.confirmed += 1;
   const isWritten = (kind === "created" || kind === "updated") && !run.dryRun;
   if (isWritten && user.endsInMs !== undefined) await leaveDoubt(ctx, clerkId, user.endsInMs);
-  if (kind === "refused") await step.findings.notMirrored(clerkId, outcome.reason ?? "");
-  const isNew = await step.findings.repaired(clerkId, outcome, user);
+  if (kind === "refused") await step.notMirrored(clerkId, outcome.reason ?? "");
+  const isNew = await step.repaired(clerkId, outcome, user);
   const isMade = kind === "created" && !run.dryRun;
   if (isNew || isMade || kind === "unchanged") await countPlaced(step, user, outcome);
-  await step.findings.leftOut(user, outcome.leftOut);
-  if (known.isDuplicated) await step.findings.duplicated(clerkId);
+  await step.leftOut(user, outcome.leftOut);
+  if (known.isDuplicated) await step.duplicated(clerkId);
   return kind;
 }
 
@@ -173,10 +173,11 @@ function isPlacing({ mode, state: { phase } }: RunIn<"walk" | "lookBack">): bool
  * else, since the walk or the look before has met anybody; or, while the run walked, an event.
  */
 async function countPlaced(
-  { counts, run, findings }: Step<"walk" | "lookBack">,
+  step: Step<"walk" | "lookBack">,
   user: Mirrorable,
   { kind, fields, known }: Outcome,
 ): Promise<void> {
+  const { counts, run } = step;
   const { clerkId, clerkCreatedAt } = user;
   const { phase } = run.state;
   const isLookBack = phase.kind === "lookBack" && run.mode === "full";
@@ -192,7 +193,7 @@ async function countPlaced(
     isPlacing(run) &&
     !isFromBefore(known.row, run) &&
     known.version?.appliedBy === "event" &&
-    !(await findings.isListed(clerkId, "created"));
+    !(await step.isListed(clerkId, "created"));
   if (isMade || isSince || isHeard) counts.listed += 1;
 }
 

@@ -1,4 +1,4 @@
-/** What a step of a run finds: counted, drift once for each id, and kept as entries. */
+/** What a step of a run, or a repair, finds: counted, drift once for each id, and kept as entries. */
 import type { MutationCtx } from "../../_generated/server.js";
 import {
   addEntry,
@@ -7,8 +7,8 @@ import {
   type DriftEntry,
   entriesOf,
   MAX_ENTRIES,
-  readSyncState,
   type Run,
+  stateFor,
   type SyncState,
   type Version,
 } from "../memory/memory.js";
@@ -16,35 +16,37 @@ import { describeLeftOut, hasRow, type KnownRows, type Outcome, LAG_MS } from ".
 import { clock } from "../shared/clock.js";
 import type { LeftOut, Reading } from "../shared/user.js";
 
-/** Findings of one step. Entries are written at once, and logged after the step; counts go with its checkpoint. */
-export class Findings {
+/** Findings of one transaction. Entries are written at once, and logged after the step; counts go with its checkpoint. */
+export class Findings<Of extends Run = Run> {
   /** Those of the run, and what this step adds. */
   readonly counts: Counts;
   readonly entries: DriftEntry[] = [];
   /** Whether the run compares users whom it has not met before. */
   readonly isFirstLook: boolean;
   readonly #setAsideIds = new Set<string>();
-  readonly #ctx: MutationCtx;
-  readonly #run: Run;
   #state: SyncState | undefined;
 
   /** @param repeats whether what is set aside is listed however often it is found */
   constructor(
-    ctx: MutationCtx,
-    run: Run,
+    readonly ctx: MutationCtx,
+    readonly run: Of,
     readonly repeats = false,
   ) {
-    this.#ctx = ctx;
-    this.#run = run;
     const phase = run.state.kind === "running" ? run.state.phase.kind : null;
     // A full run's look-back meets those of its walk.
     this.isFirstLook = phase === "walk" || (phase === "lookBack" && run.mode === "recent");
     this.counts = structuredClone(run.counts);
   }
 
+  /** What the sync remembers, as the run sees it: read once. */
+  async state(): Promise<SyncState> {
+    this.#state ??= await stateFor(this.ctx, this.run);
+    return this.#state;
+  }
+
   /** Records a finding, and keeps an entry of it as far as `MAX_ENTRIES` says. */
   async add(entry: Omit<DriftEntry, "runId">): Promise<void> {
-    const kept = { runId: this.#run._id, ...entry };
+    const kept = { runId: this.run._id, ...entry };
     this.entries.push(kept);
     if (entry.action === "setAside") {
       if (this.counts.setAside > MAX_ENTRIES) return;
@@ -52,7 +54,7 @@ export class Findings {
       if (this.counts.entries >= MAX_ENTRIES) return;
       this.counts.entries += 1;
     }
-    await addEntry(this.#ctx, kept);
+    await addEntry(this.ctx, kept);
   }
 
   /** Counts and lists a repair, made or rehearsed. @returns whether it is this id's first: drift counts an id once */
@@ -62,7 +64,7 @@ export class Findings {
     user: Extract<Reading, { kind: "profile" }> | null,
   ): Promise<boolean> {
     if (kind !== "created" && kind !== "updated") return false;
-    const { dryRun, mode } = this.#run;
+    const { dryRun, mode } = this.run;
     // What a doubt is about, an event has told of; of another reader none had to.
     const isOfEvents =
       mode === "doubts" || (kind === "updated" && (await this.#areChanged(fields)));
@@ -78,8 +80,7 @@ export class Findings {
 
   /** Whether it is by `fields.ts` that all of these columns differ, which was changed since the last full run. */
   async #areChanged(fields: string[]): Promise<boolean> {
-    this.#state ??= await readSyncState(this.#ctx);
-    const { columns } = this.#state;
+    const { columns } = await this.state();
     return columns !== undefined && areChanged(fields, columns);
   }
 
@@ -91,8 +92,7 @@ export class Findings {
   ): Promise<void> {
     if (user === null || known?.kind === "tombstone") return;
     const { version, clerkCreatedAt } = user;
-    this.#state ??= await readSyncState(this.#ctx);
-    const { lastFullRunStartedAt = Infinity } = this.#state;
+    const { lastFullRunStartedAt = Infinity } = await this.state();
     // Of what is older, a run has known: it was set aside, or another hand was in the table.
     const isNews = (at: number) => at > lastFullRunStartedAt - LAG_MS;
     const { missed } = this.counts;
@@ -125,7 +125,7 @@ export class Findings {
 
   /** Lists a user of Clerk who could not be mirrored: missing, or, where there is a row, stale. */
   async notMirrored(clerkId: string, reason: string): Promise<void> {
-    const kind = (await hasRow(this.#ctx, clerkId)) ? "stale" : "missing";
+    const kind = (await hasRow(this.ctx, clerkId)) ? "stale" : "missing";
     await this.setAside({ clerkId, kind, fields: [], reason });
   }
 
@@ -145,23 +145,23 @@ export class Findings {
 
   /** Whether the run has an entry of an id with this action. */
   async isListed(clerkId: string, action: DriftEntry["action"]): Promise<boolean> {
-    const entries = await entriesOf(this.#ctx, this.#run._id, clerkId);
+    const entries = await entriesOf(this.ctx, this.run._id, clerkId);
     return entries.some((entry) => entry.action === action);
   }
 
   /** Past the entries that are kept, only a first look knows that it counts an id for the first time. */
   async #isDriftCounted(clerkId: string, { version }: KnownRows): Promise<boolean> {
-    const { dryRun, startedAt } = this.#run;
+    const { dryRun, startedAt } = this.run;
     // A walk that met somebody before has written them: else nothing was counted, and needs no look-up.
     const isWritten = version !== null && version.appliedAt >= startedAt;
     if (this.#isWalk && !dryRun && !isWritten) return false;
-    const entries = await entriesOf(this.#ctx, this.#run._id, clerkId);
+    const entries = await entriesOf(this.ctx, this.run._id, clerkId);
     if (entries.some(({ action }) => !NO_DRIFT.includes(action))) return true;
     return this.counts.entries >= MAX_ENTRIES && !this.isFirstLook;
   }
 
   get #isWalk(): boolean {
-    const { state } = this.#run;
+    const { state } = this.run;
     return state.kind === "running" && state.phase.kind === "walk";
   }
 }

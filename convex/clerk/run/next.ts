@@ -122,12 +122,12 @@ export async function endFull(step: Step): Promise<StepResult> {
 }
 
 async function hold(step: Step, state: "orphaned" | "lone", count: number, reason: string) {
-  const { ctx, run, counts, findings } = step;
+  const { ctx, run, counts } = step;
   const left = Math.max(0, MAX_ENTRIES - counts.held);
   counts.held += count;
   const { startedAt: completedAt = -Infinity } = (await step.state()).completedFullRun ?? {};
   for (const { clerkId } of await nextDoubts(ctx, run, state, left)) {
-    await findings.add({ clerkId, kind: "orphaned", fields: [], action: "held", reason });
+    await step.add({ clerkId, kind: "orphaned", fields: [], action: "held", reason });
     if (run.dryRun) continue;
     const version = await readVersion(ctx, clerkId);
     if (state === "orphaned") await noteMissed(step, version);

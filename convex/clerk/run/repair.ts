@@ -10,7 +10,7 @@ import { log } from "../shared/log.js";
 import { orUndone, undo } from "../shared/undo.js";
 import { type Reading, vReading } from "../shared/user.js";
 import { Findings } from "./findings.js";
-import { type Judge, judgeOne, listRemoval } from "./judge.js";
+import { judgeOne, listRemoval } from "./judge.js";
 
 /** What `reconcile:user` answers. `reason`: what is left out, or why it is too early to judge. */
 export const vRepaired = v.object({
@@ -71,11 +71,10 @@ export const settle = internalMutation({
     const run = { ...(await reportOfToday(ctx)), dryRun };
     const findings = new Findings(ctx, run, true);
     const { counts, entries } = findings;
-    const judge = { ctx, run, findings, counts };
     const repaired =
       answer === null
-        ? await removeNamed(judge, clerkId, { askedAt, isPinned: pinned !== undefined })
-        : await judgeNamed(judge, clerkId, answer, askedAt);
+        ? await removeNamed(findings, clerkId, { askedAt, isPinned: pinned !== undefined })
+        : await judgeNamed(findings, clerkId, answer, askedAt);
     // Nothing stays of what is only tried, not even the entry.
     if (dryRun) undo({ repaired, entries });
     const hasFindings = run.hasFindings || entries.length > 0;
@@ -85,12 +84,12 @@ export const settle = internalMutation({
 });
 
 async function judgeNamed(
-  judge: Judge,
+  findings: Findings,
   clerkId: string,
   answer: Reading,
   askedAt: number,
 ): Promise<Repaired> {
-  const outcome = await judgeOne(judge, clerkId, answer, askedAt);
+  const outcome = await judgeOne(findings, clerkId, answer, askedAt);
   const unheld = answer.kind === "profile" ? answer.leftOut : [];
   const leftOut = [...unheld, ...(outcome?.leftOut ?? [])];
   const reason = outcome?.reason ?? (leftOut.length > 0 ? describeLeftOut(leftOut) : undefined);
@@ -101,11 +100,11 @@ async function judgeNamed(
 }
 
 async function removeNamed(
-  judge: Judge,
+  findings: Findings,
   clerkId: string,
   { askedAt, isPinned }: { askedAt: number; isPinned: boolean },
 ): Promise<Repaired> {
-  const { ctx, run, counts } = judge;
+  const { ctx, run, counts } = findings;
   const how = { askedAt, remover: { by: "person" as const }, dryRun: run.dryRun || !isPinned };
   const removal = await removeByEvidence(ctx, clerkId, how);
   if (removal.kind === "gone") return { outcome: "absent" };
@@ -116,7 +115,7 @@ async function removeNamed(
   }
   if (removal.kind !== "removed") return { outcome: "unchanged", reason: removal.reason };
   counts.drift.orphaned += 1;
-  await listRemoval(judge, clerkId, removal);
+  await listRemoval(findings, clerkId, removal);
   const { refusal } = removal;
   return refusal === null ? { outcome: "deleted" } : { outcome: "deleted", reason: refusal };
 }

@@ -2,7 +2,6 @@
 import type { Infer } from "convex/values";
 import type { MutationCtx } from "../../_generated/server.js";
 import {
-  type Counts,
   type DriftEntry,
   type End,
   endRun,
@@ -11,8 +10,6 @@ import {
   renewLease,
   type Run,
   type RunIn,
-  stateFor,
-  type SyncState,
   type vCheckpoint,
 } from "../memory/memory.js";
 import { mostRemovals } from "../mirror/mirror.js";
@@ -34,21 +31,10 @@ export const MAX_ROW_BYTES = 2 * 1024 * 1024;
 export type StepResult = { run: Run; entries: DriftEntry[] };
 
 /** Two steps of one run at once both read and write its row: the second, run again, finds another step and changes nothing. */
-export class Step<Kind extends Phase["kind"] = Phase["kind"]> {
-  readonly findings: Findings;
-  #state: SyncState | undefined;
-
-  private constructor(
-    readonly ctx: MutationCtx,
-    readonly run: RunIn<Kind>,
-    requests: number,
-  ) {
-    this.findings = new Findings(ctx, run);
+export class Step<Kind extends Phase["kind"] = Phase["kind"]> extends Findings<RunIn<Kind>> {
+  private constructor(ctx: MutationCtx, run: RunIn<Kind>, requests: number) {
+    super(ctx, run);
     this.counts.requests += requests;
-  }
-
-  get counts(): Counts {
-    return this.findings.counts;
   }
 
   /** The step from a checkpoint on; null when another call has taken the run further, or ended it. */
@@ -84,19 +70,13 @@ export class Step<Kind extends Phase["kind"] = Phase["kind"]> {
   async goTo(phase: Phase, wait?: { notBefore: number; waitsFor: string }): Promise<StepResult> {
     const state = { kind: "running" as const, phase, resumptions: 0, ...wait };
     const run = await renewLease(this.ctx, this.run, state, { counts: this.counts });
-    return { run, entries: this.findings.entries };
-  }
-
-  /** What the sync remembers, read once. */
-  async state(): Promise<SyncState> {
-    this.#state ??= await stateFor(this.ctx, this.run);
-    return this.#state;
+    return { run, entries: this.entries };
   }
 
   async end(end: End): Promise<StepResult> {
     const { counts } = this;
     const removalsLeft = mostRemovals(counts.confirmed + counts.repaired.created);
     const run = await endRun(this.ctx, this.run, end, counts, removalsLeft);
-    return { run, entries: this.findings.entries };
+    return { run, entries: this.entries };
   }
 }
