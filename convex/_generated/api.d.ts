@@ -60,7 +60,6 @@ import type * as clerk_run_repair from "../clerk/run/repair.js";
 import type * as clerk_run_run from "../clerk/run/run.js";
 import type * as clerk_run_step from "../clerk/run/step.js";
 import type * as clerk_run_sweep from "../clerk/run/sweep.js";
-import type * as clerk_run_undated from "../clerk/run/undated.js";
 import type * as clerk_run_walk from "../clerk/run/walk.js";
 import type * as clerk_shared_addresses from "../clerk/shared/addresses.js";
 import type * as clerk_shared_clock from "../clerk/shared/clock.js";
@@ -142,7 +141,6 @@ declare const fullApi: ApiFromModules<{
   "clerk/run/run": typeof clerk_run_run;
   "clerk/run/step": typeof clerk_run_step;
   "clerk/run/sweep": typeof clerk_run_sweep;
-  "clerk/run/undated": typeof clerk_run_undated;
   "clerk/run/walk": typeof clerk_run_walk;
   "clerk/shared/addresses": typeof clerk_shared_addresses;
   "clerk/shared/clock": typeof clerk_shared_clock;

@@ -43,9 +43,8 @@ const ROUTES = {
     "walk --> walk",
     "walk --> lookBack",
     "lookBack --> count",
-    "count --> undated",
-    "undated --> undated",
-    "undated --> evidence",
+    "count --> count",
+    "count --> evidence",
     "running --> held",
   ],
   recounting: [

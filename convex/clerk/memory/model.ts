@@ -70,10 +70,16 @@ const vPhase = v.union(
     ),
   }),
   vLookBack,
-  /** Clerk is asked how many users it had when the run began. `metUntil`: when the look-back before has ended, ms. */
-  v.object({ kind: v.literal("count"), isAgain: v.boolean(), metUntil: v.optional(v.number()) }),
-  /** Rows without a creation time up to `settledId` are doubted. */
-  v.object({ kind: v.literal("undated"), settledId: v.string() }),
+  /**
+   * Clerk is asked how many users it had when the run began. `metUntil`: when the look-back before has ended, ms;
+   * `settledId`: once that is done, up to which id rows without a creation time are doubted.
+   */
+  v.object({
+    kind: v.literal("count"),
+    isAgain: v.boolean(),
+    metUntil: v.optional(v.number()),
+    settledId: v.optional(v.string()),
+  }),
   v.object({ kind: v.literal("evidence") }),
   /** `allowed`: deletions that the run may have made in the end. */
   v.object({ kind: v.literal("delete"), allowed: v.number() }),

@@ -212,7 +212,7 @@ function groupById(rows: User[]): Map<string, User[]> {
  * is counted, and doubted once its time is over and if it was the sync that marked it; the app's own are counted.
  */
 export async function meetRows(
-  { ctx, run, counts }: Step<"walk" | "count" | "undated">,
+  { ctx, run, counts }: Step<"walk" | "count">,
   { mirrored, marked, appOwned }: ReturnType<typeof sortRows>,
 ): Promise<void> {
   counts.appOwned = (counts.appOwned ?? 0) + appOwned.length;

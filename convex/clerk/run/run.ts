@@ -14,7 +14,6 @@ import * as deletion from "./delete.js";
 import * as evidence from "./evidence.js";
 import * as lookBack from "./lookBack.js";
 import type { StepResult } from "./step.js";
-import * as undated from "./undated.js";
 import * as walk from "./walk.js";
 
 /** A call goes on for so long; with one more step, seldom of more than 20 s, it ends as `reconcile:run` promises. */
@@ -222,7 +221,6 @@ const PHASES = {
   walk: walk.ask,
   lookBack: lookBack.ask,
   count: count.ask,
-  undated: undated.ask,
   evidence: evidence.ask,
   delete: deletion.ask,
 } satisfies Record<Phase["kind"], unknown>;
