@@ -63,36 +63,40 @@ export function isLeftOf(
   return until === null || comparePositions(phase.settled, until) < 0;
 }
 
-/**
- * Whether a list ends with a page that begins at `offset`: pages may be shorter than what there is, so nobody must be
- * behind, and then its last one still be there, as somebody may have moved up meanwhile. False at 429. @throws ClerkError
- */
-export async function isEnd(page: Reading[], offset: number, list: List): Promise<boolean> {
-  const last = page[page.length - 1];
-  return (
-    last !== undefined &&
-    (await isEmpty(offset + page.length, list)) &&
-    (await isAt(last.clerkId, offset + page.length - 1, list))
-  );
-}
+/** A list of Clerk's, asked for from an offset on. What asks a second time throws nothing at 429. */
+export class List {
+  readonly #ask: (offset: number) => Promise<Reading[]>;
 
-/** Whether nobody stands at a place of a list, or behind it. False at 429. @throws ClerkError */
-export async function isEmpty(place: number, list: List): Promise<boolean> {
-  return await unlessSlowed(async () => (await list(place)).length === 0, false);
-}
+  constructor(ask: (offset: number) => Promise<Reading[]>) {
+    this.#ask = ask;
+  }
 
-/** Whether somebody stands at a place of a list. False at 429. @throws ClerkError */
-export async function isAt(clerkId: string, place: number, list: List): Promise<boolean> {
-  return await unlessSlowed(async () => (await list(place))[0]?.clerkId === clerkId, false);
-}
+  /** A page; an empty one is asked for once more, as it ends a list. @throws ClerkError */
+  async page(offset: number): Promise<Reading[]> {
+    const page = await this.#ask(offset);
+    return page.length === 0 ? await unlessSlowed(async () => await this.#ask(offset), page) : page;
+  }
 
-/** Asks for a page of a list, from an offset on. @throws ClerkError */
-export type List = (offset: number) => Promise<Reading[]>;
+  /** Whether nobody stands at a place, or behind it. False at 429. @throws ClerkError */
+  async isEmpty(place: number): Promise<boolean> {
+    return await unlessSlowed(async () => (await this.#ask(place)).length === 0, false);
+  }
 
-/** A page; an empty one is asked for once more, as it ends a list. @throws ClerkError, but not at the second's 429 */
-export async function listTwice(list: () => Promise<Reading[]>): Promise<Reading[]> {
-  const page = await list();
-  return page.length === 0 ? await unlessSlowed(list, page) : page;
+  /** Whether somebody stands at a place. False at 429. @throws ClerkError */
+  async isAt(clerkId: string, place: number): Promise<boolean> {
+    return await unlessSlowed(async () => (await this.#ask(place))[0]?.clerkId === clerkId, false);
+  }
+
+  /**
+   * Whether it ends with a page that begins at `offset`: pages may be shorter than what there is, so nobody must be
+   * behind, and then its last one still be there, as somebody may have moved up meanwhile. False at 429. @throws ClerkError
+   */
+  async isEnd(page: Reading[], offset: number): Promise<boolean> {
+    const [last, end] = [page[page.length - 1], offset + page.length];
+    return (
+      last !== undefined && (await this.isEmpty(end)) && (await this.isAt(last.clerkId, end - 1))
+    );
+  }
 }
 
 /** Asks a step's second question; `otherwise` at 429: Clerk may let through one and refuse the next, time and again. */
@@ -106,12 +110,6 @@ export async function unlessSlowed<Answer>(
     if (error instanceof ClerkError && error.whatNext === "slow down") return otherwise;
     throw error;
   }
-}
-
-/** Answers to questions that are asked at once. @throws what the first one throws, once all are answered */
-export async function askAtOnce<Answer>(questions: Promise<Answer>[]): Promise<Answer[]> {
-  await Promise.allSettled(questions);
-  return await Promise.all(questions);
 }
 
 /** Tries of a transaction about several users before it is halved: once more, in case it was a conflict. */

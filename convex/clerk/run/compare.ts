@@ -23,7 +23,7 @@ import {
 } from "../mirror/mirror.js";
 import { clock } from "../shared/clock.js";
 import { chunksOf, inParallel, PARALLEL_READS } from "../shared/parallel.js";
-import { type Order, type Reading } from "../shared/user.js";
+import type { Reading } from "../shared/user.js";
 import type { User } from "../types.js";
 import { isBeingErased } from "../users.js";
 import { isFromBefore } from "./judge.js";
@@ -90,11 +90,6 @@ function knownOf(known: Map<string, KnownRows>, clerkId: string): KnownRows {
   const rows = known.get(clerkId);
   if (rows === undefined) throw new Error("expected what is known of each user");
   return rows;
-}
-
-/** In which order a run goes through Clerk's users. */
-export function orderOf({ state }: RunIn<"walk" | "lookBack">): Order {
-  return state.phase.kind === "walk" ? "+created_at" : "-updated_at";
 }
 
 /** @param isThere whether their row is where they stand in the list */

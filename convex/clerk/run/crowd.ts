@@ -13,23 +13,13 @@ import {
 import { clock } from "../shared/clock.js";
 import { chunksOf, inParallel } from "../shared/parallel.js";
 import { type Reading, vReading } from "../shared/user.js";
-import {
-  type Call,
-  checkpoint,
-  isAt,
-  isEmpty,
-  isEnd,
-  type List,
-  listTwice,
-  phaseAfter,
-  type Taken,
-} from "./call.js";
-import { compareUsers, orderOf } from "./compare.js";
+import { type Call, checkpoint, type List, phaseAfter, type Taken } from "./call.js";
+import { compareUsers } from "./compare.js";
 import { afterLookBack } from "./next.js";
 import { before, crowdAfter, crowdIn, vCrowdPage } from "./places.js";
 import { Step, type StepResult } from "./step.js";
 
-/** Takes the next page of a crowd. @param list asks for the list from an offset on. @throws ClerkError */
+/** Takes the next page of a crowd. @throws ClerkError */
 export async function ask(
   call: Call,
   run: RunIn<"walk" | "lookBack">,
@@ -37,10 +27,11 @@ export async function ask(
   list: List,
 ): Taken {
   const { ctx, batch } = call;
-  call.page ??= await askFor(crowd.offset, list);
+  const order = run.state.phase.kind === "walk" ? "+created_at" : "-updated_at";
+  call.page ??= { seenAt: clock.now(), offset: crowd.offset, users: await list.page(crowd.offset) };
   const { users: all, offset, seenAt } = call.page;
   const listed = all.slice(crowd.offset - offset);
-  const { users, page } = crowdIn(listed, crowd, batch.limit, orderOf(run));
+  const { users, page } = crowdIn(listed, crowd, batch.limit, order);
   const isLast = page.isEnd && (await isOver(listed, crowd, list));
   // Pages may be short: behind one that brings nobody new somebody may stand all the same.
   if (page.length > 0) page.isEnd = isLast;
@@ -59,14 +50,9 @@ async function isOver(
   list: List,
 ): Promise<boolean> {
   // Of a page of several the last one has come again, alone.
-  if (page.length === 1 && last !== undefined) return await isEmpty(offset + 1, list);
-  if (page.length > 0) return await isEnd(page, offset, list);
-  return before !== undefined && (await isAt(before, offset - 1, list));
-}
-
-async function askFor(offset: number, list: List) {
-  const seenAt = clock.now();
-  return { users: await listTwice(async () => await list(offset)), offset, seenAt };
+  if (page.length === 1 && last !== undefined) return await list.isEmpty(offset + 1);
+  if (page.length > 0) return await list.isEnd(page, offset);
+  return before !== undefined && (await list.isAt(before, offset - 1));
 }
 
 /** Whether a page was settled in part, for all that a transaction may take. */

@@ -6,7 +6,7 @@ import { doubtOf, nextDoubts, type RunIn, vCheckpoint } from "../memory/memory.j
 import type { Remover } from "../mirror/mirror.js";
 import { clock, SECOND } from "../shared/clock.js";
 import { type Reading, vReading } from "../shared/user.js";
-import { askAtOnce, type Call, checkpoint, doubtsOf, type Taken, unlessSlowed } from "./call.js";
+import { type Call, checkpoint, doubtsOf, type Taken, unlessSlowed } from "./call.js";
 import { judgeOne, purgeOne, removeOne, setAsideOne } from "./judge.js";
 import { decideDoubts, endFull } from "./next.js";
 import { Step, type StepResult } from "./step.js";
@@ -85,6 +85,12 @@ export const settle = internalMutation({
     return run.mode === "doubts" ? await decideDoubts(step) : await endFull(step);
   },
 });
+
+/** Answers to questions that are asked at once. @throws what the first one throws, once all are answered */
+async function askAtOnce<Answer>(questions: Promise<Answer>[]): Promise<Answer[]> {
+  await Promise.allSettled(questions);
+  return await Promise.all(questions);
+}
 
 function removerOf({ run, counts }: Step<"delete">): Remover {
   if (run.mode === "doubts") return { by: "doubts" };

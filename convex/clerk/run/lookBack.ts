@@ -5,15 +5,7 @@ import { internalMutation } from "../../_generated/server.js";
 import { type RunIn, vCheckpoint, vLookBack, vPosition } from "../memory/memory.js";
 import { clock } from "../shared/clock.js";
 import { vReading } from "../shared/user.js";
-import {
-  type Call,
-  checkpoint,
-  isEnd,
-  isLeftOf,
-  type List,
-  listTwice,
-  type Taken,
-} from "./call.js";
+import { type Call, checkpoint, isLeftOf, List, type Taken } from "./call.js";
 import { compareUsers } from "./compare.js";
 import { ask as askCrowd } from "./crowd.js";
 import { afterLookBack } from "./next.js";
@@ -27,8 +19,9 @@ const ORDER = "-updated_at";
 export async function ask(call: Call, run: RunIn<"lookBack">): Taken {
   const { ctx, clerk, batch } = call;
   const { phase } = run.state;
-  const list = async (offset: number) =>
-    await clerk.listByChange(offset, run.pageSize, -phase.settled.key);
+  const list = new List(
+    async (offset) => await clerk.listByChange(offset, run.pageSize, -phase.settled.key),
+  );
   if (phase.crowd !== undefined) return await askCrowd(call, run, phase.crowd, list);
   const window = (call.window ??= await nextWindow(call, run, list));
   const { users, until } = partOf(window, phase.settled, batch.limit, ORDER);
@@ -51,12 +44,12 @@ async function nextWindow(
   list: List,
 ): Promise<NonNullable<Call["window"]>> {
   const seenAt = clock.now();
-  const page = await listTwice(async () => await list(phase.offset));
+  const page = await list.page(phase.offset);
   // Far beyond so many no list goes on, whatever Clerk makes of the offset.
   const most = 2 * Math.max(counts.clerkUsers, counts.scanned) + pageSize;
   const looked = lookBackOf(page, phase, { pageSize, most });
   const { unless } = looked;
-  if (unless && !(await isEnd(page, phase.offset, list))) {
+  if (unless && !(await list.isEnd(page, phase.offset))) {
     call.page = { users: page, offset: phase.offset, seenAt };
     return { users: [], until: phase.settled, next: unless, seenAt };
   }

@@ -7,7 +7,7 @@ import { sortRows } from "../mirror/mirror.js";
 import { clock } from "../shared/clock.js";
 import { type Reading, vReading } from "../shared/user.js";
 import type { User } from "../types.js";
-import { type Call, checkpoint, isEnd, isLeftOf, listTwice, type Taken } from "./call.js";
+import { type Call, checkpoint, isLeftOf, List, type Taken } from "./call.js";
 import { compareUsers, meetRows } from "./compare.js";
 import { ask as askCrowd } from "./crowd.js";
 import { afterWalk } from "./next.js";
@@ -30,7 +30,7 @@ const ORDER = "+created_at";
 export async function ask(call: Call, run: RunIn<"walk">): Taken {
   const { ctx, batch } = call;
   const { settled, crowd, metCrowd } = run.state.phase;
-  const list = async (offset: number) => await listFrom(call, run, offset);
+  const list = listOf(call, run);
   if (crowd !== undefined) return await askCrowd(call, run, crowd, list);
   if (metCrowd !== undefined) {
     const { key, isLast, next = key + 1 } = metCrowd;
@@ -49,9 +49,11 @@ export async function ask(call: Call, run: RunIn<"walk">): Taken {
   return result;
 }
 
-async function listFrom(call: Call, run: RunIn<"walk">, offset: number): Promise<Reading[]> {
-  const from = pageStart(run.state.phase.settled, youngIn(run.startedAt, clock.now()));
-  return await call.clerk.listByCreation({ from, limit: run.pageSize, offset });
+function listOf({ clerk }: Call, { state, startedAt, pageSize }: RunIn<"walk">): List {
+  return new List(async (offset) => {
+    const from = pageStart(state.phase.settled, youngIn(startedAt, clock.now()));
+    return await clerk.listByCreation({ from, limit: pageSize, offset });
+  });
 }
 
 /** Users whom Clerk should have behind a full page; none that an offset leads to where it ends within a tie. */
@@ -67,7 +69,7 @@ async function nextPage(call: Call, run: RunIn<"walk">) {
   const from = pageStart(settled, youngIn(run.startedAt, seenAt));
   const ahead = await call.ahead.take(settled, from);
   if (ahead !== null) return ahead;
-  return { users: await listTwice(async () => await listFrom(call, run, 0)), seenAt };
+  return { users: await listOf(call, run).page(0), seenAt };
 }
 
 /** The next window, the last one without end; undefined where a crowd may stand at the creation time of `settled`. */
@@ -90,8 +92,7 @@ async function nextWindow(call: Call, run: RunIn<"walk">): Promise<Call["window"
   }
   call.ahead.dropAll();
   const rest = usersBetween(page, settled, null, ORDER);
-  const list = async (offset: number) => await listFrom(call, run, offset);
-  const isEnding = page.length < run.pageSize && (await isEnd(page, 0, list));
+  const isEnding = page.length < run.pageSize && (await listOf(call, run).isEnd(page, 0));
   if (page.length === 0 || isEnding) return { users: rest, until: null, seenAt };
   call.page = { users: page, offset: 0, seenAt };
   return undefined;
