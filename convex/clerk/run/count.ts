@@ -10,7 +10,7 @@ import { sortRows } from "../mirror/mirror.js";
 import { type Call, checkpoint, type Taken } from "./call.js";
 import { meetRows } from "./compare.js";
 import { decide, lookAgain } from "./next.js";
-import { MAX_ROW_BYTES, MAX_ROWS, Step, type StepResult } from "./step.js";
+import { FIRST_ROWS, Step, type StepResult } from "./step.js";
 
 /** Asks how many users Clerk had when the run began, once. @throws ClerkError */
 export async function ask(call: Call, run: RunIn<"count">): Taken {
@@ -48,7 +48,7 @@ async function doubtUndated(step: Step<"count">): Promise<StepResult> {
     .withIndex("by_clerkCreatedAt_and_clerkId", (q) =>
       q.eq("clerkCreatedAt", undefined).gt("clerkId", phase.settledId ?? ""),
     )
-    .paginate({ cursor: null, numItems: MAX_ROWS, maximumBytesRead: MAX_ROW_BYTES });
+    .paginate(FIRST_ROWS);
   await meetRows(step, sortRows(page));
   const { clerkId } = page[page.length - 1] ?? {};
   if (isDone || clerkId === undefined) return await decide(step);

@@ -24,8 +24,7 @@ const MAX_BYTES = 6 * 1024 * 1024;
 const MAX_QUERIES = 3500;
 
 /** Rows that a step reads at once: two pages' worth, and few enough bytes that each can be read again and repaired. */
-export const MAX_ROWS = 1000;
-export const MAX_ROW_BYTES = 2 * 1024 * 1024;
+export const FIRST_ROWS = { cursor: null, numItems: 1000, maximumBytesRead: 2 * 1024 * 1024 };
 
 /** What a step of a run did: the run as it is now, and the findings to log. */
 export type StepResult = { run: Run; entries: DriftEntry[] };

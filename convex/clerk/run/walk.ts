@@ -12,7 +12,7 @@ import { compareUsers, meetRows } from "./compare.js";
 import { ask as askCrowd } from "./crowd.js";
 import { afterWalk } from "./next.js";
 import { before, comparePositions, crowdOf, isWithin, least, positionOf, START } from "./places.js";
-import { MAX_ROW_BYTES, MAX_ROWS, Step, type StepResult } from "./step.js";
+import { FIRST_ROWS, Step, type StepResult } from "./step.js";
 import {
   isLastAlone,
   pageStart,
@@ -202,7 +202,7 @@ export const rowsBetween = internalQuery({
           ? later.lt("clerkCreatedAt", until.key)
           : later.lte("clerkCreatedAt", until.key);
       })
-      .paginate({ cursor: null, numItems: MAX_ROWS, maximumBytesRead: MAX_ROW_BYTES });
+      .paginate(FIRST_ROWS);
     return { page, isDone };
   },
 });
