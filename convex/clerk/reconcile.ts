@@ -10,10 +10,10 @@ import {
 } from "../_generated/server.js";
 import { ClerkError, isConfigured } from "./api/request.js";
 import { moveTo } from "./memory/instance.js";
-import { MAX_PAGE_SIZE, vDriftEntry, vMode, vReportMode } from "./memory/model.js";
+import { MAX_PAGE_SIZE, vDriftEntry, vReportMode, vRunAsked } from "./memory/model.js";
 import { cancelRun } from "./memory/ended.js";
 import type { Begun, Leased } from "./memory/lease.js";
-import { newestRun, pageOfEntries, type Run, type RunOptions } from "./memory/runs.js";
+import { newestRun, pageOfEntries, type Run } from "./memory/runs.js";
 import {
   deploymentFlag,
   logEnd,
@@ -44,12 +44,7 @@ const MAX_ENTRIES_SHOWN = 8000;
  * @example npx convex run clerk/reconcile:run '{"dryRun":true}'
  */
 export const run = internalAction({
-  args: {
-    mode: v.optional(v.union(vMode, v.literal("due"))),
-    dryRun: v.optional(v.boolean()),
-    maxDeletions: v.optional(v.number()),
-    pageSize: v.optional(v.number()),
-  },
+  args: vRunAsked.partial(),
   returns: vReport,
   handler: async (ctx, args): Promise<Report> => {
     const options = optionsOf(args);
@@ -67,7 +62,7 @@ export const run = internalAction({
 });
 
 /** @returns the run, failed, where its first transaction threw */
-async function beginOrFail(ctx: ActionCtx, options: ReturnType<typeof optionsOf>) {
+async function beginOrFail(ctx: ActionCtx, options: Asked) {
   try {
     const begun: Begun = await ctx.runMutation(internal.clerk.run.lifecycle.begin, options);
     return begun;
@@ -229,13 +224,9 @@ export const report = internalQuery({
     const found = await pageOfEntries(ctx, run._id, cursor, MAX_ENTRIES_SHOWN);
     return {
       ...reportOf(run, await deploymentFlag(ctx)),
-      entries: found.page.map(({ clerkId, kind, fields, action, reason }) => ({
-        clerkId,
-        kind,
-        fields,
-        action,
-        reason,
-      })),
+      entries: found.page.map(({ clerkId, kind, fields, action, reason }) => {
+        return { clerkId, kind, fields, action, reason };
+      }),
       continueCursor: found.isDone ? null : found.continueCursor,
     };
   },
@@ -249,14 +240,9 @@ async function newestOf(ctx: QueryCtx, modes: Run["mode"][]): Promise<Run | null
   return newest;
 }
 
-type Options = {
-  mode?: RunOptions["mode"] | "due";
-  dryRun?: boolean;
-  maxDeletions?: number;
-  pageSize?: number;
-};
+type Asked = Infer<typeof vRunAsked>;
 
-function optionsOf({ mode = "full", dryRun = false, ...rest }: Options) {
+function optionsOf({ mode = "full", dryRun = false, ...rest }: Partial<Asked>): Asked {
   const { maxDeletions, pageSize = MAX_PAGE_SIZE } = rest;
   requireInteger("pageSize", pageSize, 2, MAX_PAGE_SIZE);
   if (maxDeletions !== undefined) requireInteger("maxDeletions", maxDeletions, 0, Infinity);

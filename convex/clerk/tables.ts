@@ -7,7 +7,7 @@ import {
   vDoubtState,
   vDriftEntry,
   vReportMode,
-  vRunOptions,
+  vRunAsked,
   vRunState,
   vVersion,
 } from "./memory/model.js";
@@ -41,7 +41,7 @@ export const clerkTables = {
     .index("by_untoldAt", ["untoldAt"]),
   /** One row per run, and one a day of doubts. Written by `memory/lease.ts`, ended by `memory/ended.ts`, deleted by `memory/retention.ts`; changes with every page, so subscribe to it sparingly. */
   clerkRuns: defineTable({
-    ...vRunOptions.fields,
+    ...vRunAsked.fields,
     mode: vReportMode,
     /** Whether the schedule began or resumed it: then its failure is thrown. */
     isScheduled: v.boolean(),

@@ -1,9 +1,11 @@
 /** The lease of a run: who may take it further, and how long. Each checkpoint renews it, and has another number. */
+import type { Infer } from "convex/values";
 import { internal } from "../../_generated/api.js";
-import type { MutationCtx, QueryCtx } from "../../_generated/server.js";
 import type { Id } from "../../_generated/dataModel.js";
+import type { MutationCtx, QueryCtx } from "../../_generated/server.js";
 import { clock, DAY, HOUR, MINUTE } from "../shared/clock.js";
 import { endRun } from "./ended.js";
+import type { vRunAsked } from "./model.js";
 import {
   insertRun,
   isRunning,
@@ -12,7 +14,6 @@ import {
   type Running,
   runningRun,
   type RunningRun,
-  type RunOptions,
 } from "./runs.js";
 import { FINGERPRINTS, readSyncState, type SyncState, updateSyncState } from "./state.js";
 
@@ -34,8 +35,7 @@ export type Leased = {
   closed?: Run;
 };
 export type Begun = Leased | { kind: "busy"; run: RunningRun };
-/** `due`: as the schedule asks. */
-type Asked = Omit<RunOptions, "mode"> & { mode: RunOptions["mode"] | "due" };
+type Asked = Infer<typeof vRunAsked>;
 
 /**
  * Takes the lease for a new run (it reads the range of running runs, so that of two calls at once one finds the
@@ -71,7 +71,7 @@ async function dueOptions(
   ctx: MutationCtx,
   { mode: asked, ...rest }: Asked,
   { lastFullRunStartedAt = -Infinity, columns }: SyncState,
-): Promise<RunOptions & Options> {
+): Promise<Options> {
   const now = clock.now();
   const isScheduled = asked === "due" && !rest.dryRun;
   if (isScheduled) await updateSyncState(ctx, { lastTickAt: now });
@@ -92,7 +92,7 @@ export function isPastResuming({ state }: RunningRun): boolean {
   return clock.now() - state.leaseExpiresAt >= RESUMABLE_MS;
 }
 
-function isResumable({ state, ...dead }: RunningRun, options: RunOptions): boolean {
+function isResumable({ state, ...dead }: RunningRun, options: Options): boolean {
   return (
     state.resumptions < MAX_RESUMPTIONS &&
     dead.mode === options.mode &&
@@ -112,15 +112,6 @@ export async function readAt(
 ): Promise<RunningRun | null> {
   const run = await ctx.db.get("clerkRuns", runId);
   return run !== null && isRunning(run) && run.state.step === step ? run : null;
-}
-
-/** The same with its lease, for the call that goes on with it. */
-export async function readLeased(
-  ctx: QueryCtx,
-  at: Parameters<typeof readAt>[1],
-): Promise<Leased | null> {
-  const run = await readAt(ctx, at);
-  return run && leased("resumed", run, await readSyncState(ctx));
 }
 
 /** Writes the next checkpoint: whoever held the lease is overtaken. `delayMs`: how long the next call waits first. */

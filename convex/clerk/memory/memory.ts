@@ -22,7 +22,6 @@ export {
   handOn,
   isPastResuming,
   readAt,
-  readLeased,
   recordFailure,
   renewLease,
   takeLease,
@@ -40,11 +39,10 @@ export {
   vCheckpoint,
   vCrowd,
   vLookBack,
-  vMode,
   vPosition,
   vReportMode,
   vReported,
-  vRunOptions,
+  vRunAsked,
 } from "./model.js";
 export {
   MAX_ENTRIES,

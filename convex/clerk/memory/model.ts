@@ -230,13 +230,11 @@ export const vCheckpoint = v.object({
 
 /** Page size of Clerk's user list: its own maximum (`LimitParameter` of its OpenAPI document). */
 export const MAX_PAGE_SIZE = 500;
-/** `full`: everyone; `recent`: those changed since the run before. */
-export const vMode = v.union(v.literal("full"), v.literal("recent"));
-/** Of a Report. `doubts`: those that events and people left, of one day. */
+/** `full`: everyone; `recent`: those changed since the run before; `doubts`: those that events and people left, of one day. */
 export const vReportMode = v.union(v.literal("full"), v.literal("recent"), v.literal("doubts"));
-/** What a run was asked for: see `reconcile:run`. */
-export const vRunOptions = v.object({
-  mode: vMode,
+/** What a run is asked for: see `reconcile:run`. `due`: whichever mode is, as the schedule asks. */
+export const vRunAsked = v.object({
+  mode: v.union(v.literal("full"), v.literal("recent"), v.literal("due")),
   dryRun: v.boolean(),
   maxDeletions: v.optional(v.number()),
   pageSize: v.number(),

@@ -1,17 +1,10 @@
 /** Runs (`clerkRuns`) and what they found (`clerkDriftEntries`). `lease.ts` says who takes one further, `ended.ts` what one leaves. */
 import type { PaginationResult } from "convex/server";
-import type { GenericValidator, Infer, VObject } from "convex/values";
+import type { GenericValidator, VObject } from "convex/values";
 import type { Doc, Id } from "../../_generated/dataModel.js";
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js";
 import { clock } from "../shared/clock.js";
-import {
-  type Counts,
-  type DriftEntry,
-  type Phase,
-  type RunState,
-  vCounts,
-  type vRunOptions,
-} from "./model.js";
+import { type Counts, type DriftEntry, type Phase, type RunState, vCounts } from "./model.js";
 import { FINGERPRINTS } from "./state.js";
 
 /** More than are ever under way at once: one run, and the worker's. */
@@ -21,7 +14,6 @@ export const MAX_ENTRIES = 1000;
 const MAX_ENTRIES_OF_ONE = 10;
 
 export type Run = Doc<"clerkRuns">;
-export type RunOptions = Infer<typeof vRunOptions>;
 type Phases = { [Each in Phase as Each["kind"]]: Each };
 export type Running = Extract<RunState, { kind: "running" }>;
 export type RunIn<Kind extends Phase["kind"]> = Run & {

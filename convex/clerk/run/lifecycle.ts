@@ -7,25 +7,23 @@ import {
   handOn,
   type Leased,
   nextDoubts,
-  readLeased,
+  readAt,
+  readSyncState,
   recordFailure,
   type Run,
   takeLease,
   vBatch,
   vCheckpoint,
-  vMode,
   vReportMode,
-  vRunOptions,
+  vRunAsked,
   wakeForDoubts,
 } from "../memory/memory.js";
 import { wakeErasures } from "../mirror/mirror.js";
 import { Step, type StepResult } from "./step.js";
 
-const vAsked = { ...vRunOptions.fields, mode: v.union(vMode, v.literal("due")) };
-
 /** Takes the lease: see `takeLease`. What else waits for a tick is woken, but not by a dry run. */
 export const begin = internalMutation({
-  args: vAsked,
+  args: vRunAsked,
   handler: async (ctx, asked): Promise<Begun> => {
     if (!asked.dryRun) {
       await wakeForDoubts(ctx, "tick");
@@ -37,7 +35,7 @@ export const begin = internalMutation({
 
 /** Writes down a run that could not begin: see `recordFailure`. */
 export const failToBegin = internalMutation({
-  args: { ...vAsked, reason: v.string() },
+  args: vRunAsked.extend({ reason: v.string() }),
   handler: async (ctx, { reason, ...asked }): Promise<Run> =>
     await recordFailure(ctx, asked, reason),
 });
@@ -45,7 +43,11 @@ export const failToBegin = internalMutation({
 /** Where a run stands, for the call that goes on with it; null when another call has. */
 export const resume = internalQuery({
   args: { runId: v.id("clerkRuns"), step: v.number() },
-  handler: async (ctx, at): Promise<Leased | null> => await readLeased(ctx, at),
+  handler: async (ctx, at): Promise<Leased | null> => {
+    const run = await readAt(ctx, at);
+    const { instanceId = null } = await readSyncState(ctx);
+    return run && { kind: "resumed", run, pinnedInstanceId: instanceId };
+  },
 });
 
 /** A run; null where it is gone. */
