@@ -122,8 +122,6 @@ function endOf(report: Report, run: Run, { isTold = true, isNew = false } = {}):
   return report;
 }
 
-const vRepairedUser = vRepaired.extend({ clerkId: v.string() });
-
 /**
  * Repairs one user by Clerk's answer about that id: created, updated, deleted (only on 404 `resource_not_found`),
  * unchanged, or absent from both. A person's word replaces the grounds of a hold for this id, but it may be too early
@@ -134,11 +132,11 @@ const vRepairedUser = vRepaired.extend({ clerkId: v.string() });
  */
 export const user = internalAction({
   args: { clerkId: v.string(), dryRun: v.optional(v.boolean()) },
-  returns: vRepairedUser,
-  handler: async (ctx, { clerkId, dryRun = false }): Promise<Infer<typeof vRepairedUser>> => {
+  returns: vRepaired,
+  handler: async (ctx, { clerkId, dryRun = false }): Promise<Infer<typeof vRepaired>> => {
     if (!isClerkId(clerkId)) throw new ConvexError("clerkId must be a Clerk user id, user_….");
     try {
-      return { clerkId, ...(await repairUser(ctx, clerkId, dryRun)) };
+      return await repairUser(ctx, clerkId, dryRun);
     } catch (error) {
       if (error instanceof ClerkError) throw new ConvexError(error.message);
       const refusal = refusalOf(error);

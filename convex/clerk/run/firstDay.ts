@@ -79,9 +79,9 @@ export const sample = internalQuery({
       if (before !== undefined) spans.push({ above, below: before });
       if (after !== undefined) spans.push({ above: after, below });
     }
-    const ids = [...found].flatMap(
-      (id) => (isKey(ITSELF) ? clerkIdWithin(id) : asClerkId(id)) ?? [],
-    );
+    const ids = [...found]
+      .map((id) => (isKey(ITSELF) ? (clerkIdWithin(id) ?? id) : id))
+      .filter(isClerkId);
     const others = [...found].filter((clerkId) => !isClerkId(clerkId));
     const cut = others.filter((clerkId) => clerkIdWithin(clerkId) !== null).length;
     const { fillsFrom } = await readSyncState(ctx);
@@ -164,10 +164,6 @@ function idsOrTexts(row: User): { id: string | null; column: string }[] {
     if (name.startsWith("_") || typeof value !== "string") return [];
     return { id: clerkIdWithin(value), column };
   });
-}
-
-function asClerkId(id: string): string | null {
-  return isClerkId(id) ? id : null;
 }
 
 /** Whether the app knows its rows by this column (`key`): then they are taken over, and nobody gets a second one. */

@@ -14,6 +14,7 @@ import { judgeOne, listRemoval } from "./judge.js";
 
 /** What `reconcile:user` answers. `reason`: what is left out, or why it is too early to judge. */
 export const vRepaired = v.object({
+  clerkId: v.string(),
   outcome: v.union(
     v.literal("created"),
     v.literal("updated"),
@@ -93,10 +94,9 @@ async function judgeNamed(
   const unheld = answer.kind === "profile" ? answer.leftOut : [];
   const leftOut = [...unheld, ...(outcome?.leftOut ?? [])];
   const reason = outcome?.reason ?? (leftOut.length > 0 ? describeLeftOut(leftOut) : undefined);
-  if (outcome?.kind === "created" || outcome?.kind === "updated") {
-    return { outcome: outcome.kind, reason };
-  }
-  return { outcome: "unchanged", reason };
+  const kind = outcome?.kind;
+  const isWritten = kind === "created" || kind === "updated";
+  return { clerkId, outcome: isWritten ? kind : "unchanged", reason };
 }
 
 async function removeNamed(
@@ -107,15 +107,14 @@ async function removeNamed(
   const { ctx, run, counts } = findings;
   const how = { askedAt, remover: { by: "person" as const }, dryRun: run.dryRun || !isPinned };
   const removal = await removeByEvidence(ctx, clerkId, how);
-  if (removal.kind === "gone") return { outcome: "absent" };
+  if (removal.kind === "gone") return { clerkId, outcome: "absent" };
   if (!isPinned) {
     throw new ConvexError(
       "No Clerk instance is pinned yet, so nobody is deleted: run clerk/reconcile:run first.",
     );
   }
-  if (removal.kind !== "removed") return { outcome: "unchanged", reason: removal.reason };
+  if (removal.kind !== "removed") return { clerkId, outcome: "unchanged", reason: removal.reason };
   counts.drift.orphaned += 1;
   await listRemoval(findings, clerkId, removal);
-  const { refusal } = removal;
-  return refusal === null ? { outcome: "deleted" } : { outcome: "deleted", reason: refusal };
+  return { clerkId, outcome: "deleted", reason: removal.refusal ?? undefined };
 }
