@@ -29,7 +29,7 @@ export async function pruneQuietRuns(ctx: MutationCtx, mode: Run["mode"]): Promi
   const remembered = await rememberedRuns(ctx);
   for (const { _id, state } of runs.slice(1)) {
     if (state.kind === "running" || remembered.includes(_id)) continue;
-    await discardOf(ctx, { runId: _id, what: "run" });
+    if (await deleteOf(ctx, "clerkDoubts", _id)) await ctx.db.delete("clerkRuns", _id);
   }
 }
 

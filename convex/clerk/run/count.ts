@@ -15,11 +15,9 @@ import { FIRST_ROWS, Step, type StepResult } from "./step.js";
 /** Asks how many users Clerk had when the run began, once. @throws ClerkError */
 export async function ask(call: Call, run: RunIn<"count">): Taken {
   const isCounted = run.state.phase.settledId !== undefined;
-  const { clerkUsers } = run.counts;
-  const args = {
-    at: checkpoint(call, run),
-    clerkUsers: isCounted ? clerkUsers : await call.clerk.countUsers(run.startedAt),
-  };
+  const known = run.counts.clerkUsers;
+  const clerkUsers = isCounted ? known : await call.clerk.countUsers(run.startedAt);
+  const args = { at: checkpoint(call, run), clerkUsers };
   return await call.ctx.runMutation(internal.clerk.run.count.settle, args);
 }
 
