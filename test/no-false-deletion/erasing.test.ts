@@ -143,3 +143,40 @@ describe("an erasure that is left from before `erase` was taken out", () => {
     expect(await rowOf(id)).toMatchObject({ firstName: "New" });
   });
 });
+
+describe("whom a run let go, and whose `erase` threw before it had erased anything,", () => {
+  /** An hour after that, `erase` is mended, and a tick takes it up again. */
+  async function mendErase({ isBack }: { isBack: boolean }) {
+    const { t, clerk } = setting;
+    const [id = ""] = await backfill(setting, 20);
+    const before = await rowOf(id);
+    await t.run(async ({ db }) => {
+      await db.patch("users", before._id, { color: "precious" });
+    });
+    const erasing = breakErase();
+    pass(DAY);
+    const user = clerk.users.get(id);
+    clerk.users.delete(id);
+    expect(await complete(t, { mode: "due" })).toMatchObject({ repaired: { deleted: 1 } });
+    vi.advanceTimersByTime(MINUTE);
+    await t.finishInProgressScheduledFunctions();
+    if (isBack && user) clerk.users.set(id, user);
+    pass(HOUR);
+    erasing.isBroken = false;
+    await t.action(run, { mode: "due" });
+    await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
+    return { erasing, id };
+  }
+
+  test("is kept if Clerk has them again, as it is asked before anything is erased", async () => {
+    const { erasing, id } = await mendErase({ isBack: true });
+    expect(erasing.erased).toBe(0);
+    expect(await rowOf(id)).toMatchObject({ color: "precious" });
+  });
+
+  test("goes if Clerk has them no more", async () => {
+    const { erasing, id } = await mendErase({ isBack: false });
+    expect(erasing.erased).toBe(1);
+    expect((await rows(setting.t)).map(({ clerkId }) => clerkId)).not.toContain(id);
+  });
+});

@@ -80,7 +80,10 @@ async function end(ctx: MutationCtx, { _id, clerkId }: Erasure): Promise<void> {
   await leaveDoubt(ctx, clerkId, 0);
 }
 
-/** Takes up again what was refused, or whose call was killed. */
+/**
+ * Takes up again what was refused, or whose call was killed. Of whom nothing is erased yet, Clerk is asked first: they
+ * may be back, and only its 404 has it go on (`resumeErasures`).
+ */
 export async function wakeErasures(ctx: MutationCtx): Promise<void> {
   if (app.hooks.erase === undefined) {
     const left = await ctx.db.query("clerkErasures").take(MAX_WOKEN);
@@ -88,10 +91,23 @@ export async function wakeErasures(ctx: MutationCtx): Promise<void> {
     return;
   }
   for (const erasure of await erasures(ctx, MAX_WOKEN, clock.now() - STUCK_MS)) {
-    const { clerkId, refusal } = erasure;
+    const { _id, clerkId, refusal, step, hasErased = step > 0 } = erasure;
     const reason = refusal ?? "the call was killed, or took more than a transaction may";
     if (refusal === undefined) log("error", "erase.failed", { clerkId, reason });
-    await goOn(ctx, erasure, { refusal: reason, hasErased: erasure.hasErased ?? erasure.step > 0 });
+    if (hasErased) await goOn(ctx, erasure, { refusal: reason, hasErased });
+    else {
+      await ctx.db.patch("clerkErasures", _id, { refusal: reason, hasErased });
+      await leaveDoubt(ctx, clerkId, 0);
+    }
+  }
+}
+
+/** Has the erasures of an id go on that have waited for Clerk to say that it is gone. */
+export async function resumeErasures(ctx: MutationCtx, clerkId: string): Promise<void> {
+  for (const erasure of await erasuresOf(ctx, clerkId)) {
+    const { hasErased, refusal, calledAt } = erasure;
+    const isWaiting = hasErased === false && calledAt < clock.now() - STUCK_MS;
+    if (isWaiting) await goOn(ctx, erasure, { refusal, hasErased });
   }
 }
 

@@ -25,8 +25,9 @@ import {
   planEvent,
   planEvidence,
   planListed,
+  whyTooEarly,
 } from "./plan.js";
-import { stopErasure } from "./erasure.js";
+import { resumeErasures, stopErasure } from "./erasure.js";
 import { type KnownRows, readKnown } from "./rows.js";
 import {
   apart,
@@ -154,7 +155,11 @@ export async function applyEvidence(
   }
   const verdict = planEvidence(known, answer, askedAt);
   if (verdict.write === "remove") return { kind: "orphaned", fields: [], known };
-  if (answer === null) return untouched(verdict, known);
+  if (answer === null) {
+    const isToGoOn = known.isErasing === true && whyTooEarly(known, askedAt) === null;
+    if (isToGoOn && !dryRun) await resumeErasures(ctx, clerkId);
+    return untouched(verdict, known);
+  }
   const untoldAt = untoldOf(verdict, known, answer, untoldSince);
   return await carryOut(ctx, verdict, known, answer, { untoldAt, dryRun });
 }
