@@ -300,3 +300,18 @@ test("a trigger that the schema refuses undoes the write that it saw, and nobody
   // The one column of which the trigger takes offence is left as it is.
   await expect(rows(t)).resolves.toMatchObject([{ firstName: "N0", lastName: "New" }]);
 });
+
+test("what a user wrote is not told where a row that a hook writes does not fit its table", async () => {
+  hooks.created = async (_, { firstName }) => {
+    await Promise.resolve();
+    // As crates/common/src/schemas of get-convex/convex-backend words it, which has no path of its own then.
+    throw new Error(
+      `Failed to insert or update a document in table "messages" because it does not match the schema: Object is missing the required field \`author\`.\n\nObject: {body: "${firstName}"}\nValidator: v.object({author: v.id("users")})`,
+    );
+  };
+  const { t, clerk, log } = setting;
+  clerk.createUser({ created_at: LONG_AGO, first_name: "Path: .Lovelace" });
+  const report = await complete(t);
+  expect(report.setAside).toBe(1);
+  expect(JSON.stringify([report, log])).not.toMatch("Lovelace");
+});

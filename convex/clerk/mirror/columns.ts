@@ -4,7 +4,7 @@ import { internal } from "../../_generated/api.js";
 import type { Id } from "../../_generated/dataModel.js";
 import { internalMutation, type MutationCtx } from "../../_generated/server.js";
 import { hooks } from "../app.js";
-import { thrownBy } from "../shared/log.js";
+import { saidBefore, thrownBy } from "../shared/log.js";
 import { orUndone, undo } from "../shared/undo.js";
 import { type Columns, type LeftOut, type Profile, vColumns } from "../shared/user.js";
 
@@ -138,8 +138,7 @@ const NAMED =
  */
 export function misfitOf(error: unknown): { column: string | null } | null {
   if (!(error instanceof Error)) return null;
-  // What comes then is the row itself.
-  const [said = ""] = error.message.split(/\n(?:Object|Value): /);
+  const said = saidBefore(error.message);
   const isOfSchema = /table "users" because it does not match the schema|^Validator error: /;
   if (!isOfSchema.test(said)) return null;
   const [, field] = NAMED.exec(said) ?? [];

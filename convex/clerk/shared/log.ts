@@ -41,11 +41,16 @@ export function nameOfError(error: unknown): string {
   return /^\w{1,40}$/.test(error.name) ? error.name : "an error";
 }
 
+/** What an error of Convex's about a row says before it quotes the row, or a value of it. */
+export function saidBefore(message: string): string {
+  return message.split(/\n(?:Object|Value): /)[0] ?? "";
+}
+
 /** What was thrown, and where, in words behind a name. */
 export function thrownBy(error: unknown): string {
   if (!(error instanceof Error)) return `threw ${typeof error}`;
   const { message, stack = "" } = error;
-  const field = /Path: (\.\w+)/.exec(message)?.[1];
+  const field = /(?<=\n)Path: (\.\w+)/.exec(saidBefore(message))?.[1];
   const frames =
     stack.slice(stack.indexOf(message) + message.length).match(/^ +at .+:\d+:\d+\)?$/gm) ?? [];
   // Where a limit of Convex's is reached, its library's frames come first.
