@@ -1,8 +1,8 @@
 /** What the limit of deletions is a share of: the rows of the table that Clerk knows, each counted once. */
-import { expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { DAY, HOUR, SECOND } from "../../convex/clerk/shared/clock";
-import { backfill, signUp } from "../world/people";
-import { complete, LONG_AGO, pass, post, rows, useSetting } from "../world/setting";
+import { backfill, beforeRequest, signUp } from "../world/people";
+import { complete, internal, LONG_AGO, pass, post, rows, useSetting } from "../world/setting";
 
 const setting = useSetting({ http: false });
 
@@ -152,5 +152,46 @@ test("a user whom Clerk lists at another place is confirmed once, so a run remov
     held: 13,
     scanned: 246,
     unlisted: 0,
+  });
+});
+
+describe("whom events remove while a run asks about them,", () => {
+  /**
+   * Of users who are deleted at once so many have events, which come before a request; the others' are lost.
+   * @returns the Report
+   */
+  async function race(told: number, untold: number, before: RegExp, nth?: number) {
+    const { t, clerk } = setting;
+    const ids = await mirrored();
+    pass(DAY);
+    const events: unknown[] = ids.slice(0, told).map((id) => clerk.deleteUser(id, Date.now()));
+    loseDeletions(ids.slice(told, told + untold));
+    const deliver = async () => {
+      for (const event of events) await post(t, event);
+    };
+    beforeRequest(before, deliver, nth);
+    return await complete(t);
+  }
+
+  test.each([
+    ["for whether it knows them", 130, /user_id=/, 2],
+    ["once more, right before it deletes", 5, /users\/user_/, 1],
+  ])("no run holds or counts: it asks %s", async (_, count, before, nth) => {
+    const report = await race(count, 0, before, nth);
+    expect(report).toMatchObject({ status: "completed", held: 0, drift: { orphaned: 0 } });
+    expect(report.summary).toMatch(/^In sync/);
+    expect(await rows(setting.t)).toHaveLength(USERS - count);
+    const { verdict } = await setting.t.query(internal.clerk.reconcile.status, {});
+    expect(verdict).toBe("healthy");
+  });
+
+  test("no `next` allows anybody for: it has the number of those who are still there", async () => {
+    const { status, held, drift, next } = await race(80, 50, /user_id=/, 2);
+    expect({ status, held, drift: drift.orphaned }).toEqual({
+      status: "held",
+      held: 50,
+      drift: 50,
+    });
+    expect(next).toMatch('{"maxDeletions":50}');
   });
 });

@@ -2,8 +2,18 @@
 import { describe, expect, test, vi } from "vitest";
 import { insertRun } from "../../convex/clerk/memory/runs";
 import { DAY, HOUR, MINUTE } from "../../convex/clerk/shared/clock";
-import { backfill } from "../world/people";
-import { complete, internal, pass, post, report, rows, useSetting } from "../world/setting";
+import { userEvent } from "../../scripts/stand-in/clerk-json";
+import { backfill, beforeRequest } from "../world/people";
+import {
+  complete,
+  internal,
+  LONG_AGO,
+  pass,
+  post,
+  report,
+  rows,
+  useSetting,
+} from "../world/setting";
 
 const setting = useSetting({ http: false });
 
@@ -171,4 +181,34 @@ test("why the worker holds somebody is true", async () => {
   console.warn(entry);
   expect(found?.repaired.deleted).toBe(0);
   expect(entry?.reason).not.toMatch("as many were removed");
+});
+
+test.each([
+  [
+    "an event raises its doubt again",
+    async (id: string) => {
+      const { t, clerk } = setting;
+      const [other] = clerk.users.values();
+      const data = { ...other, id, created_at: LONG_AGO, updated_at: LONG_AGO, first_name: "Late" };
+      await post(t, userEvent("user.updated", data, { instanceId: clerk.instanceId, at: 0 }));
+    },
+  ],
+  [
+    "a person has it repaired",
+    async (clerkId: string) => {
+      await setting.t.action(internal.clerk.reconcile.user, { clerkId });
+    },
+  ],
+])("an orphan counts once, though %s while Clerk is asked about it", async (_, act) => {
+  const { t, clerk } = setting;
+  const [gone = ""] = await backfill(setting, 40);
+  pass(HOUR);
+  clerk.users.delete(gone);
+  beforeRequest(new RegExp(`/users/${gone}$`), async () => {
+    await act(gone);
+  });
+  await doubt(gone);
+  await settle();
+  expect(await rows(t)).toHaveLength(39);
+  expect(await reportOfToday()).toMatchObject({ drift: { orphaned: 1 }, repaired: { deleted: 1 } });
 });

@@ -1,5 +1,5 @@
 /** Users of the stand-in, and what the table should show of them. */
-import { expect } from "vitest";
+import { expect, vi } from "vitest";
 import { DAY } from "../../convex/clerk/shared/clock";
 import { columnsOf } from "../../convex/clerk/mirror/plan";
 import { readUser } from "../../convex/clerk/profile/profile";
@@ -97,4 +97,14 @@ export function atLookBack({ clerk }: Setting, act: () => void): void {
     isDone = true;
     act();
   };
+}
+
+/** Does something once, before the `nth` request whose address fits is sent. */
+export function beforeRequest(address: RegExp, act: () => Promise<unknown>, nth = 1): void {
+  const send = globalThis.fetch;
+  let count = 0;
+  vi.stubGlobal("fetch", async (...args: Parameters<typeof fetch>) => {
+    if (address.test(new Request(...args).url) && ++count === nth) await act();
+    return await send(...args);
+  });
 }

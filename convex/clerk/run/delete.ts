@@ -69,12 +69,14 @@ export const settle = internalMutation({
     for (const user of alive) {
       const doubt = await doubtOf(ctx, run, user.clerkId);
       if (doubt?.state !== "marked") counts.drift.orphaned -= 1;
-      // Raised again since, it is to be asked about again.
+      // Raised again since, it is to be asked about again, and counted then.
       if (doubt?.state === "open" || doubt?.state === "absent") continue;
       await judgeOne(step, user.clerkId, user, askedAt);
     }
     for (const clerkId of gone) {
       const doubt = await doubtOf(ctx, run, clerkId);
+      // As above.
+      if (doubt?.state === "open" || doubt?.state === "absent") counts.drift.orphaned -= 1;
       if (doubt?.state !== "orphaned" && doubt?.state !== "marked") continue;
       if (setAside !== undefined) await setAsideOne(step, clerkId, null, setAside);
       else if (doubt.state === "marked") await purgeOne(step, clerkId, askedAt);

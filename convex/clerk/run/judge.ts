@@ -164,6 +164,8 @@ export async function removeOne(
     return;
   }
   await endDoubt(ctx, run, clerkId);
+  // Somebody else has removed them meanwhile.
+  if (removal.kind === "gone") counts.drift.orphaned -= 1;
   if (removal.kind === "removed") await listRemoval(findings, clerkId, removal);
 }
 

@@ -1,13 +1,16 @@
 /** Which phase follows, and how a run ends. */
 import {
+  endDoubt,
   MAX_ENTRIES,
   nextDoubts,
   nextDue,
   noteVersion,
+  readSyncState,
   readVersion,
   wakeForDoubts,
 } from "../memory/memory.js";
 import {
+  hasRow,
   isToldGone,
   LAG_MS,
   LONE,
@@ -83,6 +86,8 @@ async function decideFull(step: Step): Promise<StepResult> {
     metNobody,
     maxDeletions: run.maxDeletions,
   });
+  // Who is left, with none of them, is asked about no more, and judged by another transaction.
+  if (reason !== null && (await dropRemoved(step))) return await step.goTo({ kind: "evidence" });
   if (reason !== null) {
     await hold(step, "lone", lone, LONE);
     await hold(step, "orphaned", drift.orphaned - lone, reason);
@@ -91,6 +96,21 @@ async function decideFull(step: Step): Promise<StepResult> {
   await hold(step, "lone", lone, LONE);
   const allowed = drift.orphaned - lone;
   return allowed > 0 ? await step.goTo({ kind: "delete", allowed }) : await endFull(step);
+}
+
+/** Orphans that are looked at for whether they are still there: a hold may read and write as much as a transaction takes. */
+const MAX_DROPPED = 200;
+
+/** Ends the doubts about orphans whom events have removed since Clerk was asked about them. @returns whether there are any */
+async function dropRemoved({ ctx, run, counts }: Step): Promise<boolean> {
+  const orphans = await nextDoubts(ctx, run, "orphaned", MAX_DROPPED);
+  const found = await inParallel(orphans, async ({ clerkId }) => await hasRow(ctx, clerkId));
+  const removed = orphans.filter((_, index) => found[index] === false);
+  for (const { clerkId } of removed) await endDoubt(ctx, run, clerkId);
+  counts.drift.orphaned -= removed.length;
+  // Who of them was counted there is not known: rather too few.
+  counts.told = Math.max(0, (counts.told ?? 0) - removed.length);
+  return removed.length > 0;
 }
 
 /** Whether a first run's few orphans came by this instance's events: deleted again, or made up, no sign of another. */
@@ -146,7 +166,8 @@ async function hold(step: Step, state: "orphaned" | "lone", count: number, reaso
 export async function decideDoubts(step: Step): Promise<StepResult> {
   const { ctx } = step;
   const orphans = await nextDoubts(ctx, null, "orphaned", MAX_ENTRIES);
-  const state = await step.state();
+  // This transaction may have removed some itself.
+  const state = await readSyncState(ctx);
   const { removalsLeft = 0 } = state.completedFullRun ?? {};
   const isMany = orphans.length > removalsLeft;
   const known = isMany
