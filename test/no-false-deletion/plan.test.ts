@@ -340,6 +340,13 @@ describe("deletions are held", () => {
     expect(whyHold({ ...orphans(1, 1), metNobody: true })).toBeNull();
   });
 
+  test("for none of whom events have told; nor do these make room for others", () => {
+    const some = { ...orphans(290, 300), told: 280 };
+    expect(whyHold(some)).toBeNull();
+    // Of the 20 who are left ten may go, of 300 it were fifteen.
+    expect(whyHold({ ...some, orphaned: 291 })).toMatch("more than 10 at once");
+  });
+
   test("while the mirror is new to the instance that it was moved to", () => {
     expect(whyHold({ ...orphans(1, 100), isMoved: true })).toMatch("was pinned since");
   });

@@ -196,3 +196,38 @@ test("a hold by rule ends with the run that has found its users alive, so a late
   expect(await complete(t, { maxDeletions: 0 })).toMatchObject({ status: "held", held: 6 });
   expect(await complete(t)).toMatchObject({ status: "completed", repaired: { deleted: 6 } });
 });
+
+test("nor is a word after which Clerk itself answered that they are alive", async () => {
+  const { t, clerk } = setting;
+  hooks.removed = broken;
+  const ids = await backfill(setting, 40);
+  pass(HOUR);
+  const gone = ids.slice(0, 12).flatMap((id) => clerk.users.get(id) ?? []);
+  for (const { id } of gone) await post(t, clerk.deleteUser(id, Date.now()));
+  for (const user of gone) clerk.users.set(user.id, user);
+  delete hooks.removed;
+  // The worker asks five minutes later, and Clerk shows all twelve.
+  await settle();
+  pass(HOUR);
+  expect(await complete(t, { mode: "recent" })).toMatchObject({ status: "completed" });
+  for (const { id } of gone) clerk.users.delete(id);
+  pass(HOUR);
+  expect(await complete(t)).toMatchObject({ status: "held", held: 12 });
+});
+
+test("one whose row the app made itself goes as well: the instance's event has told of them", async () => {
+  const { t, clerk } = setting;
+  await backfill(setting, 40);
+  pass(HOUR);
+  const { user } = clerk.createUser({ created_at: Date.now(), first_name: "Ada" });
+  await t.run(async ({ db }) => {
+    await db.insert("users", { clerkId: user.id, color: "own" });
+  });
+  hooks.removed = broken;
+  pass(10 * MINUTE);
+  await post(t, clerk.deleteUser(user.id, Date.now()));
+  delete hooks.removed;
+  await settle();
+  await expectMirror(setting);
+  expect(await complete(t)).toMatchObject({ status: "completed", held: 0 });
+});

@@ -175,7 +175,9 @@ export function planEvidence(
   }
   const change = insertOrPatch(known, answer);
   if (change === null && version?.kind !== "tombstone") {
-    return isNewer(answer.version, known, askedAt)
+    // Written down, it ends the word of an event that they are gone.
+    const isBack = version !== null && (version.deletedEventAt ?? -Infinity) >= version.appliedAt;
+    return isBack || isNewer(answer.version, known, askedAt)
       ? { write: "version" }
       : { write: "nothing", because: "equal" };
   }
