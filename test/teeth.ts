@@ -694,6 +694,34 @@ const teeth: Tooth[] = [
     file: "test/goes-on/patience.test.ts",
     property: "a look-back ends whose list changes",
   },
+  {
+    breaks: "that Clerk is asked before an erasure goes on",
+    edits: [
+      { file: "mirror/erasure.ts", replace: "if (hasErased) await", by: "if (clerkId) await" },
+    ],
+    file: "test/no-false-deletion/erasing.test.ts",
+    property: "is kept if Clerk has them again",
+  },
+  {
+    breaks: "that whom events have removed holds nobody",
+    edits: [
+      {
+        file: "run/next.ts",
+        replace: "if (reason !== null && (await dropRemoved(step)))",
+        by: "if (reason === undefined && (await dropRemoved(step)))",
+      },
+    ],
+    file: "test/no-false-deletion/limit.test.ts",
+    property: "no run holds or counts: it asks for whether it knows them",
+  },
+  {
+    breaks: "that a word ends with Clerk's answer to the contrary",
+    edits: [
+      { file: "mirror/plan.ts", replace: "return isBack || isNewer(", by: "return isNewer(" },
+    ],
+    file: "test/no-false-deletion/told.test.ts",
+    property: "nor is a word after which Clerk itself answered that they are alive",
+  },
 ];
 
 function copyOfProject(): string {

@@ -214,20 +214,3 @@ test("nor is a word after which Clerk itself answered that they are alive", asyn
   pass(HOUR);
   expect(await complete(t)).toMatchObject({ status: "held", held: 12 });
 });
-
-test("one whose row the app made itself goes as well: the instance's event has told of them", async () => {
-  const { t, clerk } = setting;
-  await backfill(setting, 40);
-  pass(HOUR);
-  const { user } = clerk.createUser({ created_at: Date.now(), first_name: "Ada" });
-  await t.run(async ({ db }) => {
-    await db.insert("users", { clerkId: user.id, color: "own" });
-  });
-  hooks.removed = broken;
-  pass(10 * MINUTE);
-  await post(t, clerk.deleteUser(user.id, Date.now()));
-  delete hooks.removed;
-  await settle();
-  await expectMirror(setting);
-  expect(await complete(t)).toMatchObject({ status: "completed", held: 0 });
-});

@@ -88,14 +88,13 @@ export const LONE =
   "neither a run nor an event of this instance ever saw them in Clerk, or a full run holds them until a person says otherwise";
 
 /**
- * Whether an orphan is held whatever becomes of others: one whom nobody ever confirmed, nor told to be gone, or whom a
- * run held since the last full run that completed. `isByHand`: a person began the run, who may have set a limit to the one before.
+ * Whether an orphan is held whatever becomes of others: one whom nobody ever confirmed, or whom a run held since the
+ * last full run that completed. `isByHand`: a person began the run, who may have set a limit to the one before.
  */
 export function isLone(known: Known, state: SyncState, isByHand = false): boolean {
   const { instanceId, isHeldAtLarge = false, isHeldAtLargeByLimit = false } = state;
   const isAtLarge = isHeldAtLarge || (isHeldAtLargeByLimit && !isByHand);
-  if (isAtLarge) return true;
-  if (isStranger(known, instanceId) && !isToldGone(known.version, state)) return true;
+  if (isAtLarge || isStranger(known, instanceId)) return true;
   const { heldAt, isHeldByLimit = false } = known.version ?? {};
   if (heldAt === undefined || (isByHand && isHeldByLimit)) return false;
   const { startedAt = -Infinity } = state.completedFullRun ?? {};
