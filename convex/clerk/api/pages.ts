@@ -1,5 +1,5 @@
 /** Pages of Clerk's user lists → their entries, each with what it is sorted by. */
-import { readUser, type Unread } from "../profile/profile.js";
+import { readUsers, type Unread } from "../profile/profile.js";
 import { hashOf } from "../shared/hash.js";
 import { keyOf, type Order, type Reading } from "../shared/user.js";
 import { fieldOf, unexpected } from "./request.js";
@@ -95,7 +95,7 @@ function placed(
   json: unknown[],
   { order, start, isBegin }: { order: Order | null; start: Times; isBegin: boolean },
 ): Reading[] {
-  const entries = json.map((each) => readUser(each));
+  const entries = readUsers(json);
   const created = entries.map(({ clerkCreatedAt }) => clerkCreatedAt).find(isGiven);
   const { clerkCreatedAt: from } = start;
   let at = {

@@ -92,8 +92,10 @@ export async function applyEvent(
     type === "user.created" ? undefined : untoldOf(plan, known, user, lastFullRunStartedAt);
   const outcome = await carryOut(ctx, plan, known, user, { event: source, untoldAt });
   const isWritten = !["refused", "unclear"].includes(outcome.kind) && plan.write !== "nothing";
-  const named = { clerkId: user.clerkId, ...eventMarks(source) };
-  if (!isWritten) await noteVersion(ctx, known.version, named);
+  if (!isWritten) {
+    const named = { clerkId: user.clerkId, ...eventMarks(source) };
+    await noteVersion(ctx, known.version, named);
+  }
   return outcome;
 }
 

@@ -102,6 +102,11 @@ export type Unread = {
   reason: string;
 };
 
+/** Reads each entry of a list as `readUser` does. */
+export function readUsers(json: unknown[]): ReturnType<typeof readUser>[] {
+  return json.map((each) => readUser(each));
+}
+
 /** Reads a user of Clerk's list, or the `data` of a `user.created` or `user.updated` event: the profile, or why not. */
 export function readUser(json: unknown): Extract<Reading, { kind: "profile" }> | Unread {
   const user = isObject(json) ? json : {};

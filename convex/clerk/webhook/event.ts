@@ -68,8 +68,10 @@ export const apply = internalMutation({
     if (change.kind === "deleted") return await removeByEvent(ctx, change.clerkId, source);
     const { clerkId } = change;
     const isUser = change.kind === "user";
-    const named = { clerkId, ...eventMarks(source) };
-    if (!isUser) await noteVersion(ctx, await readVersion(ctx, clerkId), named);
+    if (!isUser) {
+      const named = { clerkId, ...eventMarks(source) };
+      await noteVersion(ctx, await readVersion(ctx, clerkId), named);
+    }
     const { kind, reason } = isUser ? await applyEvent(ctx, change, source, state) : change;
     const endsInMs = isUser ? change.endsInMs : undefined;
     const delayMs = kind === "unclear" ? 0 : kind === "refused" ? LAG_MS : endsInMs;
