@@ -707,8 +707,8 @@ const teeth: Tooth[] = [
     edits: [
       {
         file: "run/next.ts",
-        replace: "if (reason !== null && (await dropRemoved(step)))",
-        by: "if (reason === undefined && (await dropRemoved(step)))",
+        replace: 'if (reason !== null && (await dropRemoved(step, "orphaned")))',
+        by: 'if (reason === undefined && (await dropRemoved(step, "orphaned")))',
       },
     ],
     file: "test/no-false-deletion/limit.test.ts",

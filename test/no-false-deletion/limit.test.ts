@@ -1,6 +1,6 @@
 /** What the limit of deletions is a share of: the rows of the table that Clerk knows, each counted once. */
 import { describe, expect, test, vi } from "vitest";
-import { DAY, HOUR, SECOND } from "../../convex/clerk/shared/clock";
+import { DAY, HOUR, MINUTE, SECOND } from "../../convex/clerk/shared/clock";
 import { backfill, beforeRequest, signUp } from "../world/people";
 import { complete, internal, LONG_AGO, pass, post, rows, useSetting } from "../world/setting";
 
@@ -193,5 +193,34 @@ describe("whom events remove while a run asks about them,", () => {
       drift: 50,
     });
     expect(next).toMatch('{"maxDeletions":50}');
+  });
+
+  test("no run holds alone: one whom a run held before, while it asks about others", async () => {
+    const { t, clerk } = setting;
+    await mirrored();
+    const clerkId = "user_0held";
+    const made = { clerkId, clerkCreatedAt: LONG_AGO - SECOND };
+    const known = { clerkId, kind: "live" as const, version: LONG_AGO, appliedAt: LONG_AGO };
+    await t.run(async ({ db }) => {
+      await db.insert("users", { ...made, color: "own" });
+      await db.insert("clerkVersions", { ...known, appliedBy: "run", heldAt: Date.now() });
+    });
+    pass(DAY);
+    // The list lacks so many that the run asks three times; each answer takes its time.
+    let isList = true;
+    clerk.onRequest = ({ query }) => {
+      isList = !query.has("user_id");
+      if (!isList) pass(11 * SECOND);
+    };
+    const isShown = ({ created_at }: { created_at: number }) => created_at >= LONG_AGO + MINUTE * 2;
+    clerk.dropsFromPage = (users) => (isList ? users.filter(isShown) : users);
+    const event = { object: "event", type: "user.deleted", instance_id: clerk.instanceId };
+    const data = { id: clerkId, deleted: true, object: "user" };
+    const deliver = async () => {
+      await post(t, { ...event, data });
+    };
+    beforeRequest(/user_id=/, deliver, 3);
+    const report = await complete(t);
+    expect(report).toMatchObject({ status: "completed", held: 0, drift: { orphaned: 0 } });
   });
 });

@@ -72,6 +72,9 @@ export async function decide(step: Step): Promise<StepResult> {
 /** Held with all orphans listed, by `whyHold`; else some are held alone (`isLone`), and the others deleted. */
 async function decideFull(step: Step): Promise<StepResult> {
   const { run, counts } = step;
+  // Who is left, with none of them, is asked about no more, and judged by another transaction.
+  const again = { kind: "evidence" as const };
+  if (counts.lone > 0 && (await dropRemoved(step, "lone"))) return await step.goTo(again);
   const { drift, lone, told, confirmed, postponedOrphans } = counts;
   if (drift.orphaned === 0) return await endFull(step);
   const { isMoved = false, completedFullRun } = await step.state();
@@ -86,8 +89,7 @@ async function decideFull(step: Step): Promise<StepResult> {
     metNobody,
     maxDeletions: run.maxDeletions,
   });
-  // Who is left, with none of them, is asked about no more, and judged by another transaction.
-  if (reason !== null && (await dropRemoved(step))) return await step.goTo({ kind: "evidence" });
+  if (reason !== null && (await dropRemoved(step, "orphaned"))) return await step.goTo(again);
   if (reason !== null) {
     await hold(step, "lone", lone, LONE);
     await hold(step, "orphaned", drift.orphaned - lone, reason);
@@ -102,12 +104,16 @@ async function decideFull(step: Step): Promise<StepResult> {
 const MAX_DROPPED = 200;
 
 /** Ends the doubts about orphans whom events have removed since Clerk was asked about them. @returns whether there are any */
-async function dropRemoved({ ctx, run, counts }: Step): Promise<boolean> {
-  const orphans = await nextDoubts(ctx, run, "orphaned", MAX_DROPPED);
+async function dropRemoved(
+  { ctx, run, counts }: Step,
+  state: "orphaned" | "lone",
+): Promise<boolean> {
+  const orphans = await nextDoubts(ctx, run, state, MAX_DROPPED);
   const found = await inParallel(orphans, async ({ clerkId }) => await hasRow(ctx, clerkId));
   const removed = orphans.filter((_, index) => found[index] === false);
   for (const { clerkId } of removed) await endDoubt(ctx, run, clerkId);
   counts.drift.orphaned -= removed.length;
+  if (state === "lone") counts.lone -= removed.length;
   // Who of them was counted there is not known: rather too few.
   counts.told = Math.max(0, (counts.told ?? 0) - removed.length);
   return removed.length > 0;

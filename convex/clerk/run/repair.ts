@@ -29,7 +29,8 @@ type Repaired = Infer<typeof vRepaired>;
 /**
  * Asks Clerk about one user and repairs the row. What is found stands in the Report of the day's doubts.
  * @throws ClerkError when Clerk can't be asked, or is another instance than the one mirrored
- * @throws ConvexError when the user can't be mirrored, the mirror moves meanwhile, or a deletion finds nothing pinned
+ * @throws ConvexError when the user can't be mirrored, the mirror moves meanwhile, or a deletion finds nothing pinned, or
+ *   is refused
  */
 export async function repairUser(
   ctx: ActionCtx,
@@ -113,6 +114,7 @@ async function removeNamed(
       "No Clerk instance is pinned yet, so nobody is deleted: run clerk/reconcile:run first.",
     );
   }
+  if (removal.kind === "refused") throw new ConvexError({ refusal: removal.reason });
   if (removal.kind !== "removed") return { clerkId, outcome: "unchanged", reason: removal.reason };
   counts.drift.orphaned += 1;
   await listRemoval(findings, clerkId, removal);
