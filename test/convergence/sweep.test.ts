@@ -299,17 +299,16 @@ describe("a page", () => {
   });
 
   test("by newest change is read in that order, whoever can't be read aside", () => {
-    const by = { limit: 4, order: CHANGED } as const;
+    const by = { limit: 3, order: CHANGED } as const;
     const odd = json("user_b", null, 1);
-    const listed = [json("user_a", 1, 9), odd, json("user_c", 1, 8), json("user_d", 1, 7)];
+    const listed = [json("user_a", 1, 9), odd, json("user_c", 1, 8)];
     expect(readPage(listed, by).map((each) => [each.kind, keyOf(each, CHANGED)])).toEqual([
       ["profile", -9],
       ["unreadable", -9],
       ["profile", -8],
-      ["profile", -7],
     ]);
     expect(() => readPage(listed.toReversed(), by)).toThrow("not in the order asked for");
-    expect(readPage(listed.toReversed(), { limit: 4, order: null })).toHaveLength(4);
+    expect(readPage(listed.toReversed(), { limit: 3, order: null })).toHaveLength(3);
   });
 
   const NAME = /^entry [0-9a-f]{8}( \+1)?$/;

@@ -1,6 +1,6 @@
 /** One user whom Clerk lists out of the order that was asked for. */
 import { expect, test } from "vitest";
-import { DAY, HOUR, MINUTE } from "../../convex/clerk/shared/clock";
+import { HOUR, MINUTE } from "../../convex/clerk/shared/clock";
 import { expectMirror, signUp } from "../world/people";
 import { complete, LONG_AGO, pass, rows, useSetting } from "../world/setting";
 
@@ -50,21 +50,4 @@ test.each([
   expect(report).toMatchObject({ status: "completed", setAside: 0, unlisted: 0 });
   const made = (await rows(t)).map(({ clerkId }) => clerkId);
   expect(made).toEqual(expect.arrayContaining(ids));
-});
-
-test.each([
-  ["an instance of nine", 9, 4, /order_by=%2Bcreated_at/, { created_at: LONG_AGO + 10 * HOUR }],
-  ["a last page of nine", 508, 504, /order_by=%2Bcreated_at/, { created_at: LONG_AGO + 10 * HOUR }],
-  ["nine, by change", 9, 4, /order_by=-updated_at/, { updated_at: LONG_AGO - HOUR }],
-])("of few stops nobody else either: %s", async (_, count, place, path, odd) => {
-  const { t, clerk } = setting;
-  const all = signUp(setting, count);
-  const change = (json: unknown) =>
-    (json as { id: string }[]).map((user) => (user.id === all[place] ? { ...user, ...odd } : user));
-  clerk.order(path, { kind: "change", change });
-  for (let day = 0; day < 2; day += 1) {
-    expect(await complete(t)).toMatchObject({ status: "completed", unlisted: 0 });
-    pass(DAY);
-  }
-  expect(await rows(t)).toHaveLength(count);
 });

@@ -34,7 +34,7 @@ export function readPage(
   return ordered(entries, order, { from, isBegin });
 }
 
-/** Of so many entries one may stand out of the order, and of fewer, if they are more than two. */
+/** Of so many entries one may stand out of the order. */
 const FEW = 10;
 
 /**
@@ -53,8 +53,7 @@ function ordered(
     return users;
   }
   const inOrder = longestAscent(keys.map((key) => (isEarly(key) ? NaN : key)));
-  const most = Math.max(users.length > 2 ? 1 : 0, Math.floor(users.length / FEW));
-  if (inOrder.size < users.length - most) {
+  if (inOrder.size < users.length - Math.floor(users.length / FEW)) {
     const what = keys.some(isEarly)
       ? "users from before the time asked for"
       : `users that are not in the order asked for (${order})`;
