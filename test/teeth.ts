@@ -697,7 +697,11 @@ const teeth: Tooth[] = [
   {
     breaks: "that Clerk is asked before an erasure goes on",
     edits: [
-      { file: "mirror/erasure.ts", replace: "if (hasErased) await", by: "if (clerkId) await" },
+      {
+        file: "mirror/erasure.ts",
+        replace: "if (hasErased || isTaken) await",
+        by: "if (clerkId) await",
+      },
     ],
     file: "test/no-false-deletion/erasing.test.ts",
     property: "is kept if Clerk has them again",

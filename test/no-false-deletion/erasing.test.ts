@@ -180,3 +180,67 @@ describe("whom a run let go, and whose `erase` threw before it had erased anythi
     expect((await rows(setting.t)).map(({ clerkId }) => clerkId)).not.toContain(id);
   });
 });
+
+const settle = async () => {
+  await setting.t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
+};
+
+test.each([
+  [
+    "has deleted",
+    async (id: string) => {
+      const { _id } = await rowOf(id);
+      await setting.t.run(async ({ db }) => {
+        await db.delete("users", _id);
+      });
+    },
+  ],
+  [
+    "has given to somebody else",
+    async (id: string) => {
+      const { t, clerk } = setting;
+      const { _id } = await rowOf(id);
+      const { user, event } = clerk.createUser({ created_at: Date.now() });
+      await t.run(async ({ db }) => {
+        await db.patch("users", _id, { clerkId: user.id });
+      });
+      await post(t, event);
+    },
+  ],
+])("an erasure whose row the app itself %s ends, and nobody is told to mend it", async (_, act) => {
+  const { t, clerk } = setting;
+  const [id = ""] = await backfill(setting, 20);
+  const erasing = breakErase();
+  pass(HOUR);
+  await post(t, clerk.deleteUser(id, Date.now()));
+  await settle();
+  await act(id);
+  await settle();
+  erasing.isBroken = false;
+  for (let day = 0; day < 2; day += 1) {
+    pass(DAY);
+    await complete(t, { mode: "due" });
+    await settle();
+  }
+  const { erasing: left, reasons } = await t.query(internal.clerk.reconcile.status, {});
+  expect({ left, reasons }).toEqual({ left: 0, reasons: [] });
+});
+
+test("the 404 of another instance, to which the mirror has moved, has no erasure go on", async () => {
+  const { t, clerk } = setting;
+  const [id = ""] = await backfill(setting, 20);
+  const erasing = breakErase();
+  pass(DAY);
+  clerk.users.delete(id);
+  expect(await complete(t, { mode: "due" })).toMatchObject({ repaired: { deleted: 1 } });
+  await settle();
+  await t.mutation(internal.clerk.reconcile.pinInstance, { instanceId: "ins_new" });
+  clerk.instanceId = "ins_new";
+  clerk.users.clear();
+  erasing.isBroken = false;
+  pass(HOUR);
+  expect(await complete(t)).toMatchObject({ status: "held" });
+  await settle();
+  expect(erasing.erased).toBe(0);
+  await rowOf(id);
+});

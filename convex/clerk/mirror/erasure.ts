@@ -91,10 +91,12 @@ export async function wakeErasures(ctx: MutationCtx): Promise<void> {
     return;
   }
   for (const erasure of await erasures(ctx, MAX_WOKEN, clock.now() - STUCK_MS)) {
-    const { _id, clerkId, refusal, step, hasErased = step > 0 } = erasure;
+    const { _id, clerkId, userId, refusal, step, hasErased = step > 0 } = erasure;
     const reason = refusal ?? "the call was killed, or took more than a transaction may";
     if (refusal === undefined) log("error", "erase.failed", { clerkId, reason });
-    if (hasErased) await goOn(ctx, erasure, { refusal: reason, hasErased });
+    // Of a row that the app has taken, or given away, nothing is left to erase: the next call ends it.
+    const isTaken = (await ctx.db.get("users", userId))?.clerkId !== clerkId;
+    if (hasErased || isTaken) await goOn(ctx, erasure, { refusal: reason, hasErased });
     else {
       await ctx.db.patch("clerkErasures", _id, { refusal: reason, hasErased });
       await leaveDoubt(ctx, clerkId, 0);

@@ -159,7 +159,9 @@ export async function applyEvidence(
   if (verdict.write === "remove") return { kind: "orphaned", fields: [], known };
   if (answer === null) {
     const isToGoOn = known.isErasing === true && whyTooEarly(known, askedAt) === null;
-    if (isToGoOn && !dryRun) await resumeErasures(ctx, clerkId);
+    if (isToGoOn && !dryRun && (await readSyncState(ctx)).isMoved !== true) {
+      await resumeErasures(ctx, clerkId);
+    }
     return untouched(verdict, known);
   }
   const untoldAt = untoldOf(verdict, known, answer, untoldSince);
