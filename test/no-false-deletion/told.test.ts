@@ -214,3 +214,20 @@ test("nor is a word after which Clerk itself answered that they are alive", asyn
   pass(HOUR);
   expect(await complete(t)).toMatchObject({ status: "held", held: 12 });
 });
+
+test("but an answer that may be older than the word does not end it", async () => {
+  const { t, clerk } = setting;
+  hooks.removed = broken;
+  const ids = await backfill(setting, 40);
+  pass(HOUR);
+  const gone = ids.slice(0, 12).flatMap((id) => clerk.users.get(id) ?? []);
+  for (const { id } of gone) await post(t, clerk.deleteUser(id, Date.now()));
+  // Clerk's API lags, and a person asks.
+  for (const user of gone) clerk.users.set(user.id, user);
+  for (const { id: clerkId } of gone) await t.action(internal.clerk.reconcile.user, { clerkId });
+  for (const { id } of gone) clerk.users.delete(id);
+  await settle();
+  delete hooks.removed;
+  pass(HOUR);
+  expect(await complete(t)).toMatchObject({ status: "completed", repaired: { deleted: 12 } });
+});

@@ -175,8 +175,9 @@ export function planEvidence(
   }
   const change = insertOrPatch(known, answer);
   if (change === null && version?.kind !== "tombstone") {
-    // Written down, it ends the word of an event that they are gone.
-    const isBack = version !== null && (version.deletedEventAt ?? -Infinity) >= version.appliedAt;
+    // Written down, it ends the word of an event that they are gone, if it can't be older than that.
+    const { deletedEventAt = Infinity, appliedAt = Infinity } = version ?? {};
+    const isBack = deletedEventAt >= appliedAt && deletedEventAt <= askedAt - LAG_MS;
     return isBack || isNewer(answer.version, known, askedAt)
       ? { write: "version" }
       : { write: "nothing", because: "equal" };
