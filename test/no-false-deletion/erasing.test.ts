@@ -11,6 +11,10 @@ afterEach(() => {
   for (const name of Object.keys(hooks)) Reflect.deleteProperty(hooks, name);
 });
 
+const settle = async () => {
+  await setting.t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
+};
+
 async function rowOf(id: string) {
   const row = (await rows(setting.t)).find(({ clerkId }) => clerkId === id);
   if (row === undefined) throw new Error(`the row of ${id} is gone`);
@@ -30,9 +34,6 @@ function breakErase() {
 
 test("a row that the app gave to somebody else meanwhile is theirs, and stays", async () => {
   const { t, clerk } = setting;
-  const settle = async () => {
-    await t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
-  };
   const [old = ""] = await backfill(setting, 20);
   const erasing = breakErase();
   pass(HOUR);
@@ -86,9 +87,6 @@ test("a row whose user is found alive before anything of theirs was erased is ke
 });
 
 describe("an erasure that is left from before `erase` was taken out", () => {
-  const settle = async () => {
-    await setting.t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
-  };
   /** Somebody goes while `erase` throws; it is taken out, and they are back. */
   async function comeBack(change: object): Promise<string> {
     const { t, clerk } = setting;
@@ -180,10 +178,6 @@ describe("whom a run let go, and whose `erase` threw before it had erased anythi
     expect((await rows(setting.t)).map(({ clerkId }) => clerkId)).not.toContain(id);
   });
 });
-
-const settle = async () => {
-  await setting.t.finishAllScheduledFunctions(() => vi.advanceTimersToNextTimer(), 10_000);
-};
 
 test.each([
   [

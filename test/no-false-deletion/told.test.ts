@@ -29,6 +29,18 @@ async function tellOfTwelve(count = 40): Promise<string[]> {
   return ids;
 }
 
+/** Events tell of twelve of forty, which a hook refuses; Clerk has them all the same, as they were. @returns the twelve */
+async function tellOfThoseWhoAreThere() {
+  const { t, clerk } = setting;
+  hooks.removed = broken;
+  const ids = await backfill(setting, 40);
+  pass(HOUR);
+  const told = ids.slice(0, 12).flatMap((id) => clerk.users.get(id) ?? []);
+  for (const { id } of told) await post(t, clerk.deleteUser(id, Date.now()));
+  for (const user of told) clerk.users.set(user.id, user);
+  return told;
+}
+
 test("they go with the first tick after the app has given up an `erase` that threw", async () => {
   const { t } = setting;
   hooks.erase = broken;
@@ -116,13 +128,7 @@ test("another instance's word is none", async () => {
 
 test("a word that a completed run has outlived is none: users found alive since are held like any others", async () => {
   const { t, clerk } = setting;
-  hooks.removed = broken;
-  const ids = await backfill(setting, 40);
-  pass(HOUR);
-  const gone = ids.slice(0, 12).flatMap((id) => clerk.users.get(id) ?? []);
-  for (const { id } of gone) await post(t, clerk.deleteUser(id, Date.now()));
-  // Clerk has them again, as they were.
-  for (const user of gone) clerk.users.set(user.id, user);
+  const gone = await tellOfThoseWhoAreThere();
   delete hooks.removed;
   await settle();
   pass(HOUR);
@@ -199,12 +205,7 @@ test("a hold by rule ends with the run that has found its users alive, so a late
 
 test("nor is a word after which Clerk itself answered that they are alive", async () => {
   const { t, clerk } = setting;
-  hooks.removed = broken;
-  const ids = await backfill(setting, 40);
-  pass(HOUR);
-  const gone = ids.slice(0, 12).flatMap((id) => clerk.users.get(id) ?? []);
-  for (const { id } of gone) await post(t, clerk.deleteUser(id, Date.now()));
-  for (const user of gone) clerk.users.set(user.id, user);
+  const gone = await tellOfThoseWhoAreThere();
   delete hooks.removed;
   // The worker asks five minutes later, and Clerk shows all twelve.
   await settle();
@@ -217,13 +218,7 @@ test("nor is a word after which Clerk itself answered that they are alive", asyn
 
 test("but an answer that may be older than the word does not end it", async () => {
   const { t, clerk } = setting;
-  hooks.removed = broken;
-  const ids = await backfill(setting, 40);
-  pass(HOUR);
-  const gone = ids.slice(0, 12).flatMap((id) => clerk.users.get(id) ?? []);
-  for (const { id } of gone) await post(t, clerk.deleteUser(id, Date.now()));
-  // Clerk's API lags, and a person asks.
-  for (const user of gone) clerk.users.set(user.id, user);
+  const gone = await tellOfThoseWhoAreThere();
   for (const { id: clerkId } of gone) await t.action(internal.clerk.reconcile.user, { clerkId });
   for (const { id } of gone) clerk.users.delete(id);
   await settle();

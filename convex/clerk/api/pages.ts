@@ -5,10 +5,10 @@ import { keyOf, type Order, type Reading } from "../shared/user.js";
 import { fieldOf, unexpected } from "./request.js";
 
 /**
- * Reads a page of a user list in the `order` asked for; null: of users who were named. What can't be read has its place by the entries around
- * it, or, where none has a time, by `from` (creation, ms) or `settled` (change, ms: users are settled back to it). So
- * has what comes before the first with a time where a list begins (`isBegin`): asked for from that time on, Clerk would
- * no longer show it.
+ * Reads a page of a user list in the `order` asked for; null: of users who were named. What can't be read has its place
+ * by the entries around it, or, where none has a time, by `from` (creation, ms) or `settled` (change, ms: users are
+ * settled back to it). So has what comes before the first with a time where a list begins (`isBegin`): asked for from
+ * that time on, Clerk would no longer show it.
  * @throws ClerkError for what is not a list of at most `limit` users in the order asked for, which must never be
  *   taken for a list with fewer users
  */
